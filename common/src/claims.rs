@@ -1,0 +1,156 @@
+//! What an access token says (RFC 9068 §2.2), as types: a claim that is missing or of the wrong
+//! type makes the whole token unreadable.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// The scopes this server knows, in the order in which it names them.
+pub const SCOPES: [&str; 3] = ["mcp:read", "mcp:tools", "mcp:prompts"];
+
+/// The claims of an access token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who issued the token.
+    pub iss: String,
+    /// Whom it is for.
+    pub aud: Audience,
+    /// Whom it is about; unique within `iss`.
+    pub sub: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preferred_username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    #[serde(default)]
+    pub scope: Scopes,
+    /// Absent is not the same as empty: without the claim a person counts as `user`.
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<NumericDate>,
+    pub exp: NumericDate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<NumericDate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+}
+
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+impl Claims {
+    /// What to call the person.
+    pub fn username(&self) -> &str {
+        self.preferred_username.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.sub)
+    }
+
+    /// The roles this server knows among those the token names. A role we do not know counts for
+    /// nothing; a token without the claim is a `user`'s.
+    pub fn roles(&self) -> Vec<Role> {
+        match &self.roles {
+            None => vec![Role::User],
+            Some(names) => names.iter().filter_map(|name| Role::parse(name)).collect(),
+        }
+    }
+}
+
+/// `aud`: one recipient or several (RFC 7519 §4.1.3).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// Seconds since 1970, possibly with a fraction (RFC 7519 §2).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NumericDate(pub f64);
+
+impl NumericDate {
+    /// Whole seconds, rounded down.
+    #[allow(clippy::cast_possible_truncation)] // `as` saturates, which is what an absurd date deserves
+    pub fn seconds(self) -> i64 {
+        self.0 as i64
+    }
+}
+
+impl Serialize for NumericDate {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(self.seconds())
+    }
+}
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(NumericDate)
+    }
+}
+
+/// A set of scopes, written with spaces between them (RFC 6749 §3.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(Vec<String>);
+
+impl Scopes {
+    /// # Errors
+    /// If a scope has a character that RFC 6749 §3.3 does not allow.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let allowed = |c: char| matches!(c, '\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e');
+        let mut scopes = Vec::new();
+        for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
+            if !scope.chars().all(allowed) {
+                return Err("a scope has printable ASCII characters other than \" and \\ only".to_owned());
+            }
+            if !scopes.iter().any(|known| known == scope) {
+                scopes.push(scope.to_owned());
+            }
+        }
+        Ok(Scopes(scopes))
+    }
+
+    pub fn contains(&self, scope: &str) -> bool {
+        self.0.iter().any(|granted| granted == scope)
+    }
+
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
+}
+
+impl Serialize for Scopes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Scopes::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// The ceiling of what a person may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Admin,
+    User,
+    Guest,
+}
+
+impl Role {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "admin" => Some(Role::Admin),
+            "user" => Some(Role::User),
+            "guest" => Some(Role::Guest),
+            _ => None,
+        }
+    }
+}

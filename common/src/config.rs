@@ -1,0 +1,170 @@
+//! The command line that every server shares, and the names that follow from it.
+
+use std::{
+    io::ErrorKind,
+    net::{TcpListener, ToSocketAddrs},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use url::Url;
+
+use crate::{
+    keys::{KeyPair, PublicKey},
+    server::Listener,
+};
+
+/// Where to listen, and what the world calls us.
+#[derive(Args, Clone)]
+pub struct ServerArgs {
+    /// TCP port to listen on; 0 picks a free one
+    #[arg(long, env = "MCP_PORT", default_value_t = 9000)]
+    pub port: u16,
+    /// Address to listen on; `localhost` is 127.0.0.1 and ::1
+    #[arg(long, env = "MCP_HOST", default_value = "localhost")]
+    pub host: String,
+    /// The URL clients reach this server by, e.g. behind a proxy [default: http://localhost:<port>]
+    #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Also accept browsers from this origin (repeatable), e.g. https://app.example
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
+    /// Also accept this name in the Host header (repeatable)
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+}
+
+impl ServerArgs {
+    /// Takes the port, before anything is named after it.
+    ///
+    /// # Errors
+    /// If the port is busy, the host unknown, or the public URL or an allowed origin is none.
+    pub fn bind(self) -> Result<Listener> {
+        let sockets =
+            if self.host == "localhost" { bind_loopback(self.port)? } else { vec![bind(&self.host, self.port)?] };
+        let port = sockets[0].local_addr()?.port();
+        let public_url = match &self.public_url {
+            Some(url) => PublicUrl::parse(url).context("--public-url")?,
+            None => PublicUrl::parse(&format!("http://localhost:{port}"))?,
+        };
+        Listener::new(sockets, public_url, self)
+    }
+}
+
+fn bind(host: &str, port: u16) -> Result<TcpListener> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses: Vec<_> =
+        (bare, port).to_socket_addrs().with_context(|| format!("the host {host:?} cannot be resolved"))?.collect();
+    TcpListener::bind(&addresses[..]).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow::anyhow!("port {port} is busy on {host}: stop what uses it, or choose another with --port")
+        }
+        _ => anyhow::anyhow!("cannot listen on {host} port {port}: {error}"),
+    })
+}
+
+/// Both loopback addresses, on the same port: a client that says `localhost` may mean either, and
+/// whoever held the other one would answer in our name.
+fn bind_loopback(port: u16) -> Result<Vec<TcpListener>> {
+    for _ in 0..16 {
+        let v4 = bind("127.0.0.1", port)?;
+        match TcpListener::bind(("::1", v4.local_addr()?.port())) {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && port == 0 => {} // another number, then
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                bail!("port {port} is busy on ::1: stop what uses it, or choose another with --port")
+            }
+            Err(_) => return Ok(vec![v4]), // a machine without IPv6
+        }
+    }
+    bail!("found no port that is free on both 127.0.0.1 and ::1")
+}
+
+/// An absolute http(s) URL without a trailing slash, query, fragment or user. Every URL that this
+/// server shows is this one with a path behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// # Errors
+    /// If `text` is not such a URL.
+    pub fn parse(text: &str) -> Result<Self> {
+        let url = Url::parse(text).with_context(|| format!("{text:?} is not a URL"))?;
+        let plain =
+            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) || !plain {
+            bail!("{text:?} must look like https://mcp.example: http or https, without user, query or fragment");
+        }
+        Ok(PublicUrl(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// This URL with `path` behind it, which begins with a slash.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
+    /// The same as a parsed URL.
+    ///
+    /// # Panics
+    /// Never: it was parsed before.
+    pub fn to_url(&self) -> Url {
+        Url::parse(&self.0).expect("it was parsed in PublicUrl::parse")
+    }
+
+    /// The resource identifier of the MCP endpoint (RFC 8707 §2): what an access token's `aud` names.
+    pub fn resource(&self) -> String {
+        self.join("/mcp")
+    }
+}
+
+/// Where the keys are.
+#[derive(Args, Clone)]
+pub struct KeyArgs {
+    /// Folder of the development key pair, made on first use
+    #[arg(long, env = "MCP_KEYS", value_name = "DIR", default_value = "keys")]
+    pub keys: PathBuf,
+    /// Trust this public key (PEM) instead; no private key is made or read
+    #[arg(long, env = "MCP_PUBLIC_KEY", value_name = "FILE")]
+    pub public_key: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// The key that tokens are checked with.
+    ///
+    /// # Errors
+    /// If a key file is missing, unreadable, not RSA or shorter than 2048 bits.
+    pub fn public_key(&self) -> Result<PublicKey> {
+        match &self.public_key {
+            Some(file) => PublicKey::load(file),
+            None => Ok(KeyPair::load_or_create(&self.keys)?.public),
+        }
+    }
+}
+
+/// Whose tokens are accepted, and for whom they must be meant.
+#[derive(Args, Clone)]
+pub struct TrustArgs {
+    /// Accept only tokens with this `iss` [default: the public URL]
+    #[arg(long, env = "MCP_ISSUER", value_name = "URL")]
+    pub issuer: Option<String>,
+    /// Accept only tokens with this `aud` [default: <public URL>/mcp]
+    #[arg(long, env = "MCP_AUDIENCE", value_name = "URI")]
+    pub audience: Option<String>,
+}
+
+impl TrustArgs {
+    /// The one `iss` that is accepted, compared byte for byte.
+    pub fn issuer(&self, public_url: &PublicUrl) -> String {
+        self.issuer.clone().unwrap_or_else(|| public_url.as_str().to_owned())
+    }
+
+    /// The one `aud` that is accepted, compared byte for byte.
+    pub fn audience(&self, public_url: &PublicUrl) -> String {
+        self.audience.clone().unwrap_or_else(|| public_url.resource())
+    }
+}

@@ -1,0 +1,382 @@
+//! What is checked on every request, in every step: who may ask (Origin, Host), how much and how
+//! long (sizes, time-outs), and what a failure may say.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_cors::Cors;
+use actix_web::{
+    Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
+    body::{EitherBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+        uri::Authority,
+    },
+    middleware::Next,
+    web::{self, Bytes},
+};
+use anyhow::{Result, bail};
+use futures_util::FutureExt;
+use serde::Serialize;
+use url::{Host, Origin, Url};
+
+use crate::{
+    config::PublicUrl,
+    jsonrpc::{ErrorObject, Failure, INTERNAL_ERROR},
+};
+
+/// The largest request body, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request that is refused before any handler looks at it, as
+/// `{"error": "…", "error_description": "…"}`.
+#[derive(Debug)]
+pub struct HttpError {
+    status: StatusCode,
+    error: &'static str,
+    description: &'static str,
+}
+
+impl HttpError {
+    pub fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
+        HttpError { status, error, description }
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description)
+    }
+}
+
+impl ResponseError for HttpError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        error_response(self.status, self.error, self.description)
+    }
+}
+
+/// The JSON body of every refusal.
+pub fn error_response(status: StatusCode, error: &str, description: &str) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: &'a str,
+        error_description: &'a str,
+    }
+    HttpResponseBuilder::new(status).json(Body { error, error_description: description })
+}
+
+/// Answers what no route matches.
+pub async fn not_found() -> HttpResponse {
+    error_response(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path.")
+}
+
+/// What the request line in the log calls the caller. The authentication step sets it.
+pub struct LogUser(pub String);
+
+/// Who may ask: browsers from known origins, by a name that is ours.
+#[derive(Clone)]
+pub struct Guards(Arc<Allowed>);
+
+struct Allowed {
+    /// Origins of other sites that may call us from a browser. Loopback ones always may.
+    origins: Vec<Origin>,
+    /// Names we are called by, in lower case. Loopback ones always are.
+    hosts: Vec<String>,
+}
+
+impl Guards {
+    pub(crate) fn new(public_url: &PublicUrl, allow_origin: &[String], allow_host: &[String]) -> Result<Self> {
+        let public = public_url.to_url();
+        let mut origins = vec![public.origin()];
+        for text in allow_origin {
+            match parse_origin(text) {
+                Some(origin) => origins.push(origin.origin()),
+                None => bail!("--allow-origin: {text:?} is not an origin such as https://app.example"),
+            }
+        }
+        let hosts = public
+            .host_str()
+            .into_iter()
+            .chain(allow_host.iter().map(String::as_str))
+            .map(str::to_ascii_lowercase)
+            .collect();
+        Ok(Guards(Arc::new(Allowed { origins, hosts })))
+    }
+
+    /// Answers browsers' preflights. To be wrapped inside [`Guards::check`], which answers 403 first.
+    pub fn cors(&self) -> Cors {
+        Cors::default()
+            .allow_any_origin() // `check` has let only allowed ones through
+            .allowed_methods(["GET", "POST"])
+            .allowed_headers(["Authorization", "Content-Type", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"])
+            .expose_headers(["WWW-Authenticate"])
+            .max_age(600)
+    }
+
+    fn origin_allowed(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(header::ORIGIN);
+        match (origins.next(), origins.next()) {
+            (None, _) => true,
+            (Some(value), None) => value
+                .to_str()
+                .ok()
+                .and_then(parse_origin)
+                .is_some_and(|url| is_loopback(url.host()) || self.0.origins.contains(&url.origin())),
+            (Some(_), Some(_)) => false,
+        }
+    }
+
+    fn host_allowed(&self, req: &ServiceRequest) -> bool {
+        let mut hosts = req.headers().get_all(header::HOST);
+        let (Some(value), None) = (hosts.next(), hosts.next()) else { return false };
+        let named = value.to_str().is_ok_and(|host| self.is_ours(host));
+        // `GET http://other/ HTTP/1.1` names a host a second time (RFC 9112 §3.2.2).
+        named && req.uri().authority().is_none_or(|authority| self.is_ours(authority.as_str()))
+    }
+
+    fn is_ours(&self, authority: &str) -> bool {
+        let Ok(parsed) = authority.parse::<Authority>() else { return false };
+        let host = parsed.host().to_ascii_lowercase();
+        !authority.contains('@')
+            && (matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]") || self.0.hosts.contains(&host))
+    }
+
+    /// The outermost layer of every step: refuses foreign origins and hosts (DNS rebinding), keeps a
+    /// panic from reaching the client, gives every error a JSON body, and writes the request line.
+    ///
+    /// # Errors
+    /// What the service itself fails with.
+    pub async fn check<B: MessageBody + 'static>(
+        guards: web::Data<Guards>,
+        mut req: ServiceRequest,
+        next: Next<B>,
+    ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+        let started = Instant::now();
+        let refused = if guards.origin_allowed(req.headers()) {
+            (!guards.host_allowed(&req)).then_some((
+                "forbidden_host",
+                "The Host header names another server. If this server has that name, start it with --public-url or --allow-host.",
+            ))
+        } else {
+            Some((
+                "forbidden_origin",
+                "This Origin may not call this server. If it should, start it with --allow-origin.",
+            ))
+        };
+        if *req.method() == Method::HEAD {
+            req.head_mut().method = Method::GET; // the body is left out when the response is written
+        }
+        let outcome = match refused {
+            Some((error, description)) => {
+                Ok(req.into_response(error_response(StatusCode::FORBIDDEN, error, description)).map_into_right_body())
+            }
+            None => match AssertUnwindSafe(next.call(req)).catch_unwind().await {
+                Ok(outcome) => outcome.map(in_json),
+                Err(_) => Err(Panicked.into()),
+            },
+        };
+        log_request(&outcome, started);
+        outcome
+    }
+}
+
+/// A handler panicked. The panic's message is in the log; the client learns nothing of it.
+#[derive(Debug)]
+struct Panicked;
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a handler panicked")
+    }
+}
+
+impl ResponseError for Panicked {
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::InternalServerError()
+            .json(Failure::new(None, &ErrorObject::new(INTERNAL_ERROR, "Internal error")))
+    }
+}
+
+/// Gives the errors that the framework answers by itself (405) a JSON body like all others.
+fn in_json<B: MessageBody + 'static>(mut response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
+    let preflight =
+        response.status().is_success() && response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_METHODS);
+    if preflight {
+        response
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("WWW-Authenticate"));
+    }
+    if !response.status().is_client_error() || response.headers().contains_key(header::CONTENT_TYPE) {
+        return response.map_into_left_body();
+    }
+    let json = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("method_not_allowed", "This path does not take this method; the Allow header says which it takes.")
+        }
+        _ => ("bad_request", "The request cannot be understood."),
+    };
+    let body = serde_json::json!({ "error": json.0, "error_description": json.1 }).to_string();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.map_body(|_, _| EitherBody::right(actix_web::body::BoxBody::new(body)))
+}
+
+/// One line a request: `debug` when it went well, `info` when the client erred, `error` when we did.
+/// It names the route, not the path, and no header: a token may be in either.
+fn log_request<B>(outcome: &Result<ServiceResponse<B>, Error>, started: Instant) {
+    let status = match outcome {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    macro_rules! line {
+        ($level:ident) => {{
+            let request = outcome.as_ref().ok().map(ServiceResponse::request);
+            let method = request.map_or("", |request| match *request.method() {
+                Method::GET => "GET",
+                Method::POST => "POST",
+                Method::DELETE => "DELETE",
+                Method::OPTIONS => "OPTIONS",
+                _ => "OTHER",
+            });
+            let route = request.and_then(HttpRequest::match_pattern).unwrap_or_else(|| "(no route)".to_owned());
+            let user = request.and_then(|request| request.extensions().get::<LogUser>().map(|user| user.0.clone()));
+            tracing::$level!(
+                method,
+                route,
+                status = status.as_u16(),
+                micros = started.elapsed().as_micros(),
+                user,
+                "request"
+            );
+        }};
+    }
+    if status.is_server_error() {
+        line!(error);
+    } else if status.is_client_error() {
+        line!(info);
+    } else if tracing::enabled!(tracing::Level::DEBUG) {
+        line!(debug);
+    }
+}
+
+/// An origin as a browser writes it (RFC 6454 §6.1): scheme, host and port, nothing behind.
+fn parse_origin(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let bare = url.path() == "/" && !text.ends_with('/') && url.query().is_none() && url.fragment().is_none();
+    let plain = url.username().is_empty() && url.password().is_none() && !text.contains('@');
+    (matches!(url.scheme(), "http" | "https") && bare && plain).then_some(url)
+}
+
+fn is_loopback(host: Option<Host<&str>>) -> bool {
+    match host {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address == std::net::Ipv4Addr::LOCALHOST,
+        Some(Host::Ipv6(address)) => address == std::net::Ipv6Addr::LOCALHOST,
+        None => false,
+    }
+}
+
+/// The body of a request that sends JSON and can read JSON: 415, 406, 413 or 408 otherwise.
+pub struct JsonBody(pub Bytes);
+
+impl FromRequest for JsonBody {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, HttpError>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let acceptable = sends_json(req).and_then(|()| reads_json(req));
+        let announced =
+            req.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let payload = web::Payload::from_request(req, payload).into_inner();
+        Box::pin(async move {
+            acceptable?;
+            let too_large = || {
+                HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "A request body is at most 1 MiB.")
+            };
+            let broken = HttpError::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read.");
+            if announced.is_some_and(|length| length > MAX_BODY as u64) {
+                return Err(too_large());
+            }
+            let Ok(payload) = payload else { return Err(broken) };
+            match tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY)).await {
+                Ok(Ok(Ok(bytes))) => Ok(JsonBody(bytes)),
+                Ok(Ok(Err(_))) => Err(broken),
+                Ok(Err(_)) => Err(too_large()),
+                Err(_) => Err(HttpError::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "request_timeout",
+                    "The body did not arrive within 10 seconds.",
+                )),
+            }
+        })
+    }
+}
+
+fn sends_json(req: &HttpRequest) -> Result<(), HttpError> {
+    let mut types = req.headers().get_all(header::CONTENT_TYPE);
+    let json = matches!((types.next(), types.next()), (Some(value), None)
+        if value.to_str().is_ok_and(|value| media_type(value).eq_ignore_ascii_case("application/json")));
+    let plain = !req.headers().contains_key(header::CONTENT_ENCODING);
+    if json && plain {
+        return Ok(());
+    }
+    Err(HttpError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "Send Content-Type: application/json, not compressed.",
+    ))
+}
+
+/// Whether `Accept` lets us answer in JSON (RFC 9110 §12.5.1): of the ranges that match, the most
+/// specific one decides, and `q=0` is a no. Without the header anything will do.
+fn reads_json(req: &HttpRequest) -> Result<(), HttpError> {
+    let mut best: Option<(u8, bool)> = None;
+    let mut present = false;
+    for value in req.headers().get_all(header::ACCEPT) {
+        present = true;
+        for range in value.to_str().unwrap_or_default().split(',') {
+            let specificity = match media_type(range).to_ascii_lowercase().as_str() {
+                "application/json" => 3,
+                "application/*" => 2,
+                "*/*" => 1,
+                _ => continue,
+            };
+            let wanted = !range.split(';').skip(1).any(|parameter| {
+                parameter
+                    .trim()
+                    .to_ascii_lowercase()
+                    .strip_prefix("q=")
+                    .is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
+            });
+            if best.is_none_or(|(most, _)| specificity > most) {
+                best = Some((specificity, wanted));
+            }
+        }
+    }
+    if !present || best.is_some_and(|(_, wanted)| wanted) {
+        return Ok(());
+    }
+    Err(HttpError::new(
+        StatusCode::NOT_ACCEPTABLE,
+        "not_acceptable",
+        "Answers are application/json, which the Accept header excludes.",
+    ))
+}
+
+/// `application/json` of `application/json; charset=utf-8`.
+fn media_type(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
+}

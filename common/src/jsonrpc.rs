@@ -1,0 +1,94 @@
+//! JSON-RPC 2.0 messages, as MCP uses them (MCP 2026-07-28 "Base Protocol").
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, value::RawValue};
+
+pub const PARSE_ERROR: i32 = -32700;
+pub const INVALID_REQUEST: i32 = -32600;
+pub const METHOD_NOT_FOUND: i32 = -32601;
+pub const INVALID_PARAMS: i32 = -32602;
+pub const INTERNAL_ERROR: i32 = -32603;
+/// HTTP headers and body disagree, or a required header is missing (MCP 2026-07-28 "Server Validation").
+pub const HEADER_MISMATCH: i32 = -32020;
+/// The protocol version is not served (MCP 2026-07-28 "Protocol Version Negotiation").
+pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
+
+/// The members of a message before anything is known about them: each is any JSON value, or absent.
+#[derive(Deserialize)]
+pub struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub method: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub params: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from absent, which `Option` would merge.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(json).map(Some)
+}
+
+/// A successful response: `{"jsonrpc": "2.0", "id": …, "result": …}`.
+#[derive(Serialize)]
+pub struct Success<'a, R> {
+    jsonrpc: &'static str,
+    id: &'a RawValue,
+    result: R,
+}
+
+impl<'a, R: Serialize> Success<'a, R> {
+    /// Answers the request `id`, which is sent back byte for byte.
+    pub fn new(id: &'a RawValue, result: R) -> Self {
+        Success { jsonrpc: "2.0", id, result }
+    }
+}
+
+/// A failed response. Without a readable `id` in the request there is none in the answer.
+#[derive(Serialize)]
+pub struct Failure<'a> {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a RawValue>,
+    error: &'a ErrorObject,
+}
+
+impl<'a> Failure<'a> {
+    pub fn new(id: Option<&'a RawValue>, error: &'a ErrorObject) -> Self {
+        Failure { jsonrpc: "2.0", id, error }
+    }
+}
+
+/// What went wrong: a code for programs, a sentence for people.
+#[derive(Debug, Serialize)]
+pub struct ErrorObject {
+    pub code: i32,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl ErrorObject {
+    /// An error without `data`. Messages may quote the request, so they are cut at 300 characters.
+    pub fn new(code: i32, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(300) {
+            message.truncate(end);
+            message.push('…');
+        }
+        ErrorObject { code, message, data: None }
+    }
+
+    /// `-32602`: the method exists, what it was given does not fit.
+    pub fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(INVALID_PARAMS, message)
+    }
+
+    /// `-32603`: our fault. The cause goes to the log, never to the client.
+    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self::new(INTERNAL_ERROR, "Internal error")
+    }
+}

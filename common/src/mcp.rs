@@ -1,0 +1,248 @@
+//! The MCP messages this server speaks (MCP 2026-07-28 and 2025-11-25, "Schema Reference").
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, value::RawValue};
+
+/// The version whose requests carry everything with them, in `_meta`.
+pub const MODERN: &str = "2026-07-28";
+/// The versions that begin with `initialize`, newest first.
+pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+
+/// Name and version of a program (`Implementation`).
+#[derive(Clone, Serialize)]
+pub struct Implementation {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub version: &'static str,
+}
+
+/// What a server can do. Absent: it cannot.
+#[derive(Clone, Serialize)]
+pub struct ServerCapabilities {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Map<String, Value>>,
+}
+
+/// `initialize`, what the client says (2025-11-25 "Lifecycle").
+#[derive(Deserialize)]
+pub struct InitializeParams {
+    #[serde(rename = "protocolVersion")]
+    pub protocol_version: String,
+}
+
+/// `initialize`, what the server answers.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitializeResult {
+    pub protocol_version: &'static str,
+    pub capabilities: ServerCapabilities,
+    pub server_info: Implementation,
+    pub instructions: &'static str,
+}
+
+/// `server/discover` (2026-07-28 "Discovery").
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiscoverResult {
+    pub supported_versions: Vec<&'static str>,
+    pub capabilities: ServerCapabilities,
+    pub instructions: &'static str,
+}
+
+/// An answer that says nothing more than that it is one.
+#[derive(Serialize)]
+pub struct EmptyResult {}
+
+/// For whom a result may be cached (`CacheableResult`).
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheScope {
+    /// Everyone sees the same.
+    Public,
+    /// It depends on who asks.
+    Private,
+}
+
+/// How long, in milliseconds, and for whom a result may be cached.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Caching {
+    pub ttl_ms: u32,
+    pub cache_scope: CacheScope,
+}
+
+/// A tool's definition ("Tools").
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tool {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub description: &'static str,
+    pub input_schema: Value,
+    pub output_schema: Value,
+    pub annotations: ToolAnnotations,
+}
+
+/// Hints about what a tool does to the world.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolAnnotations {
+    pub read_only_hint: bool,
+    pub destructive_hint: bool,
+    pub idempotent_hint: bool,
+    pub open_world_hint: bool,
+}
+
+impl ToolAnnotations {
+    /// A tool that only looks, and only at this server.
+    pub fn read_only() -> Self {
+        ToolAnnotations { read_only_hint: true, destructive_hint: false, idempotent_hint: true, open_world_hint: false }
+    }
+}
+
+#[derive(Serialize)]
+pub struct ListToolsResult {
+    pub tools: Vec<Tool>,
+}
+
+/// `tools/call`, what the client says.
+#[derive(Deserialize)]
+pub struct CallToolParams<'a> {
+    pub name: String,
+    #[serde(borrow, default)]
+    pub arguments: Option<&'a RawValue>,
+}
+
+impl<'a> CallToolParams<'a> {
+    /// The arguments as the tool's own type. What does not fit is for the model to mend, so it comes
+    /// back as a result with `isError`, not as a protocol error ("Tools", Error Handling).
+    ///
+    /// # Errors
+    /// The tool error to return, which says what does not fit.
+    pub fn arguments<T: Deserialize<'a>>(&self) -> Result<T, CallToolResult> {
+        let json = self.arguments.map_or("{}", RawValue::get);
+        // Types of which serde makes structs also take JSON arrays; a schema of type object does not.
+        if !json.starts_with('{') {
+            return Err(CallToolResult::error("The arguments must be an object."));
+        }
+        serde_json::from_str(json).map_err(|error| {
+            CallToolResult::error(format!("The arguments do not fit the tool's inputSchema: {error}."))
+        })
+    }
+}
+
+/// The outcome of a tool, for people (`content`) and for programs (`structured_content`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallToolResult {
+    pub content: Vec<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured_content: Option<Value>,
+    pub is_error: bool,
+}
+
+impl CallToolResult {
+    pub fn new(text: String, structured_content: Value) -> Self {
+        CallToolResult {
+            content: vec![Content::text(text)],
+            structured_content: Some(structured_content),
+            is_error: false,
+        }
+    }
+
+    /// A result whose text is its own JSON.
+    pub fn json(structured_content: Value) -> Self {
+        Self::new(structured_content.to_string(), structured_content)
+    }
+
+    /// A failure the model can do something about; the text is cut at 300 characters.
+    pub fn error(text: impl Into<String>) -> Self {
+        let text = text.into().chars().take(300).collect();
+        CallToolResult { content: vec![Content::text(text)], structured_content: None, is_error: true }
+    }
+}
+
+/// A piece of text (`TextContent`).
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Content {
+    Text { text: String },
+}
+
+impl Content {
+    pub fn text(text: String) -> Self {
+        Content::Text { text }
+    }
+}
+
+/// A prompt's definition ("Prompts").
+#[derive(Clone, Serialize)]
+pub struct Prompt {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub description: &'static str,
+    pub arguments: Vec<PromptArgument>,
+}
+
+#[derive(Clone, Serialize)]
+pub struct PromptArgument {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub required: bool,
+}
+
+#[derive(Serialize)]
+pub struct ListPromptsResult {
+    pub prompts: Vec<Prompt>,
+}
+
+/// `prompts/get`, what the client says. Arguments are strings ("Prompts", `GetPromptRequestParams`).
+#[derive(Deserialize)]
+pub struct GetPromptParams {
+    pub name: String,
+    #[serde(default)]
+    pub arguments: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+pub struct GetPromptResult {
+    pub description: &'static str,
+    pub messages: Vec<PromptMessage>,
+}
+
+impl GetPromptResult {
+    /// One message, as if the user had written it.
+    pub fn user(description: &'static str, text: String) -> Self {
+        GetPromptResult { description, messages: vec![PromptMessage { role: "user", content: Content::text(text) }] }
+    }
+}
+
+#[derive(Serialize)]
+pub struct PromptMessage {
+    pub role: &'static str,
+    pub content: Content,
+}
+
+/// The result of a method.
+pub trait McpResult: Serialize {
+    /// Whether the modern protocol lets clients keep it (`CacheableResult`).
+    const CACHEABLE: bool = false;
+}
+
+impl McpResult for InitializeResult {}
+impl McpResult for EmptyResult {}
+impl McpResult for CallToolResult {}
+impl McpResult for GetPromptResult {}
+impl McpResult for DiscoverResult {
+    const CACHEABLE: bool = true;
+}
+impl McpResult for ListToolsResult {
+    const CACHEABLE: bool = true;
+}
+impl McpResult for ListPromptsResult {
+    const CACHEABLE: bool = true;
+}

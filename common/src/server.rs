@@ -1,0 +1,110 @@
+//! Running a server, and how a program of this workspace ends.
+
+use std::{
+    fmt::Debug,
+    io::{IsTerminal, Write},
+    net::TcpListener,
+    process::ExitCode,
+    time::Duration,
+};
+
+use actix_http::{Request, Response};
+use actix_service::IntoServiceFactory;
+use actix_web::{
+    Error, HttpServer,
+    body::MessageBody,
+    dev::{AppConfig, Service, ServiceFactory},
+};
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{PublicUrl, ServerArgs},
+    http::Guards,
+};
+
+/// How long a request under way may take to finish once the server was told to stop, in seconds.
+const SHUTDOWN_SECONDS: u64 = 8;
+
+/// Sockets that are ours already, on which nothing is served yet.
+pub struct Listener {
+    sockets: Vec<TcpListener>,
+    url: String,
+    /// What the world calls us.
+    pub public_url: PublicUrl,
+    /// What is checked on every request.
+    pub guards: Guards,
+}
+
+impl Listener {
+    pub(crate) fn new(sockets: Vec<TcpListener>, public_url: PublicUrl, args: ServerArgs) -> Result<Self> {
+        let port = sockets[0].local_addr()?.port();
+        let host = match args.host.as_str() {
+            "0.0.0.0" | "::" | "[::]" | "127.0.0.1" | "::1" | "[::1]" => "localhost",
+            other => other,
+        };
+        let url = format!("http://{host}:{port}");
+        let guards = Guards::new(&public_url, &args.allow_origin, &args.allow_host)?;
+        Ok(Listener { sockets, url, public_url, guards })
+    }
+
+    /// Serves until SIGINT or SIGTERM, then lets the requests under way finish.
+    ///
+    /// # Errors
+    /// If the sockets or the signals cannot be used.
+    pub async fn serve<F, I, S, B>(self, server: HttpServer<F, I, S, B>) -> Result<()>
+    where
+        F: Fn() -> I + Send + Clone + 'static,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<Request, Config = AppConfig> + 'static,
+        S::Error: Into<Error> + 'static,
+        S::InitError: Debug,
+        S::Response: Into<Response<B>> + 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        S::Service: 'static,
+        B: MessageBody + 'static,
+    {
+        let mut server = server
+            .disable_signals() // actix takes SIGINT for "drop everything"
+            .shutdown_timeout(SHUTDOWN_SECONDS)
+            .client_request_timeout(Duration::from_secs(5));
+        for socket in self.sockets {
+            server = server.listen(socket)?;
+        }
+        let server = server.run();
+        let handle = server.handle();
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        actix_web::rt::spawn(async move {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            tracing::info!("stopping: requests under way may finish");
+            handle.stop(true).await;
+        });
+        // Nobody reading our output is no reason not to serve.
+        let _ = writeln!(std::io::stdout(), "listening on {}", self.url);
+        server.await.context("the server failed")
+    }
+}
+
+/// Starts the log on standard error: `RUST_LOG` chooses (default `info`), colours only at a terminal.
+pub fn init_log() {
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .init();
+}
+
+/// Turns a program's outcome into its exit code: a failure is one sentence on standard error, and 1.
+pub fn exit(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Step 1: a server that says it is there.
+//!
+//! The map: [`health`] answers `GET /health`; `common` checks who asks, before any of it.
+
+mod health;
+
+use std::process::ExitCode;
+
+use actix_web::{App, HttpServer, middleware::from_fn, web};
+use clap::Parser;
+use common::{config::ServerArgs, http, http::Guards, server};
+use health::Health;
+
+/// An MCP server, step by step.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    server::init_log();
+    server::exit(serve(args).await)
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let listener = args.server.bind()?;
+
+    let health = web::Data::new(Health::new(&["health"]));
+
+    let guards = listener.guards.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(guards.cors())
+            .wrap(from_fn(Guards::check))
+            .app_data(web::Data::new(guards.clone()))
+            .app_data(health.clone())
+            .service(web::resource("/health").get(health::health))
+            .default_service(web::to(http::not_found))
+    });
+    listener.serve(server).await
+}
