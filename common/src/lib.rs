@@ -6,6 +6,7 @@
 //! - [`server`]: binding, running, stopping, and how a program ends;
 //! - [`http`]: what is checked on every request (Origin, Host, CORS, sizes, time-outs, panics);
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire;
+//! - [`oauth`]: the metadata documents;
 //! - [`keys`] and [`claims`]: the RSA key pair, and what a token says.
 
 pub mod claims;
@@ -14,4 +15,5 @@ pub mod http;
 pub mod jsonrpc;
 pub mod keys;
 pub mod mcp;
+pub mod oauth;
 pub mod server;

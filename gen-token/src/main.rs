@@ -1,1 +1,140 @@
-fn main() {}
+//! Signs access tokens as an authorization server would (RFC 9068), for trying out the steps.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{ArgGroup, Parser};
+use common::{
+    claims::{Audience, Claims, NumericDate, SCOPES, Scopes},
+    config::PublicUrl,
+    keys::KeyPair,
+    server,
+};
+use jsonwebtoken::{Algorithm, Header};
+
+/// Prints an access token, and nothing else, to standard output.
+///
+/// The token is signed (RS256) with the private key in --keys, which is made on first use; a step
+/// server started in the same folder trusts it.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Try:\n  gen-token --username alice --scopes mcp:read,mcp:tools --show\n  gen-token --username guest --scopes \"\"\n  gen-token --username bob --expires-in=-5m    (an expired one)"
+)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["username", "demo", "generate_keys"]))]
+struct Args {
+    /// Whom the token is about; `sub` becomes user_<NAME>
+    #[arg(long, value_name = "NAME", value_parser = username)]
+    username: Option<String>,
+    /// Scopes, separated by commas or spaces; "" for none
+    #[arg(long, default_value_t = SCOPES.join(","), value_parser = scopes, value_name = "SCOPES")]
+    scopes: String,
+    /// Roles, separated by commas [default: admin,user for admin; guest for guest; else user]
+    #[arg(long, value_delimiter = ',', value_name = "ROLES")]
+    roles: Option<Vec<String>>,
+    /// The server the token is for: sets --issuer to it and --audience to its /mcp
+    #[arg(long, env = "MCP_PUBLIC_URL", default_value = "http://localhost:9000", value_name = "URL")]
+    server: String,
+    /// The `iss` claim [default: --server]
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// The `aud` claim [default: <--server>/mcp]
+    #[arg(long, value_name = "URI")]
+    audience: Option<String>,
+    /// How long it is valid: 90s, 5m, 1h, 7d; -5m has expired five minutes ago
+    #[arg(long, default_value = "1h", allow_hyphen_values = true, value_parser = duration, value_name = "TIME")]
+    expires_in: i64,
+    /// Folder of the key pair
+    #[arg(long, env = "MCP_KEYS", default_value = "keys", value_name = "DIR")]
+    keys: PathBuf,
+    /// Make a new key pair first, in the place of any old one; older tokens become worthless
+    #[arg(long)]
+    generate_keys: bool,
+    /// Print a token each for alice, bob, admin and guest, as lines "NAME TOKEN"
+    #[arg(long, conflicts_with = "username")]
+    demo: bool,
+    /// Also print the decoded header and claims to standard error
+    #[arg(long)]
+    show: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    server::exit(run(&args))
+}
+
+fn run(args: &Args) -> Result<()> {
+    let server = PublicUrl::parse(&args.server).context("--server")?;
+    let keys = if args.generate_keys { KeyPair::replace(&args.keys)? } else { KeyPair::load_or_create(&args.keys)? };
+    if args.generate_keys {
+        eprintln!("A new key pair is in {}. Restart servers that use the old one.", args.keys.display());
+    }
+    if args.demo {
+        for (name, scopes) in [
+            ("alice", "mcp:read,mcp:tools"),
+            ("bob", "mcp:read,mcp:prompts"),
+            ("admin", "mcp:read,mcp:tools,mcp:prompts"),
+            ("guest", ""),
+        ] {
+            println!("{name} {}", token(args, &server, &keys, name, scopes)?);
+        }
+    }
+    if let Some(name) = &args.username {
+        println!("{}", token(args, &server, &keys, name, &args.scopes)?);
+    }
+    Ok(())
+}
+
+fn token(args: &Args, server: &PublicUrl, keys: &KeyPair, name: &str, scopes: &str) -> Result<String> {
+    let roles = args.roles.clone().unwrap_or_else(|| match name {
+        "admin" => vec!["admin".to_owned(), "user".to_owned()],
+        "guest" => vec!["guest".to_owned()],
+        _ => vec!["user".to_owned()],
+    });
+    let now = chrono::Utc::now().timestamp();
+    #[allow(clippy::cast_precision_loss)] // exact up to the year 285 million
+    let date = |seconds: i64| NumericDate(seconds as f64);
+    let claims = Claims {
+        iss: args.issuer.clone().unwrap_or_else(|| server.as_str().to_owned()),
+        aud: Audience::One(args.audience.clone().unwrap_or_else(|| server.resource())),
+        sub: format!("user_{name}"),
+        preferred_username: Some(name.to_owned()),
+        client_id: Some("gen-token".to_owned()),
+        scope: Scopes::parse(&scopes.replace(',', " ")).map_err(anyhow::Error::msg)?,
+        roles: Some(roles),
+        iat: Some(date(now)),
+        exp: date(now + args.expires_in),
+        nbf: None,
+        jti: Some(uuid::Uuid::new_v4().to_string()),
+    };
+    let mut header = Header::new(Algorithm::RS256);
+    header.typ = Some("at+jwt".to_owned());
+    header.kid = Some(keys.public.kid.clone());
+    if args.show {
+        eprintln!("{}\n{}", serde_json::to_string_pretty(&header)?, serde_json::to_string_pretty(&claims)?);
+    }
+    jsonwebtoken::encode(&header, &claims, &keys.encoding_key).context("the token could not be signed")
+}
+
+fn username(text: &str) -> Result<String, &'static str> {
+    let fits = !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err("a name has 1 to 256 bytes and no control characters") }
+}
+
+fn scopes(text: &str) -> Result<String, String> {
+    Scopes::parse(&text.replace(',', " ")).map(|_| text.to_owned())
+}
+
+/// Seconds; at most ten years either way.
+fn duration(text: &str) -> Result<i64, &'static str> {
+    const WANTED: &str = "give a number with s, m, h or d, such as 90s, 1h or -5m; at most 3650d";
+    let factor = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86400,
+        _ => return Err(WANTED),
+    };
+    let seconds = text[..text.len() - 1].parse::<i64>().ok().and_then(|number| number.checked_mul(factor));
+    seconds.filter(|seconds| seconds.abs() <= 3650 * 86400).ok_or(WANTED)
+}

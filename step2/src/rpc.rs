@@ -250,9 +250,11 @@ impl<'a> Refusal<'a> {
     fn not_json(why: &str) -> Self {
         Self::bad(None, ErrorObject::new(PARSE_ERROR, format!("The body is not JSON: {why}.")))
     }
+}
 
-    fn respond(self) -> HttpResponse {
-        HttpResponseBuilder::new(self.status).json(Failure::new(self.id, &self.error))
+impl From<Refusal<'_>> for HttpResponse {
+    fn from(refusal: Refusal<'_>) -> Self {
+        HttpResponseBuilder::new(refusal.status).json(Failure::new(refusal.id, &refusal.error))
     }
 }
 
@@ -273,11 +275,13 @@ struct Reply<R> {
 type Handler = Box<dyn for<'a> Fn(&'a Call<'a>) -> LocalBoxFuture<'a, Result<Vec<u8>, ErrorObject>> + Send + Sync>;
 
 /// What can be called, and by what name.
-pub struct Methods(HashMap<&'static str, Handler>);
+pub struct Methods {
+    table: HashMap<&'static str, Handler>,
+}
 
 impl Methods {
     pub fn new() -> Self {
-        Methods(HashMap::new())
+        Methods { table: HashMap::new() }
     }
 
     /// Adds a method. Its result is written down here, so that no method knows of eras or envelopes.
@@ -291,13 +295,13 @@ impl Methods {
             let method = Arc::clone(&method);
             Box::pin(async move { call.write(method(call).await?) })
         });
-        self.0.insert(name, handler);
+        self.table.insert(name, handler);
         self
     }
 
     /// A capability is there if the method that lists it is.
     fn capabilities(&self) -> ServerCapabilities {
-        let capability = |list: &str| self.0.contains_key(list).then(Map::new);
+        let capability = |list: &str| self.table.contains_key(list).then(Map::new);
         ServerCapabilities { tools: capability("tools/list"), prompts: capability("prompts/list") }
     }
 }
@@ -305,37 +309,31 @@ impl Methods {
 /// The route's handler: everything that is posted to `/mcp` comes through here.
 pub async fn handle(http: HttpRequest, methods: web::Data<Methods>, body: JsonBody) -> HttpResponse {
     match answer(&http, &methods, &body.0).await {
-        Ok(Some(json)) => HttpResponse::Ok().content_type(ContentType::json()).body(json),
-        Ok(None) => HttpResponse::Accepted().finish(),
-        Err(refusal) => refusal.respond(),
+        Ok(response) | Err(response) => response,
     }
 }
 
-async fn answer<'a>(
-    http: &'a HttpRequest,
-    methods: &'a Methods,
-    body: &'a [u8],
-) -> Result<Option<Vec<u8>>, Refusal<'a>> {
-    let Some(call) = Call::parse(http, methods, body)? else { return Ok(None) };
+async fn answer(http: &HttpRequest, methods: &Methods, body: &[u8]) -> Result<HttpResponse, HttpResponse> {
+    let Some(call) = Call::parse(http, methods, body)? else {
+        return Ok(HttpResponse::Accepted().finish());
+    };
     call.check_version()?;
     if call.era == Era::Modern {
         call.check_modern()?;
     }
-    let outcome = match methods.0.get(&*call.method) {
+    let outcome = match methods.table.get(&*call.method) {
         Some(handler) => handler(&call).await,
         None => Err(ErrorObject::new(METHOD_NOT_FOUND, "Method not found")),
     };
-    match outcome {
-        Ok(json) => Ok(Some(json)),
-        Err(error) => {
-            let status = match (error.code, call.era) {
-                (METHOD_NOT_FOUND, Era::Modern) => StatusCode::NOT_FOUND,
-                (INTERNAL_ERROR, _) => StatusCode::INTERNAL_SERVER_ERROR,
-                _ => StatusCode::OK,
-            };
-            Err(Refusal { status, id: Some(call.id), error })
-        }
-    }
+    let json = outcome.map_err(|error| {
+        let status = match (error.code, call.era) {
+            (METHOD_NOT_FOUND, Era::Modern) => StatusCode::NOT_FOUND,
+            (INTERNAL_ERROR, _) => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::OK,
+        };
+        Refusal { status, id: Some(call.id), error }
+    })?;
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(json))
 }
 
 fn server_info() -> Implementation {

@@ -1,0 +1,83 @@
+//! Step 6: a server that lets nobody call `/mcp` without a valid token.
+//!
+//! The map: [`health`] answers `GET /health`; [`auth`] stands
+//! before `/mcp`; [`rpc`] answers `POST /mcp`
+//! by its method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers
+//! `GET /.well-known/jwks.json`; `common` checks who asks, before any of it.
+
+mod auth;
+mod health;
+mod jwks;
+mod prompts;
+mod rpc;
+mod tools;
+
+use std::process::ExitCode;
+
+use actix_web::{App, HttpServer, middleware::from_fn, web};
+use auth::Auth;
+use clap::Parser;
+use common::{
+    config::{KeyArgs, ServerArgs, TrustArgs},
+    http,
+    http::Guards,
+    server,
+};
+use health::Health;
+use rpc::Methods;
+
+/// An MCP server, step by step.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    server::init_log();
+    server::exit(serve(args).await)
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let listener = args.server.bind()?;
+    let key = args.keys.public_key()?;
+    let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
+    let auth = Auth::new(key.clone(), &issuer, &audience);
+
+    let methods = Methods::new()
+        .on("initialize", rpc::initialize)
+        .on("ping", rpc::ping)
+        .on("server/discover", rpc::discover)
+        .on("tools/list", tools::list)
+        .on("tools/call", tools::call)
+        .on("prompts/list", prompts::list)
+        .on("prompts/get", prompts::get);
+    let methods = web::Data::new(methods);
+    let health = web::Data::new(Health::new(&["health", "mcp", "tools", "prompts", "jwks", "auth"]));
+
+    let key = web::Data::new(key);
+    let auth = web::Data::new(auth);
+    let guards = listener.guards.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(guards.cors())
+            .wrap(from_fn(Guards::check))
+            .app_data(web::Data::new(guards.clone()))
+            .app_data(health.clone())
+            .app_data(methods.clone())
+            .app_data(key.clone())
+            .app_data(auth.clone())
+            .service(web::resource("/health").get(health::health))
+            .service(web::resource("/mcp").post(rpc::handle).wrap(from_fn(auth::authenticate)))
+            .service(web::resource("/.well-known/jwks.json").get(jwks::jwks))
+            .default_service(web::to(http::not_found))
+    });
+    listener.serve(server).await
+}

@@ -1,0 +1,97 @@
+//! The documents from which a client that knows nothing but our URL learns where to get a token:
+//! `/.well-known/oauth-protected-resource` (RFC 9728) and `/.well-known/oauth-authorization-server`
+//! (RFC 8414). A document never names an endpoint that does not work.
+
+use actix_web::{HttpResponse, web};
+use common::{
+    claims::SCOPES,
+    config::PublicUrl,
+    oauth::{AuthorizationServerMetadata, ProtectedResourceMetadata},
+};
+use serde::Serialize;
+
+/// Where the document about `/mcp` is: the well-known name goes between host and path (RFC 9728 §3.1).
+pub const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
+/// The same document, for clients that look at the root.
+pub const PROTECTED_RESOURCE_ROOT: &str = "/.well-known/oauth-protected-resource";
+pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+pub const JWKS: &str = "/.well-known/jwks.json";
+pub const DOCUMENTATION: &str = "/docs";
+
+/// Both documents, and their URLs.
+#[derive(Clone)]
+pub struct Metadata {
+    pub resource: ProtectedResourceMetadata,
+    pub server: AuthorizationServerMetadata,
+    pub urls: OAuthUrls,
+}
+
+/// Where `/health` says the documents are.
+#[derive(Clone, Serialize)]
+pub struct OAuthUrls {
+    pub protected_resource: String,
+    pub authorization_server: String,
+    pub jwks: String,
+}
+
+/// What MCP clients learn with the handshake.
+#[derive(Serialize)]
+pub struct OAuthMeta<'a> {
+    resource: &'a str,
+    resource_metadata: &'a str,
+    authorization_servers: &'a [String],
+    scopes_supported: &'a [&'static str],
+}
+
+impl Metadata {
+    /// Every URL is built from the public one, never from a request's `Host`.
+    pub fn new(public_url: &PublicUrl, issuer: &str) -> Self {
+        Metadata {
+            resource: ProtectedResourceMetadata {
+                resource: public_url.resource(),
+                authorization_servers: vec![issuer.to_owned()],
+                scopes_supported: SCOPES.to_vec(),
+                bearer_methods_supported: ["header"],
+                resource_name: "MCP authorization, step by step",
+                resource_documentation: public_url.join(DOCUMENTATION),
+            },
+            server: AuthorizationServerMetadata {
+                issuer: issuer.to_owned(),
+                jwks_uri: public_url.join(JWKS),
+                scopes_supported: SCOPES.to_vec(),
+                // Empty, where absent would promise a default (RFC 8414 §2): nobody can log in here yet.
+                response_types_supported: Vec::new(),
+                grant_types_supported: Vec::new(),
+                token_endpoint_auth_methods_supported: Vec::new(),
+            },
+            urls: OAuthUrls {
+                protected_resource: public_url.join(PROTECTED_RESOURCE),
+                authorization_server: public_url.join(AUTHORIZATION_SERVER),
+                jwks: public_url.join(JWKS),
+            },
+        }
+    }
+
+    /// What the results of `initialize` and `server/discover` carry.
+    pub fn in_handshake(&self) -> OAuthMeta<'_> {
+        OAuthMeta {
+            resource: &self.resource.resource,
+            resource_metadata: &self.urls.protected_resource,
+            authorization_servers: &self.resource.authorization_servers,
+            scopes_supported: &self.resource.scopes_supported,
+        }
+    }
+}
+
+pub async fn protected_resource(metadata: web::Data<Metadata>) -> HttpResponse {
+    HttpResponse::Ok().json(&metadata.resource)
+}
+
+pub async fn authorization_server(metadata: web::Data<Metadata>) -> HttpResponse {
+    HttpResponse::Ok().json(&metadata.server)
+}
+
+/// `resource_documentation`: this step's own README.
+pub async fn documentation() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/markdown; charset=utf-8").body(include_str!("../README.md"))
+}

@@ -1,0 +1,99 @@
+//! Step 8: a server where a token opens only what it is meant to open.
+//!
+//! The map: [`health`] answers `GET /health`; [`auth`] stands
+//! before `/mcp`; [`rpc`] answers `POST /mcp`
+//! by its method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers
+//! `GET /.well-known/jwks.json`; [`metadata`] has the other documents; `common` checks who asks, before any of it.
+
+mod auth;
+mod health;
+mod jwks;
+mod metadata;
+mod permissions;
+mod prompts;
+mod rpc;
+mod tools;
+
+use std::process::ExitCode;
+
+use actix_web::{App, HttpServer, middleware::from_fn, web};
+use auth::Auth;
+use clap::Parser;
+use common::{
+    config::{KeyArgs, ServerArgs, TrustArgs},
+    http,
+    http::Guards,
+    server,
+};
+use health::Health;
+use metadata::Metadata;
+use rpc::Methods;
+
+/// An MCP server, step by step.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    server::init_log();
+    server::exit(serve(args).await)
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let listener = args.server.bind()?;
+    let key = args.keys.public_key()?;
+    let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
+    let metadata = Metadata::new(&listener.public_url, &issuer);
+    let auth = Auth::new(key.clone(), &issuer, &audience)
+        .challenge("resource_metadata", &metadata.urls.protected_resource)
+        .challenge("scope", &common::claims::SCOPES.join(" "));
+
+    let methods = Methods::new(permissions::check_permission)
+        .on("initialize", rpc::initialize)
+        .on("ping", rpc::ping)
+        .on("server/discover", rpc::discover)
+        .on("tools/list", tools::list)
+        .on("tools/call", tools::call)
+        .on("prompts/list", prompts::list)
+        .on("prompts/get", prompts::get)
+        .in_handshake("io.github.mcp-auth-steps/oauth", metadata.in_handshake());
+    let methods = web::Data::new(methods);
+    let health = web::Data::new(Health::new(
+        &["health", "mcp", "tools", "prompts", "jwks", "auth", "metadata", "permissions"],
+        metadata.urls.clone(),
+    ));
+
+    let key = web::Data::new(key);
+    let metadata = web::Data::new(metadata);
+    let auth = web::Data::new(auth);
+    let guards = listener.guards.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(guards.cors())
+            .wrap(from_fn(Guards::check))
+            .app_data(web::Data::new(guards.clone()))
+            .app_data(health.clone())
+            .app_data(methods.clone())
+            .app_data(key.clone())
+            .app_data(auth.clone())
+            .app_data(metadata.clone())
+            .service(web::resource("/health").get(health::health))
+            .service(web::resource("/mcp").post(rpc::handle).wrap(from_fn(auth::authenticate)))
+            .service(web::resource(metadata::JWKS).get(jwks::jwks))
+            .service(web::resource(metadata::PROTECTED_RESOURCE).get(metadata::protected_resource))
+            .service(web::resource(metadata::PROTECTED_RESOURCE_ROOT).get(metadata::protected_resource))
+            .service(web::resource(metadata::AUTHORIZATION_SERVER).get(metadata::authorization_server))
+            .service(web::resource(metadata::DOCUMENTATION).get(metadata::documentation))
+            .default_service(web::to(http::not_found))
+    });
+    listener.serve(server).await
+}

@@ -1,0 +1,198 @@
+//! The bearer-token middleware on `/mcp`: no valid token, no entry (RFC 6750, RFC 9068 §4).
+//!
+//! [`authenticate`] runs before the request's method, type and body are looked at. It takes the
+//! token from the one place where it may be, has [`Auth::verify`] check it, and leaves a [`User`]
+//! behind for the handlers. All else is answered with a challenge that says what is wrong.
+
+use std::rc::Rc;
+
+use actix_web::{
+    Error, FromRequest, HttpMessage, HttpRequest, HttpResponse,
+    body::{BoxBody, EitherBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{AUTHORIZATION, HeaderMap, HeaderName, WWW_AUTHENTICATE},
+    },
+    middleware::Next,
+    web,
+};
+use common::{
+    claims::Claims,
+    http::{HttpError, LogUser, error_response},
+    keys::PublicKey,
+};
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// The longest token we look at, in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+/// How far, in seconds, the issuer's clock may be from ours.
+const LEEWAY: u64 = 30;
+
+/// Whose tokens are accepted.
+#[derive(Clone)]
+pub struct Auth {
+    key: PublicKey,
+    validation: Validation,
+    /// Parameters that every challenge carries.
+    challenge: Vec<String>,
+}
+
+impl Auth {
+    /// Accepts what `issuer` signed with `key` for `audience`.
+    pub fn new(key: PublicKey, issuer: &str, audience: &str) -> Self {
+        let mut validation = Validation::new(Algorithm::RS256); // whatever the token's own `alg` says
+        validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        validation.validate_nbf = true;
+        validation.leeway = LEEWAY;
+        Auth { key, validation, challenge: Vec::new() }
+    }
+
+    /// Every challenge carries this parameter too.
+    pub fn challenge(mut self, name: &str, value: &str) -> Self {
+        self.challenge.push(format!("{name}=\"{value}\""));
+        self
+    }
+
+    /// The token's claims, if every check passes; else which one did not.
+    fn verify(&self, token: &str) -> Result<Claims, &'static str> {
+        if token.len() > MAX_TOKEN {
+            return Err("The token is longer than 16 KiB.");
+        }
+        // The header is the sender's word until the signature is checked: it may only narrow the choice.
+        let header = decode_header(token).map_err(|_| "The token is not a JWT signed with RS256.")?;
+        let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
+        if !matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
+            return Err("The token is not an access token: its typ is another.");
+        }
+        if header.crit.is_some() {
+            return Err("The token has critical headers (crit) that are not understood.");
+        }
+        if header.kid.is_some_and(|kid| kid != self.key.kid) {
+            return Err("The token was signed with an unknown key (kid).");
+        }
+        let claims = decode::<Claims>(token, &self.key.decoding_key, &self.validation)
+            .map_err(|error| match error.kind() {
+                ErrorKind::ExpiredSignature => "The token has expired (exp).",
+                ErrorKind::ImmatureSignature => "The token is not valid yet (nbf).",
+                ErrorKind::InvalidIssuer => "The token is from another issuer (iss).",
+                ErrorKind::InvalidAudience => "The token is for another audience (aud).",
+                ErrorKind::InvalidSignature => "The token's signature is wrong.",
+                ErrorKind::InvalidAlgorithm => "The token is not signed with RS256.",
+                ErrorKind::MissingRequiredClaim(_) => "The token lacks one of iss, aud, exp, sub.",
+                _ => "The token is malformed, or a claim has the wrong type.",
+            })?
+            .claims;
+        if claims.sub.is_empty() {
+            return Err("The token's subject (sub) is empty.");
+        }
+        Ok(claims)
+    }
+
+    /// A refusal of what this person or client may not do. Where a `scope` would help, a challenge says
+    /// which; where none would, there is no challenge.
+    pub fn forbid(&self, scope: Option<&str>, description: &str) -> HttpResponse {
+        let Some(scope) = scope else { return error_response(StatusCode::FORBIDDEN, "forbidden", description) };
+        let mut other = self.clone();
+        other.challenge.retain(|param| !param.starts_with("scope="));
+        other.challenge("scope", scope).refuse(StatusCode::FORBIDDEN, Some("insufficient_scope"), description)
+    }
+
+    /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people.
+    fn refuse(&self, status: StatusCode, error: Option<&str>, description: &str) -> HttpResponse {
+        let mut params = self.challenge.clone();
+        if let Some(error) = error {
+            params.push(format!("error=\"{error}\""));
+            params.push(format!("error_description=\"{description}\""));
+        }
+        let challenge = format!("Bearer {}", params.join(", "));
+        let mut response = error_response(status, error.unwrap_or("unauthorized"), description);
+        if let Ok(challenge) = challenge.trim_end().parse() {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// The person behind a request. Only [`authenticate`] makes one, so a handler that takes a `User`
+/// cannot be reached without a valid token.
+#[derive(Clone)]
+pub struct User(Rc<Claims>);
+
+impl User {
+    pub fn claims(&self) -> &Claims {
+        &self.0
+    }
+}
+
+impl FromRequest for User {
+    type Error = HttpError;
+    type Future = std::future::Ready<Result<Self, HttpError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let user = req.extensions().get::<User>().cloned();
+        let refused = HttpError::new(StatusCode::UNAUTHORIZED, "unauthorized", "This needs an access token.");
+        std::future::ready(user.ok_or(refused))
+    }
+}
+
+/// The middleware: a valid token or an answer from here.
+pub async fn authenticate<B: MessageBody + 'static>(
+    auth: web::Data<Auth>,
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    let refusal = match bearer_token(req.headers()) {
+        Ok(token) => match auth.verify(token) {
+            Ok(claims) => {
+                let user = User(Rc::new(claims));
+                req.extensions_mut().insert(LogUser(user.0.username().to_owned()));
+                req.extensions_mut().insert(user);
+                None
+            }
+            Err(why) => Some(auth.refuse(StatusCode::UNAUTHORIZED, Some("invalid_token"), why)),
+        },
+        Err(Missing::Token) => Some(auth.refuse(StatusCode::UNAUTHORIZED, None, "This needs an access token.")),
+        Err(Missing::Syntax(why)) => Some(auth.refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why)),
+    };
+    if let Some(response) = refusal {
+        return Ok(req.into_response(response).map_into_right_body());
+    }
+    let mut response = next.call(req).await?.map_into_left_body();
+    let user = User::from_request(response.request(), &mut Payload::None).into_inner()?;
+    let name = utf8_percent_encode(user.0.username(), NON_ALPHANUMERIC).to_string();
+    for (header, value) in [("x-mcp-user", name), ("x-mcp-scopes", user.0.scope.to_string())] {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(HeaderName::from_static(header), value);
+        }
+    }
+    Ok(response)
+}
+
+/// Why a request has no token.
+enum Missing {
+    Token,
+    Syntax(&'static str),
+}
+
+/// The token of `Authorization: Bearer …` (RFC 6750 §2.1). Query, body and cookies are not looked at.
+fn bearer_token(headers: &HeaderMap) -> Result<&str, Missing> {
+    let mut values = headers.get_all(AUTHORIZATION);
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Err(Missing::Token),
+        (Some(value), None) => value.as_bytes().trim_ascii(),
+        (Some(_), Some(_)) => return Err(Missing::Syntax("Send one Authorization header, not several.")),
+    };
+    let (scheme, token) = value.split_at(value.iter().position(|byte| *byte == b' ').unwrap_or(value.len()));
+    if !scheme.eq_ignore_ascii_case(b"Bearer") {
+        return Err(Missing::Token);
+    }
+    let b64token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    match std::str::from_utf8(token.trim_ascii()) {
+        Ok(token) if !token.is_empty() && token.as_bytes().iter().all(b64token) => Ok(token),
+        _ => Err(Missing::Syntax("There is no token after Bearer.")),
+    }
+}
