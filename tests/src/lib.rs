@@ -1,1 +1,228 @@
-//! Helpers for the integration tests.
+//! Helpers for the integration tests: they start the real programs and talk to them over HTTP.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use anyhow::{Context, Result, bail};
+use escargot::CargoBuild;
+use reqwest::{RequestBuilder, Response, StatusCode, header::HeaderMap};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The version whose requests carry everything with them.
+pub const MODERN: &str = "2026-07-28";
+/// The versions that begin with `initialize`, newest first.
+pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+
+/// The path of a package's program, which is built when it is asked for the first time.
+///
+/// # Errors
+/// If it cannot be built.
+pub fn program(package: &str) -> Result<PathBuf> {
+    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
+    let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = built.get(package) {
+        return Ok(path.clone());
+    }
+    let run = CargoBuild::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .package(package)
+        .bin(package)
+        .current_release()
+        .run()
+        .with_context(|| format!("cannot build {package}"))?;
+    built.insert(package.to_owned(), run.path().to_owned());
+    Ok(run.path().to_owned())
+}
+
+/// A command that runs a package's program without the settings of whoever runs the tests.
+///
+/// # Errors
+/// If the program cannot be built.
+pub fn command(package: &str) -> Result<Command> {
+    let mut command = Command::new(program(package)?);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
+/// A token from `gen-token` for the server at `server_url`, signed with the key in `keys`.
+///
+/// # Errors
+/// If the program fails, or prints something that is not text.
+pub fn gen_token(keys: &Path, server_url: &str, args: &[&str]) -> Result<String> {
+    let output = command("gen-token")?.arg("--keys").arg(keys).args(["--server", server_url]).args(args).output()?;
+    if !output.status.success() {
+        bail!("gen-token failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+/// A step's server on a free port, in a folder of its own. It is killed when it is dropped.
+pub struct Server {
+    child: Child,
+    _stdout: BufReader<ChildStdout>,
+    folder: TempDir,
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Server {
+    /// Starts a step without further arguments.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start(package: &str) -> Result<Self> {
+        Self::start_with(package, &[])
+    }
+
+    /// Starts a step and waits until it says that it listens.
+    ///
+    /// # Errors
+    /// If it does not come up; the error has what it wrote to standard error.
+    pub fn start_with(package: &str, args: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut command = command(package)?;
+        command.args(["--port", "0"]).args(args).current_dir(folder.path()).env("RUST_LOG", "debug");
+        if package.strip_prefix("step").and_then(|step| step.parse::<u8>().ok()).is_some_and(|step| step >= 5) {
+            command.arg("--keys").arg(folder.path().join("keys"));
+        }
+        let log = File::create(folder.path().join("stderr"))?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let mut stdout = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut line = String::new();
+        let read = stdout.read_line(&mut line);
+        let Some(url) = line.trim_end().strip_prefix("listening on ").map(str::to_owned) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            let log = fs::read_to_string(folder.path().join("stderr"))?;
+            bail!("{package} did not come up: {read:?} {line:?} {log}");
+        };
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Server { child, _stdout: stdout, folder, url, client })
+    }
+
+    /// The URL it printed, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder of the key pair (from step 5 on).
+    pub fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    /// Everything it has written to standard error so far.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn stderr(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("stderr"))?)
+    }
+
+    /// A request to a path of this server.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// `GET` of a path.
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(reqwest::Method::GET, path)
+    }
+
+    /// `POST /mcp` of any bytes that claim to be JSON.
+    pub fn post_text(&self, body: impl Into<reqwest::Body>) -> RequestBuilder {
+        self.request(reqwest::Method::POST, "/mcp")
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json, text/event-stream")
+            .body(body)
+    }
+
+    /// `POST /mcp` of JSON.
+    pub fn post(&self, body: &Value) -> RequestBuilder {
+        self.post_text(body.to_string())
+    }
+
+    /// A legacy request.
+    pub fn legacy(&self, method: &str, params: Value) -> RequestBuilder {
+        self.post(&rpc(method, params))
+    }
+
+    /// A complete modern request: headers and `_meta` as they must be.
+    pub fn modern(&self, method: &str, params: Value) -> RequestBuilder {
+        let body = rpc(method, with_meta(params));
+        let mut request = self.post(&body).header("MCP-Protocol-Version", MODERN).header("Mcp-Method", method);
+        if let Some(name) = body["params"]["name"].as_str() {
+            request = request.header("Mcp-Name", name);
+        }
+        request
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A JSON-RPC request with the id 1.
+pub fn rpc(method: &str, params: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
+}
+
+/// The `_meta` that a modern request owes.
+pub fn meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "tests", "version": "1.0.0" }
+    })
+}
+
+/// Params with that `_meta`.
+pub fn with_meta(mut params: Value) -> Value {
+    params["_meta"] = meta();
+    params
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    /// Sends a request and reads the whole response.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn of(request: RequestBuilder) -> Result<Self> {
+        let response: Response = request.send().await?;
+        Ok(Reply { status: response.status(), headers: response.headers().clone(), text: response.text().await? })
+    }
+
+    /// The body as JSON; `null` if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// A header's value; the empty text if it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The status and the code of the JSON-RPC error (0: none).
+    pub fn outcome(&self) -> (u16, i64) {
+        (self.status.as_u16(), self.json()["error"]["code"].as_i64().unwrap_or_default())
+    }
+}

@@ -1,0 +1,276 @@
+//! What every step checks before any handler looks at a request.
+#![allow(clippy::unwrap_used)]
+
+use integration_tests::{Reply, Server, rpc};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+async fn send(request: RequestBuilder) -> Reply {
+    Reply::of(request).await.unwrap()
+}
+
+fn start(package: &str) -> Server {
+    Server::start(package).unwrap()
+}
+
+/// A refusal: this status, and a JSON body that names the error.
+fn assert_refused(reply: &Reply, status: u16, error: &str, case: &str) {
+    assert_eq!(reply.status.as_u16(), status, "{case}: {reply:?}");
+    assert!(reply.header("content-type").starts_with("application/json"), "{case}: {reply:?}");
+    assert_eq!(reply.json()["error"], error, "{case}: {reply:?}");
+    assert!(reply.json()["error_description"].is_string(), "{case}: {reply:?}");
+}
+
+const FOREIGN_ORIGINS: [&str; 14] = [
+    "https://evil.example",
+    "http://localhost.evil.example",
+    "http://localhost:9000.evil.example",
+    "http://127.0.0.1.evil.example",
+    "http://evil.example/localhost",
+    "http://evil.example#localhost",
+    "http://localhost@evil.example",
+    "http://evil.example@localhost",
+    "http://xlocalhost",
+    "http://[::2]",
+    "ftp://localhost",
+    "localhost",
+    "null",
+    "",
+];
+
+#[tokio::test]
+async fn a_foreign_origin_is_refused_on_every_route() {
+    for package in ["step1", "step4"] {
+        let server = start(package);
+        for origin in FOREIGN_ORIGINS {
+            for path in ["/health", "/mcp", "/nowhere"] {
+                let reply = send(server.get(path).header("Origin", origin)).await;
+                assert_refused(&reply, 403, "forbidden_origin", &format!("{package} {path} {origin}"));
+            }
+        }
+        let reply = send(server.legacy("ping", json!({})).header("Origin", "https://evil.example")).await;
+        assert_refused(&reply, 403, "forbidden_origin", package);
+    }
+}
+
+#[tokio::test]
+async fn two_origins_are_refused_even_if_each_is_allowed() {
+    let server = start("step1");
+    let request = server.get("/health").header("Origin", "http://localhost").header("Origin", "http://localhost");
+    assert_refused(&send(request).await, 403, "forbidden_origin", "two origins");
+}
+
+#[tokio::test]
+async fn a_loopback_origin_is_allowed_on_any_port() {
+    let server = start("step4");
+    for origin in [
+        "http://localhost",
+        "https://localhost",
+        "http://localhost:3000",
+        "http://LOCALHOST:3000",
+        "http://127.0.0.1:6274",
+        "https://127.0.0.1",
+        "http://[::1]:8080",
+        "https://[::1]",
+    ] {
+        let reply = send(server.get("/health").header("Origin", origin)).await;
+        assert_eq!(reply.status, 200, "{origin}: {reply:?}");
+        assert!(!reply.header("access-control-allow-origin").is_empty(), "{origin}: {reply:?}");
+        assert!(reply.header("access-control-expose-headers").to_lowercase().contains("www-authenticate"), "{reply:?}");
+        let reply = send(server.legacy("ping", json!({})).header("Origin", origin)).await;
+        assert_eq!(reply.status, 200, "{origin}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_public_url_names_an_origin_and_a_host_that_are_allowed() {
+    let server = Server::start_with("step4", &["--public-url", "https://mcp.example/"]).unwrap();
+    for (origin, host, status) in [
+        ("https://mcp.example", "mcp.example", 200),
+        ("https://mcp.example:443", "mcp.example:443", 200),
+        ("https://mcp.example", "MCP.example", 200),
+        ("http://mcp.example", "mcp.example", 403),
+        ("https://mcp.example:444", "mcp.example", 403),
+        ("https://mcp.example.evil", "mcp.example", 403),
+        ("https://mcp.example", "mcp.example.evil", 403),
+        ("https://mcp.example", "xmcp.example", 403),
+    ] {
+        let reply = send(server.get("/health").header("Origin", origin).header("Host", host)).await;
+        assert_eq!(reply.status, status, "{origin} {host}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn allow_origin_and_allow_host_add_to_what_is_allowed() {
+    let args =
+        ["--allow-origin", "https://app.example", "--allow-origin", "https://b.example", "--allow-host", "inner"];
+    let server = Server::start_with("step4", &args).unwrap();
+    for origin in ["https://app.example", "https://b.example", "http://localhost"] {
+        let reply = send(server.get("/health").header("Origin", origin).header("Host", "inner:8080")).await;
+        assert_eq!(reply.status, 200, "{origin}: {reply:?}");
+    }
+    let reply = send(server.get("/health").header("Origin", "https://c.example")).await;
+    assert_refused(&reply, 403, "forbidden_origin", "c.example");
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_ours_is_refused_on_every_route() {
+    for package in ["step1", "step4"] {
+        let server = start(package);
+        for host in
+            ["evil.example", "evil.example:9000", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1"]
+        {
+            for path in ["/health", "/mcp", "/nowhere"] {
+                let reply = send(server.get(path).header("Host", host)).await;
+                assert_refused(&reply, 403, "forbidden_host", &format!("{package} {path} {host}"));
+            }
+        }
+        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:9000", "[::1]", "[::1]:9000"] {
+            let reply = send(server.get("/health").header("Host", host)).await;
+            assert_eq!(reply.status, 200, "{package} {host}: {reply:?}");
+        }
+    }
+}
+
+fn preflight(server: &Server, path: &str, origin: &str) -> RequestBuilder {
+    server
+        .request(Method::OPTIONS, path)
+        .header("Origin", origin)
+        .header("Access-Control-Request-Method", "POST")
+        .header("Access-Control-Request-Headers", "authorization,content-type,mcp-protocol-version,mcp-method,mcp-name")
+}
+
+#[tokio::test]
+async fn a_preflight_from_an_allowed_origin_is_told_what_it_may_send_and_read() {
+    for package in ["step1", "step4"] {
+        let server = start(package);
+        let reply = send(preflight(&server, "/mcp", "http://localhost:3000")).await;
+        assert!(matches!(reply.status.as_u16(), 200 | 204), "{package}: {reply:?}");
+        let allowed = reply.header("access-control-allow-headers").to_lowercase();
+        for header in ["authorization", "content-type", "mcp-protocol-version", "mcp-method", "mcp-name"] {
+            assert!(allowed.split(',').any(|name| name.trim() == header), "{package} {header}: {reply:?}");
+        }
+        assert!(reply.header("access-control-allow-methods").contains("POST"), "{package}: {reply:?}");
+        assert!(reply.header("access-control-expose-headers").to_lowercase().contains("www-authenticate"), "{reply:?}");
+        assert!(matches!(reply.header("access-control-allow-origin"), "*" | "http://localhost:3000"), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_from_a_foreign_origin_is_refused() {
+    for package in ["step1", "step4"] {
+        let server = start(package);
+        for origin in ["https://evil.example", "http://localhost.evil.example", "null"] {
+            let reply = send(preflight(&server, "/mcp", origin)).await;
+            assert_refused(&reply, 403, "forbidden_origin", &format!("{package} {origin}"));
+            assert_eq!(reply.header("access-control-allow-origin"), "", "{package} {origin}: {reply:?}");
+        }
+    }
+}
+
+/// A `ping` of exactly this many bytes.
+fn ping_of(bytes: usize) -> String {
+    let empty = rpc("ping", json!({ "padding": "" })).to_string();
+    let padding = "x".repeat(bytes - empty.len());
+    rpc("ping", json!({ "padding": padding })).to_string()
+}
+
+#[tokio::test]
+async fn a_body_of_one_mebibyte_is_taken_and_one_byte_more_is_not() {
+    let server = start("step4");
+    let reply = send(server.post_text(ping_of(1 << 20))).await;
+    assert_eq!(reply.outcome(), (200, 0), "{reply:?}");
+    let reply = send(server.post_text(ping_of((1 << 20) + 1))).await;
+    assert_refused(&reply, 413, "payload_too_large", "one byte too many");
+    let reply = send(server.legacy("ping", json!({}))).await;
+    assert_eq!(reply.status, 200, "the server goes on: {reply:?}");
+}
+
+#[tokio::test]
+async fn a_content_type_other_than_json_is_refused() {
+    let server = start("step4");
+    let post = || server.request(Method::POST, "/mcp").body(rpc("ping", json!({})).to_string());
+    assert_refused(&send(post()).await, 415, "unsupported_media_type", "none");
+    for kind in [
+        "text/plain",
+        "application/jsonx",
+        "application/json-rpc",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "json",
+        "",
+    ] {
+        let reply = send(post().header("Content-Type", kind)).await;
+        assert_refused(&reply, 415, "unsupported_media_type", kind);
+    }
+    for kind in
+        ["application/json", "APPLICATION/JSON", "application/json; charset=utf-8", "application/json;charset=utf-8"]
+    {
+        let reply = send(post().header("Content-Type", kind)).await;
+        assert_eq!(reply.outcome(), (200, 0), "{kind}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_accept_header_that_excludes_json_is_refused() {
+    let server = start("step4");
+    let post = || {
+        let body = rpc("ping", json!({})).to_string();
+        server.request(Method::POST, "/mcp").header("Content-Type", "application/json").body(body)
+    };
+    for accept in
+        ["text/event-stream", "text/html", "application/json;q=0", "*/*, application/json;q=0", "image/*", "text/*"]
+    {
+        let reply = send(post().header("Accept", accept)).await;
+        assert_refused(&reply, 406, "not_acceptable", accept);
+    }
+    for accept in [
+        "application/json",
+        "Application/JSON",
+        "application/*",
+        "*/*",
+        "application/json, text/event-stream",
+        "text/event-stream, application/json;q=0.1",
+        "text/html, */*;q=0.1",
+        "application/*;q=0, application/json",
+    ] {
+        let reply = send(post().header("Accept", accept)).await;
+        assert_eq!(reply.outcome(), (200, 0), "{accept}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_mcp_endpoint_takes_only_post() {
+    let server = start("step4");
+    for method in [Method::GET, Method::DELETE, Method::PUT, Method::PATCH] {
+        let reply = send(server.request(method.clone(), "/mcp").header("Accept", "text/event-stream")).await;
+        assert_refused(&reply, 405, "method_not_allowed", method.as_str());
+        assert_eq!(reply.header("allow"), "POST", "{method}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_not_found() {
+    for package in ["step1", "step4"] {
+        let server = start(package);
+        for path in ["/", "/nowhere", "/mcp/", "/health/", "/MCP", "/mcp/sse", "/.well-known/openid-configuration"] {
+            for method in [Method::GET, Method::POST, Method::DELETE] {
+                let reply = send(server.request(method, path)).await;
+                assert_refused(&reply, 404, "not_found", &format!("{package} {path}"));
+            }
+        }
+    }
+    let reply = send(start("step1").get("/mcp")).await;
+    assert_refused(&reply, 404, "not_found", "step 1 has no /mcp");
+}
+
+#[tokio::test]
+async fn health_tells_the_step_and_what_it_can_do() {
+    for (package, step) in [("step1", 1), ("step4", 4)] {
+        let server = start(package);
+        let health: Value = send(server.get("/health")).await.json();
+        assert_eq!(health["status"], "ok", "{health}");
+        assert_eq!(health["step"], step, "{health}");
+        assert!(health["version"].is_string() && health["enabled"].is_array(), "{health}");
+    }
+}

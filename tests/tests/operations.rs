@@ -1,0 +1,183 @@
+//! Starting, stopping, and every way in which starting can fail.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::command;
+
+struct Running {
+    child: Child,
+    port: u16,
+}
+
+impl Running {
+    fn start(package: &str, folder: &std::path::Path) -> Result<Self> {
+        let mut child = command(package)?
+            .args(["--port", "0"])
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
+        let port = line.trim_end().rsplit(':').next().context("no port")?.parse().with_context(|| line.clone())?;
+        Ok(Running { child, port })
+    }
+
+    /// Sends the signal; says how the program ended and how long that took.
+    fn signal(&mut self, name: &str) -> Result<()> {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "kill failed");
+        Ok(())
+    }
+}
+
+fn failure(package: &str, folder: &std::path::Path, args: &[&str]) -> Result<Output> {
+    let output = command(package)?.args(["--port", "0"]).args(args).current_dir(folder).output()?;
+    Ok(output)
+}
+
+fn assert_one_sentence(output: &Output, code: i32, says: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = error.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(output.stdout.is_empty());
+    assert_eq!(errors.len(), 1, "{error}");
+    assert!(errors[0].contains(says), "{error} should say {says:?}");
+}
+
+#[test]
+fn a_request_under_way_is_finished_after_sigterm_and_sigint() -> Result<()> {
+    for signal in ["-TERM", "-INT"] {
+        let folder = tempfile::tempdir()?;
+        let mut server = Running::start("step4", folder.path())?;
+        let _idle = TcpStream::connect(("127.0.0.1", server.port))?;
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let mut slow = TcpStream::connect(("127.0.0.1", server.port))?;
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        slow.write_all(head.as_bytes())?;
+        slow.write_all(&body.as_bytes()[..10])?;
+        slow.set_read_timeout(Some(Duration::from_millis(300)))?;
+        assert!(slow.read(&mut [0]).is_err(), "an answer before the question's end"); // by now it is under way
+        let told = Instant::now();
+        server.signal(signal)?;
+        slow.write_all(&body.as_bytes()[10..])?;
+        slow.set_read_timeout(Some(Duration::from_secs(9)))?;
+        let mut answer = vec![0; 1024];
+        let read = slow.read(&mut answer)?;
+        assert!(String::from_utf8_lossy(&answer[..read]).starts_with("HTTP/1.1 200 OK"));
+        let status = server.child.wait()?;
+        assert_eq!(status.code(), Some(0));
+        assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_busy_port_is_said_in_one_sentence() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let taken = TcpListener::bind(("127.0.0.1", 0))?;
+    let port = taken.local_addr()?.port().to_string();
+    let output = command("step1")?.args(["--port", &port]).current_dir(folder.path()).output()?;
+    assert_one_sentence(&output, 1, &format!("port {port} is busy"));
+    Ok(())
+}
+
+#[test]
+fn no_server_runs_with_a_key_it_cannot_trust() -> Result<()> {
+    const WEAK: &str = "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf\n9Cnzj4p4WGeKLs1Pt8QuKUpRKfFLfRYC9AIKjbJTWit+CqvjWYzvQwECAwEAAQ==\n-----END PUBLIC KEY-----\n";
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("damaged.pem"), "-----BEGIN PUBLIC KEY-----\nMFww\n-----END PUBLIC KEY-----\n")?;
+    fs::write(folder.path().join("weak.pem"), WEAK)?;
+    fs::write(folder.path().join("empty.pem"), "")?;
+    for step in ["step5", "step6", "step7", "step8", "step9"] {
+        for (file, says) in [
+            ("missing.pem", "cannot read"),
+            ("damaged.pem", "not an RSA public key"),
+            ("empty.pem", "not an RSA public key"),
+            ("weak.pem", "512 bits"),
+        ] {
+            assert_one_sentence(&failure(step, folder.path(), &["--public-key", file])?, 1, says);
+        }
+        fs::create_dir_all(folder.path().join("broken"))?;
+        fs::write(folder.path().join("broken/mcp_private_key.pem"), "nonsense")?;
+        assert_one_sentence(&failure(step, folder.path(), &["--keys", "broken"])?, 1, "not an RSA private key");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_opened_or_understood_is_said_in_one_sentence() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("file"), "")?;
+    fs::write(
+        folder.path().join("not.db"),
+        "this is not a database, and long enough to be seen not to be one ".repeat(20),
+    )?;
+    let path = folder.path();
+    assert_one_sentence(&failure("step5", path, &["--keys", "file/keys"])?, 1, "file/keys");
+    assert_one_sentence(&failure("step9", path, &["--database", "file/notes.db"])?, 1, "cannot open the database");
+    assert_one_sentence(&failure("step9", path, &["--database", "not.db"])?, 1, "cannot open the database");
+    for url in ["nonsense", "ftp://localhost", "http://user@localhost", "http://localhost/?q", "http://"] {
+        assert_one_sentence(&failure("step1", path, &["--public-url", url])?, 1, "--public-url");
+    }
+    assert_one_sentence(&failure("step1", path, &["--allow-origin", "localhost"])?, 1, "--allow-origin");
+    assert_one_sentence(&failure("step1", path, &["--nonsense"])?, 2, "--nonsense");
+    Ok(())
+}
+
+#[test]
+fn programs_that_start_at_once_share_one_key_pair() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let children = (0..6)
+        .map(|_| {
+            let mut gen_token = command("gen-token")?;
+            gen_token.args(["--username", "alice"]).current_dir(folder.path()).stdout(Stdio::piped());
+            Ok(gen_token.spawn()?)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut headers = Vec::new();
+    for child in children {
+        let output = child.wait_with_output()?;
+        assert!(output.status.success());
+        headers.push(String::from_utf8(output.stdout)?.split('.').next().unwrap_or_default().to_owned());
+    }
+    headers.dedup();
+    assert_eq!(headers.len(), 1, "several keys: {headers:?}");
+    let mode =
+        |name: &str| Ok::<_, std::io::Error>(fs::metadata(folder.path().join(name))?.permissions().mode() & 0o777);
+    assert_eq!(mode("keys/mcp_private_key.pem")?, 0o600);
+    assert_eq!(fs::read_dir(folder.path().join("keys"))?.count(), 2, "a temporary file was left behind");
+    Ok(())
+}
+
+#[test]
+fn gen_token_says_what_is_wrong_and_prints_nothing_else() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let run =
+        |args: &[&str]| -> Result<Output> { Ok(command("gen-token")?.args(args).current_dir(folder.path()).output()?) };
+    for args in [
+        &[][..],
+        &["--username", ""],
+        &["--username", "alice", "--scopes", "a\"b"],
+        &["--username", "alice", "--expires-in", "soon"],
+        &["--username", "alice", "--expires-in", "99999999999999999999h"],
+    ] {
+        assert_one_sentence(&run(args)?, 2, "");
+    }
+    assert!(!folder.path().join("keys").exists());
+    assert_one_sentence(&run(&["--username", "alice", "--server", "nonsense"])?, 1, "--server");
+    fs::write(folder.path().join("file"), "")?;
+    assert_one_sentence(&run(&["--username", "alice", "--keys", "file/keys"])?, 1, "file/keys");
+    Ok(())
+}

@@ -1,0 +1,533 @@
+//! JSON-RPC and MCP, the modern protocol and the legacy one, row by row of the contract's table.
+#![allow(clippy::unwrap_used)]
+
+use integration_tests::{LEGACY, MODERN, Reply, Server, meta, rpc, with_meta};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
+const METHOD_NOT_FOUND: i64 = -32601;
+const INVALID_PARAMS: i64 = -32602;
+const HEADER_MISMATCH: i64 = -32020;
+const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// Names and values of headers.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+async fn send(request: RequestBuilder) -> Reply {
+    Reply::of(request).await.unwrap()
+}
+
+fn step4() -> Server {
+    Server::start("step4").unwrap()
+}
+
+/// Both protocols' requests with the same method and params.
+fn both(server: &Server, method: &str, params: &Value) -> [(&'static str, RequestBuilder); 2] {
+    [("modern", server.modern(method, params.clone())), ("legacy", server.legacy(method, params.clone()))]
+}
+
+/// The same bytes with the headers of the modern protocol, and without.
+fn both_raw(server: &Server, body: &[u8]) -> [(&'static str, RequestBuilder); 2] {
+    let modern = server.post_text(body.to_vec()).header("MCP-Protocol-Version", MODERN).header("Mcp-Method", "ping");
+    [("modern", modern), ("legacy", server.post_text(body.to_vec()))]
+}
+
+async fn result(request: RequestBuilder, case: &str) -> Value {
+    let reply = send(request).await;
+    assert_eq!(reply.outcome(), (200, 0), "{case}: {reply:?}");
+    let json = reply.json();
+    assert_eq!((&json["jsonrpc"], &json["id"]), (&json!("2.0"), &json!(1)), "{case}: {reply:?}");
+    assert!(json["result"].is_object(), "{case}: {reply:?}");
+    json["result"].clone()
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_a_parse_error_without_an_id() {
+    let server = step4();
+    let bodies: [&[u8]; 9] = [
+        b"",
+        b" ",
+        b"{",
+        b"hello",
+        br#"{"jsonrpc":"2.0","id":1,"method":"ping"} {}"#,
+        br#"{"jsonrpc":"2.0","id":1,"method":"ping",}"#,
+        br"{'jsonrpc':'2.0','id':1,'method':'ping'}",
+        b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pi\xff\"}",
+        b"[{]",
+    ];
+    for body in bodies {
+        for (era, request) in both_raw(&server, body) {
+            let reply = send(request).await;
+            let case = format!("{era} {}", String::from_utf8_lossy(body));
+            assert_eq!(reply.outcome(), (400, PARSE_ERROR), "{case}: {reply:?}");
+            assert!(reply.json()["id"].is_null(), "{case}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_json_rpc_request_is_an_invalid_request() {
+    let server = step4();
+    for body in [
+        json!([]),
+        json!([rpc("ping", json!({}))]),
+        json!(["2.0", 1, "ping", {}]),
+        json!(null),
+        json!(1),
+        json!("ping"),
+        json!({}),
+        json!({ "id": 1, "method": "ping" }),
+        json!({ "jsonrpc": "1.0", "id": 1, "method": "ping" }),
+        json!({ "jsonrpc": 2.0, "id": 1, "method": "ping" }),
+        json!({ "jsonrpc": null, "id": 1, "method": "ping" }),
+        json!({ "jsonrpc": "2.0", "id": 1 }),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": 1 }),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": null }),
+        json!({ "jsonrpc": "2.0", "id": null, "method": "ping" }),
+        json!({ "jsonrpc": "2.0", "id": 1.5, "method": "ping" }),
+        json!({ "jsonrpc": "2.0", "id": true, "method": "ping" }),
+        json!({ "jsonrpc": "2.0", "id": [1], "method": "ping" }),
+        json!({ "jsonrpc": "2.0", "id": {}, "method": "ping" }),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": null }),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": [] }),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": "x" }),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": 1 }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized", "params": null }),
+        json!({ "jsonrpc": "2.0", "id": 1, "result": {} }),
+        json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": 1, "message": "no" } }),
+    ] {
+        for (era, request) in both_raw(&server, body.to_string().as_bytes()) {
+            let reply = send(request).await;
+            assert_eq!(reply.outcome(), (400, INVALID_REQUEST), "{era} {body}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_readable_id_comes_back_byte_for_byte() {
+    let server = step4();
+    for id in [r#""a""#, r#""""#, "0", "-1", "123456789012345678901234567890", r#""\u00e9""#] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        let reply = send(server.post_text(body)).await;
+        assert_eq!(reply.outcome(), (200, 0), "{id}: {reply:?}");
+        assert!(reply.text.contains(&format!(r#""id":{id}"#)), "{id}: {reply:?}");
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"nowhere"}}"#);
+        let reply = send(server.post_text(body)).await;
+        assert_eq!(reply.outcome(), (200, METHOD_NOT_FOUND), "{id}: {reply:?}");
+        assert!(reply.text.contains(&format!(r#""id":{id}"#)), "{id}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_notification_is_accepted_and_not_answered_whatever_its_method() {
+    let server = step4();
+    for method in ["notifications/initialized", "notifications/cancelled", "tools/call", "nowhere", ""] {
+        let body = json!({ "jsonrpc": "2.0", "method": method, "params": { "name": "echo" } });
+        for (era, request) in both_raw(&server, body.to_string().as_bytes()) {
+            let reply = send(request).await;
+            assert_eq!((reply.status.as_u16(), reply.text.as_str()), (202, ""), "{era} {method}: {reply:?}");
+        }
+    }
+    let body = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    let reply = send(server.post(&body).header("MCP-Protocol-Version", "1999-01-01")).await;
+    assert_eq!(reply.status, 202, "it is accepted before its version is looked at: {reply:?}");
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_served_is_refused_with_those_that_are() {
+    let server = step4();
+    for version in ["2027-01-01", "2024-11-05", "1999-01-01", "draft", "9"] {
+        let mut body = rpc("tools/list", with_meta(json!({})));
+        body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(version);
+        let headers = |request: RequestBuilder| {
+            request.header("MCP-Protocol-Version", version).header("Mcp-Method", "tools/list")
+        };
+        let plain = rpc("tools/list", json!({}));
+        for (case, body) in [("with _meta", body), ("without _meta", plain)] {
+            let reply = send(headers(server.post(&body))).await;
+            assert_eq!(reply.outcome(), (400, UNSUPPORTED_VERSION), "{version} {case}: {reply:?}");
+            let data = &reply.json()["error"]["data"];
+            assert_eq!(data["requested"], version, "{case}: {reply:?}");
+            assert_eq!(data["supported"], json!([MODERN, LEGACY[0], LEGACY[1], LEGACY[2]]), "{case}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_legacy_version_in_the_header_is_served() {
+    let server = step4();
+    for version in LEGACY {
+        let reply = send(server.legacy("ping", json!({})).header("MCP-Protocol-Version", version)).await;
+        assert_eq!(reply.outcome(), (200, 0), "{version}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_modern_request_whose_headers_and_body_disagree_is_refused() {
+    let server = step4();
+    let call = rpc("tools/call", with_meta(json!({ "name": "echo", "arguments": { "message": "hi" } })));
+    let get = rpc("prompts/get", with_meta(json!({ "name": "help" })));
+    let list = rpc("tools/list", with_meta(json!({})));
+    let mut unnamed = rpc("tools/call", with_meta(json!({})));
+    unnamed["params"]["arguments"] = json!({});
+    let version = ("MCP-Protocol-Version", MODERN);
+    let cases: [(&str, &Value, Headers); 18] = [
+        ("no headers", &list, &[]),
+        ("no version", &list, &[("Mcp-Method", "tools/list")]),
+        ("a legacy version", &list, &[("MCP-Protocol-Version", LEGACY[0]), ("Mcp-Method", "tools/list")]),
+        ("two versions", &list, &[version, ("MCP-Protocol-Version", LEGACY[0]), ("Mcp-Method", "tools/list")]),
+        ("no method", &list, &[version]),
+        ("another method", &list, &[version, ("Mcp-Method", "prompts/list")]),
+        ("another case of the method", &list, &[version, ("Mcp-Method", "Tools/List")]),
+        ("two methods", &list, &[version, ("Mcp-Method", "tools/list"), ("Mcp-Method", "tools/list")]),
+        ("an empty method", &list, &[version, ("Mcp-Method", "")]),
+        ("no name", &call, &[version, ("Mcp-Method", "tools/call")]),
+        ("another name", &call, &[version, ("Mcp-Method", "tools/call"), ("Mcp-Name", "get_time")]),
+        ("another case of the name", &call, &[version, ("Mcp-Method", "tools/call"), ("Mcp-Name", "Echo")]),
+        ("an empty name", &call, &[version, ("Mcp-Method", "tools/call"), ("Mcp-Name", "")]),
+        ("another name in base64", &call, &[version, ("Mcp-Method", "tools/call"), ("Mcp-Name", "=?base64?aGk=?=")]),
+        ("broken base64", &call, &[version, ("Mcp-Method", "tools/call"), ("Mcp-Name", "=?base64?!!?=")]),
+        ("two names", &call, &[version, ("Mcp-Method", "tools/call"), ("Mcp-Name", "echo"), ("Mcp-Name", "get_time")]),
+        ("no name of a prompt", &get, &[version, ("Mcp-Method", "prompts/get")]),
+        ("a name that the body lacks", &unnamed, &[version, ("Mcp-Method", "tools/call"), ("Mcp-Name", "echo")]),
+    ];
+    for (case, body, headers) in cases {
+        let request = headers.iter().fold(server.post(body), |request, (name, value)| request.header(*name, *value));
+        let reply = send(request).await;
+        // Two versions in one request are one that nobody serves, or a disagreement: a refusal either way.
+        if case == "two versions" && reply.outcome() == (400, UNSUPPORTED_VERSION) {
+            continue;
+        }
+        assert_eq!(reply.outcome(), (400, HEADER_MISMATCH), "{case}: {reply:?}");
+        assert_eq!(reply.json()["id"], 1, "{case}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_base64_is_decoded_before_it_is_compared() {
+    let server = step4();
+    for name in ["echo", "=?base64?ZWNobw==?=", " echo "] {
+        let params = with_meta(json!({ "name": "echo", "arguments": { "message": "hi" } }));
+        let request = server.post(&rpc("tools/call", params)).header("MCP-Protocol-Version", MODERN);
+        let result = result(request.header("Mcp-Method", "tools/call").header("Mcp-Name", name), name).await;
+        assert_eq!(result["content"][0]["text"], "hi", "{name}: {result}");
+    }
+}
+
+#[tokio::test]
+async fn a_legacy_request_need_not_agree_with_its_headers() {
+    let server = step4();
+    let params = json!({ "name": "echo", "arguments": { "message": "hi" } });
+    let request = server.legacy("tools/call", params).header("Mcp-Method", "ping").header("Mcp-Name", "other");
+    assert_eq!(result(request, "legacy").await["content"][0]["text"], "hi");
+    let request = server.legacy("initialize", json!({ "protocolVersion": LEGACY[2], "capabilities": {} }));
+    let initialized = result(request.header("MCP-Protocol-Version", LEGACY[0]), "another version").await;
+    assert_eq!(initialized["protocolVersion"], LEGACY[2]);
+}
+
+#[tokio::test]
+async fn a_modern_request_without_version_or_capabilities_in_meta_has_invalid_params() {
+    let server = step4();
+    let capabilities = "io.modelcontextprotocol/clientCapabilities";
+    let version = "io.modelcontextprotocol/protocolVersion";
+    let without = |key: &str| {
+        let mut meta = meta();
+        meta.as_object_mut().unwrap().remove(key);
+        json!({ "_meta": meta })
+    };
+    let with = |key: &str, value: Value| {
+        let mut meta = meta();
+        meta[key] = value;
+        json!({ "_meta": meta })
+    };
+    for params in [
+        json!({}),
+        json!({ "_meta": null }),
+        json!({ "_meta": {} }),
+        json!({ "_meta": { "progressToken": 1 } }),
+        without(version),
+        without(capabilities),
+        with(capabilities, json!(null)),
+        with(capabilities, json!([])),
+        with(capabilities, json!("x")),
+        with(version, json!(1)),
+        with(version, json!(null)),
+        json!({ "_meta": 1 }),
+        json!({ "_meta": [] }),
+    ] {
+        let request = server.post(&rpc("tools/list", params.clone()));
+        let reply = send(request.header("MCP-Protocol-Version", MODERN).header("Mcp-Method", "tools/list")).await;
+        assert_eq!(reply.outcome(), (400, INVALID_PARAMS), "{params}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_modern_key_in_meta_makes_a_request_modern() {
+    let server = step4();
+    let params = json!({ "_meta": { "io.modelcontextprotocol/logLevel": "info" } });
+    let reply = send(server.legacy("tools/list", params)).await;
+    assert_eq!(reply.outcome(), (400, HEADER_MISMATCH), "{reply:?}");
+    let params = json!({ "_meta": { "progressToken": 1, "example.com/x": 1 } });
+    result(server.legacy("tools/list", params), "keys of others").await;
+}
+
+#[tokio::test]
+async fn initialize_agrees_on_a_legacy_version() {
+    let server = step4();
+    for (asked, told) in [
+        (LEGACY[0], LEGACY[0]),
+        (LEGACY[1], LEGACY[1]),
+        (LEGACY[2], LEGACY[2]),
+        (MODERN, LEGACY[0]),
+        ("2024-11-05", LEGACY[0]),
+        ("", LEGACY[0]),
+        ("9999-99-99", LEGACY[0]),
+    ] {
+        let client = json!({ "name": "tests", "version": "1" });
+        let params = json!({ "protocolVersion": asked, "capabilities": {}, "clientInfo": client });
+        let result = result(server.legacy("initialize", params), asked).await;
+        assert_eq!(result["protocolVersion"], told, "{asked}: {result}");
+        assert_eq!(result["serverInfo"]["name"], "step4", "{asked}: {result}");
+        assert!(result["serverInfo"]["version"].is_string(), "{asked}: {result}");
+        assert!(result.get("resultType").is_none() && result.get("_meta").is_none(), "{asked}: {result}");
+    }
+}
+
+#[tokio::test]
+async fn initialize_without_a_version_has_invalid_params() {
+    let server = step4();
+    for params in [json!({}), json!({ "protocolVersion": 1 }), json!({ "protocolVersion": null })] {
+        let reply = send(server.legacy("initialize", params.clone())).await;
+        assert_eq!(reply.outcome(), (200, INVALID_PARAMS), "{params}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_legacy_ping_is_answered_with_an_empty_result() {
+    let server = step4();
+    assert_eq!(result(server.legacy("ping", json!({})), "ping").await, json!({}));
+    let reply = send(server.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }))).await;
+    assert_eq!(reply.outcome(), (200, 0), "params may be absent: {reply:?}");
+}
+
+#[tokio::test]
+async fn the_modern_protocol_has_no_initialize_and_no_ping() {
+    let server = step4();
+    for method in ["initialize", "ping"] {
+        let reply = send(server.modern(method, json!({ "protocolVersion": MODERN, "capabilities": {} }))).await;
+        assert_eq!(reply.outcome(), (404, METHOD_NOT_FOUND), "{method}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_not_found() {
+    let server = step4();
+    for method in ["nowhere", "tools/List", "resources/templates/list", "tools/list/", "rpc.discover"] {
+        let reply = send(server.modern(method, json!({}))).await;
+        assert_eq!(reply.outcome(), (404, METHOD_NOT_FOUND), "{method}: {reply:?}");
+        let reply = send(server.legacy(method, json!({}))).await;
+        assert_eq!(reply.outcome(), (200, METHOD_NOT_FOUND), "{method}: {reply:?}");
+    }
+    let reply = send(server.legacy("server/discover", json!({}))).await;
+    assert_eq!(reply.outcome(), (200, METHOD_NOT_FOUND), "discover is modern: {reply:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_tool_or_prompt_and_malformed_params_are_invalid_params() {
+    let server = step4();
+    for (method, params) in [
+        ("tools/call", json!({ "name": "nothing", "arguments": {} })),
+        ("tools/call", json!({ "name": "Echo", "arguments": { "message": "hi" } })),
+        ("tools/call", json!({ "name": "", "arguments": {} })),
+        ("prompts/get", json!({ "name": "nothing" })),
+        ("prompts/get", json!({ "name": "greeting" })),
+        ("prompts/get", json!({ "name": "greeting", "arguments": {} })),
+        ("prompts/get", json!({ "name": "greeting", "arguments": { "style": "formal" } })),
+        ("prompts/get", json!({ "name": "greeting", "arguments": { "name": 1 } })),
+        ("prompts/get", json!({ "name": "greeting", "arguments": { "name": null } })),
+        ("prompts/get", json!({ "name": "greeting", "arguments": { "name": "Ada", "style": "rude" } })),
+        ("prompts/get", json!({ "name": "greeting", "arguments": { "name": "Ada", "style": "" } })),
+        ("prompts/get", json!({ "name": "greeting", "arguments": [] })),
+        ("prompts/get", json!({ "name": "help", "arguments": "x" })),
+    ] {
+        for (era, request) in both(&server, method, &params) {
+            let reply = send(request).await;
+            assert_eq!(reply.outcome(), (200, INVALID_PARAMS), "{era} {method} {params}: {reply:?}");
+            assert_eq!(reply.json()["id"], 1, "{era} {method} {params}: {reply:?}");
+        }
+    }
+    for params in [json!({}), json!({ "name": 1 }), json!({ "name": null, "arguments": {} })] {
+        for method in ["tools/call", "prompts/get"] {
+            let reply = send(server.legacy(method, params.clone())).await;
+            assert_eq!(reply.outcome(), (200, INVALID_PARAMS), "{method} {params}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_break_a_tools_schema_are_a_result_that_says_so() {
+    let server = step4();
+    for (tool, arguments, says) in [
+        ("echo", json!({}), "message"),
+        ("echo", json!({ "message": 1 }), "string"),
+        ("echo", json!({ "message": null }), "string"),
+        ("echo", json!({ "message": "hi", "repeat_count": 0 }), "repeat_count"),
+        ("echo", json!({ "message": "hi", "repeat_count": 11 }), "repeat_count"),
+        ("echo", json!({ "message": "hi", "repeat_count": -1 }), "repeat_count"),
+        ("echo", json!({ "message": "hi", "repeat_count": 1.5 }), "repeat_count"),
+        ("echo", json!({ "message": "hi", "repeat_count": 1e300 }), "repeat_count"),
+        ("echo", json!({ "message": "hi", "repeat_count": "2" }), "string"),
+        ("echo", json!({ "message": "hi", "repeat_count": null }), "null"),
+        ("echo", json!({ "message": "hi", "volume": 11 }), "volume"),
+        ("echo", json!([]), "object"),
+        ("echo", json!(["hi"]), "object"),
+        ("echo", json!("hi"), "object"),
+        ("get_time", json!({ "timezone": "Atlantis/Center" }), "Atlantis/Center"),
+        ("get_time", json!({ "timezone": "" }), "zone"),
+        ("get_time", json!({ "timezone": 1 }), "string"),
+        ("get_time", json!({ "zone": "UTC" }), "zone"),
+    ] {
+        let params = json!({ "name": tool, "arguments": arguments });
+        for (era, request) in both(&server, "tools/call", &params) {
+            let case = format!("{era} {params}");
+            let result = result(request, &case).await;
+            assert_eq!(result["isError"], true, "{case}: {result}");
+            let text = result["content"][0]["text"].as_str().unwrap();
+            assert!(text.contains(says), "{case}: {text:?} does not say {says:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn echo_repeats_the_message_with_nothing_between() {
+    let server = step4();
+    for (arguments, text) in [
+        (json!({ "message": "hi" }), "hi"),
+        (json!({ "message": "hi", "repeat_count": 1 }), "hi"),
+        (json!({ "message": "hi", "repeat_count": 2.0 }), "hihi"),
+        (json!({ "message": "é\n", "repeat_count": 3 }), "é\né\né\n"),
+        (json!({ "message": "x", "repeat_count": 10 }), "xxxxxxxxxx"),
+        (json!({ "message": "", "repeat_count": 10 }), ""),
+    ] {
+        let params = json!({ "name": "echo", "arguments": arguments });
+        for (era, request) in both(&server, "tools/call", &params) {
+            let result = result(request, era).await;
+            assert_eq!(result["content"], json!([{ "type": "text", "text": text }]), "{era} {params}: {result}");
+            assert_ne!(result["isError"], true, "{era} {params}: {result}");
+            assert!(result["structuredContent"].is_object(), "{era} {params}: {result}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn get_time_tells_the_time_in_the_zone_that_is_asked_for() {
+    let server = step4();
+    for (params, zone, offset) in [
+        (json!({ "name": "get_time" }), "UTC", "Z"),
+        (json!({ "name": "get_time", "arguments": {} }), "UTC", "Z"),
+        (json!({ "name": "get_time", "arguments": { "timezone": "UTC" } }), "UTC", "Z"),
+        (json!({ "name": "get_time", "arguments": { "timezone": "Asia/Kolkata" } }), "Asia/Kolkata", "+05:30"),
+        (json!({ "name": "get_time", "arguments": { "timezone": "Asia/Tokyo" } }), "Asia/Tokyo", "+09:00"),
+    ] {
+        for (era, request) in both(&server, "tools/call", &params) {
+            let result = result(request, era).await;
+            let text = result["content"][0]["text"].as_str().unwrap();
+            let ends_right = text.ends_with(offset) || (offset == "Z" && text.ends_with("+00:00"));
+            assert!(ends_right && text.as_bytes()[10] == b'T', "{era} {params}: {text}");
+            assert_eq!(result["structuredContent"]["timezone"], zone, "{era} {params}: {result}");
+            assert_eq!(result["structuredContent"]["time"], text, "{era} {params}: {result}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn prompts_are_filled_in() {
+    let server = step4();
+    for (params, says) in [
+        (json!({ "name": "greeting", "arguments": { "name": "Ada" } }), "Ada"),
+        (json!({ "name": "greeting", "arguments": { "name": "Ada", "style": "formal" } }), "formal"),
+        (json!({ "name": "greeting", "arguments": { "name": "Ada", "style": "casual" } }), "casual"),
+        (json!({ "name": "greeting", "arguments": { "name": "Ada", "style": "enthusiastic" } }), "enthusiastic"),
+        (json!({ "name": "help" }), "tools"),
+        (json!({ "name": "help", "arguments": { "topic": "prompts" } }), "prompts"),
+    ] {
+        for (era, request) in both(&server, "prompts/get", &params) {
+            let result = result(request, era).await;
+            let message = &result["messages"][0];
+            assert_eq!((&message["role"], &message["content"]["type"]), (&json!("user"), &json!("text")), "{result}");
+            assert!(message["content"]["text"].as_str().unwrap().contains(says), "{era} {params}: {result}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_lists_are_complete_and_in_a_stable_order() {
+    let server = step4();
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for _ in 0..3 {
+        for (era, request) in both(&server, "tools/list", &json!({})) {
+            let result = result(request, era).await;
+            assert_eq!(names(&result["tools"]), ["echo", "get_time"], "{era}");
+            for tool in result["tools"].as_array().unwrap() {
+                assert!(tool["title"].is_string() && tool["description"].is_string(), "{era}: {tool}");
+                assert_eq!(tool["inputSchema"]["type"], "object", "{era}: {tool}");
+                assert_eq!(tool["outputSchema"]["type"], "object", "{era}: {tool}");
+                assert!(tool["annotations"].is_object(), "{era}: {tool}");
+            }
+        }
+        for (era, request) in both(&server, "prompts/list", &json!({})) {
+            let result = result(request, era).await;
+            assert_eq!(names(&result["prompts"]), ["greeting", "help"], "{era}");
+            let arguments = &result["prompts"][0]["arguments"];
+            assert_eq!((&arguments[0]["name"], &arguments[0]["required"]), (&json!("name"), &json!(true)), "{era}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn modern_results_say_what_they_are_and_legacy_ones_are_plain() {
+    let server = step4();
+    for (method, params, cacheable) in [
+        ("server/discover", json!({}), true),
+        ("tools/list", json!({}), true),
+        ("prompts/list", json!({}), true),
+        ("tools/call", json!({ "name": "echo", "arguments": { "message": "hi" } }), false),
+        ("tools/call", json!({ "name": "echo", "arguments": {} }), false),
+        ("prompts/get", json!({ "name": "help" }), false),
+    ] {
+        let modern = result(server.modern(method, params.clone()), method).await;
+        assert_eq!(modern["resultType"], "complete", "{method}: {modern}");
+        let info = &modern["_meta"]["io.modelcontextprotocol/serverInfo"];
+        assert!(info["name"] == "step4" && info["version"].is_string(), "{method}: {modern}");
+        assert_eq!(modern["ttlMs"].is_u64(), cacheable, "{method}: {modern}");
+        assert_eq!(modern.get("cacheScope").is_some(), cacheable, "{method}: {modern}");
+        if method == "server/discover" {
+            continue;
+        }
+        let legacy = result(server.legacy(method, params), method).await;
+        for key in ["resultType", "ttlMs", "cacheScope", "_meta"] {
+            assert!(legacy.get(key).is_none(), "{method} {key}: {legacy}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn discover_and_initialize_tell_the_same_capabilities() {
+    for (package, expected) in [
+        ("step2", json!({})),
+        ("step3", json!({ "tools": {}, "prompts": {} })),
+        ("step4", json!({ "tools": {}, "prompts": {} })),
+    ] {
+        let server = Server::start(package).unwrap();
+        let discovered = result(server.modern("server/discover", json!({})), package).await;
+        let params = json!({ "protocolVersion": LEGACY[0], "capabilities": {} });
+        let initialized = result(server.legacy("initialize", params), package).await;
+        assert_eq!(discovered["capabilities"], expected, "{package}");
+        assert_eq!(initialized["capabilities"], expected, "{package}");
+        assert_eq!(discovered["supportedVersions"], json!([MODERN, LEGACY[0], LEGACY[1], LEGACY[2]]), "{package}");
+    }
+}

@@ -1,0 +1,52 @@
+//! An independent client, the official Rust SDK, connects, lists, calls and gets.
+
+use anyhow::Result;
+use integration_tests::{Server, gen_token};
+use rmcp::{
+    ServiceExt,
+    model::{CallToolRequestParams, GetPromptRequestParams},
+    transport::{StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig},
+};
+use serde_json::json;
+
+fn transport(server: &Server, token: Option<String>) -> StreamableHttpClientTransport<reqwest::Client> {
+    let mut config = StreamableHttpClientTransportConfig::with_uri(format!("{}/mcp", server.url()));
+    config.auth_header = token;
+    StreamableHttpClientTransport::from_config(config)
+}
+
+#[tokio::test]
+async fn the_rust_sdk_uses_steps_4_6_and_9() -> Result<()> {
+    for step in ["step4", "step6", "step9"] {
+        let server = Server::start(step)?;
+        let token = match step {
+            "step4" => None,
+            _ => Some(gen_token(&server.keys(), server.url(), &["--username", "alice"])?),
+        };
+        let client = ().serve(transport(&server, token)).await?;
+
+        let tools = client.list_all_tools().await?;
+        assert_eq!(tools[..2].iter().map(|tool| &*tool.name).collect::<Vec<_>>(), ["echo", "get_time"], "{step}");
+        let arguments = json!({ "message": "hi", "repeat_count": 2 });
+        let call = CallToolRequestParams::new("echo").with_arguments(arguments.as_object().cloned().unwrap());
+        let echo = client.call_tool(call).await?;
+        assert_eq!(echo.structured_content, Some(json!({ "text": "hihi" })), "{step}");
+        assert_eq!(echo.is_error, Some(false), "{step}");
+        assert!(client.call_tool(CallToolRequestParams::new("nonsense")).await.is_err(), "{step}");
+
+        let prompts = client.list_all_prompts().await?;
+        assert_eq!(prompts.iter().map(|prompt| &*prompt.name).collect::<Vec<_>>(), ["greeting", "help"], "{step}");
+        let help = client.get_prompt(GetPromptRequestParams::new("help")).await?;
+        assert_eq!(help.messages.len(), 1, "{step}");
+        client.cancel().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_rust_sdk_is_turned_away_without_a_token() -> Result<()> {
+    let server = Server::start("step9")?;
+    let error = ().serve(transport(&server, None)).await.err().map(|error| format!("{error:?}")).unwrap_or_default();
+    assert!(error.contains("Auth"), "{error}");
+    Ok(())
+}

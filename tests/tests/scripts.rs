@@ -1,0 +1,52 @@
+//! The shell test of each step passes on that step, and fails on the one before: it can fail.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use anyhow::Result;
+use integration_tests::{Server, program};
+
+fn script(step: u8) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new("bash");
+    command.arg(root.join(format!("test_step{step}.sh"))).current_dir(root.join(".."));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn every_script_passes_on_its_own_step() -> Result<()> {
+    for step in 1..=9 {
+        let output = script(step).output()?;
+        let text = text(&output);
+        assert!(output.status.success(), "test_step{step}.sh: {text}");
+        assert!(text.trim_end().ends_with(" passed, 0 failed"), "test_step{step}.sh: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_script_fails_on_the_step_before() -> Result<()> {
+    program("gen-token")?;
+    for step in 2..=9 {
+        let server = Server::start(&format!("step{}", step - 1))?;
+        let mut command = script(step);
+        command.args(["--url", server.url()]);
+        if step > 5 {
+            command.arg("--keys").arg(server.keys());
+        }
+        let output = command.output()?;
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "test_step{step}.sh on step {}: {text}", step - 1);
+        assert!(text.contains("FAIL"), "test_step{step}.sh on step {}: {text}", step - 1);
+    }
+    Ok(())
+}

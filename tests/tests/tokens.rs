@@ -1,0 +1,446 @@
+//! Step 6 against hostile tokens, and against unusual ones that are good.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use integration_tests::{Reply, Server, gen_token, rpc};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use reqwest::{Method, RequestBuilder};
+use rsa::{RsaPrivateKey, pkcs8::EncodePrivateKey, pkcs8::LineEnding};
+use serde_json::{Value, json};
+
+fn now() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+/// A step 6 server, a good token's header and claims, and the key that it trusts.
+struct Trust {
+    server: Server,
+    key: EncodingKey,
+    public_pem: Vec<u8>,
+    header: Value,
+    claims: Value,
+}
+
+impl Trust {
+    fn new() -> Self {
+        let server = Server::start("step6").unwrap();
+        let key = EncodingKey::from_rsa_pem(&fs::read(server.keys().join("mcp_private_key.pem")).unwrap()).unwrap();
+        let public_pem = fs::read(server.keys().join("mcp_public_key.pem")).unwrap();
+        let token = gen_token(&server.keys(), server.url(), &["--username", "alice"]).unwrap();
+        let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
+        let mut part = || serde_json::from_slice::<Value>(&parts.next().unwrap()).unwrap();
+        let (header, claims) = (part(), part());
+        Trust { server, key, public_pem, header, claims }
+    }
+
+    /// A token with this header and these claims, signed by the key that the server trusts.
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        signed(header, claims.to_string().as_bytes(), &self.key, Algorithm::RS256)
+    }
+
+    /// A good token but for one claim. `None` takes the claim away.
+    fn with_claim(&self, name: &str, value: Option<Value>) -> String {
+        self.sign(&self.header, &with(&self.claims, name, value))
+    }
+
+    /// A good token but for one member of its header.
+    fn with_header(&self, name: &str, value: Option<Value>) -> String {
+        self.sign(&with(&self.header, name, value), &self.claims)
+    }
+
+    fn good(&self) -> String {
+        self.sign(&self.header, &self.claims)
+    }
+
+    /// A request that is answered with 200 if it is let in.
+    fn request(&self) -> RequestBuilder {
+        self.server.legacy("tools/list", json!({}))
+    }
+
+    async fn send(&self, token: &str) -> Reply {
+        Reply::of(self.request().header("Authorization", format!("Bearer {token}"))).await.unwrap()
+    }
+
+    /// Neither the answer nor the log has the token, or a part of it that somebody could use.
+    fn assert_unspoken(&self, reply: &Reply, token: &str, case: &str) {
+        let log = self.server.stderr().unwrap();
+        assert!(log.contains("request"), "{case}: there is no log: {log:?}");
+        let whole = (token.len() > 10).then_some(token);
+        for secret in token.split('.').filter(|part| part.len() > 30).chain(whole) {
+            assert!(!format!("{:?}{}", reply.headers, reply.text).contains(secret), "{case}: the answer has the token");
+            assert!(!log.contains(secret), "{case}: the log has the token");
+        }
+    }
+}
+
+fn with(object: &Value, name: &str, value: Option<Value>) -> Value {
+    let mut object = object.clone();
+    match value {
+        Some(value) => object[name] = value,
+        None => drop(object.as_object_mut().unwrap().remove(name)),
+    }
+    object
+}
+
+fn signed(header: &Value, claims: &[u8], key: &EncodingKey, algorithm: Algorithm) -> String {
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims));
+    let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+/// 401 `invalid_token` or 400 `invalid_request`, said alike in the challenge and in the body.
+fn assert_refused(reply: &Reply, status: u16, error: &str, case: &str) {
+    assert_eq!(reply.status.as_u16(), status, "{case}: {reply:?}");
+    let challenge = reply.header("www-authenticate");
+    assert!(challenge.starts_with("Bearer "), "{case}: {challenge:?}");
+    assert!(challenge.contains(&format!("error=\"{error}\"")), "{case}: {challenge:?}");
+    let description = reply.json()["error_description"].as_str().unwrap().to_owned();
+    assert!(challenge.contains(&format!("error_description=\"{description}\"")), "{case}: {challenge:?}");
+    assert_eq!(reply.json()["error"], error, "{case}: {reply:?}");
+}
+
+/// 401 without an `error`: nobody tried to authenticate.
+fn assert_anonymous(reply: &Reply, case: &str) {
+    assert_eq!(reply.status, 401, "{case}: {reply:?}");
+    assert_eq!(reply.header("www-authenticate"), "Bearer", "{case}: {reply:?}");
+    assert!(reply.json().is_object(), "{case}: {reply:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_the_trusted_key_did_not_sign_is_refused() {
+    let trust = Trust::new();
+    let claims = trust.claims.to_string();
+    let alg = |name: &str| with(&trust.header, "alg", Some(json!(name)));
+    let good = trust.good();
+    let (message, signature) = good.rsplit_once('.').unwrap();
+    let (header, _) = message.split_once('.').unwrap();
+    let admin = URL_SAFE_NO_PAD.encode(with(&trust.claims, "sub", Some(json!("user_admin"))).to_string());
+    let pem = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap().to_pkcs8_pem(LineEnding::LF).unwrap();
+    let foreign = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+    let unsigned =
+        |name: &str| format!("{}.{}.", URL_SAFE_NO_PAD.encode(alg(name).to_string()), URL_SAFE_NO_PAD.encode(&claims));
+    let hmac = |secret: &[u8], name: &str, algorithm| {
+        signed(&alg(name), claims.as_bytes(), &EncodingKey::from_secret(secret), algorithm)
+    };
+    let text = String::from_utf8(trust.public_pem.clone()).unwrap();
+    let no_kid = with(&trust.header, "kid", None);
+    let cases = [
+        ("alg none", unsigned("none")),
+        ("alg None", unsigned("None")),
+        ("alg none with a signature", format!("{}{signature}", unsigned("none"))),
+        ("RS256 without a signature", format!("{message}.")),
+        ("HS256 with the public key as the secret", hmac(&trust.public_pem, "HS256", Algorithm::HS256)),
+        ("HS256 with the trimmed public key", hmac(text.trim().as_bytes(), "HS256", Algorithm::HS256)),
+        ("HS512 with the public key as the secret", hmac(&trust.public_pem, "HS512", Algorithm::HS512)),
+        ("HS256 that says RS256", hmac(&trust.public_pem, "RS256", Algorithm::HS256)),
+        ("HS256 with an empty secret", hmac(b"", "HS256", Algorithm::HS256)),
+        ("RS384", signed(&alg("RS384"), claims.as_bytes(), &trust.key, Algorithm::RS384)),
+        ("RS512", signed(&alg("RS512"), claims.as_bytes(), &trust.key, Algorithm::RS512)),
+        ("PS256", signed(&alg("PS256"), claims.as_bytes(), &trust.key, Algorithm::PS256)),
+        ("PS256 that says RS256", signed(&alg("RS256"), claims.as_bytes(), &trust.key, Algorithm::PS256)),
+        ("rs256", signed(&alg("rs256"), claims.as_bytes(), &trust.key, Algorithm::RS256)),
+        ("no alg", trust.with_header("alg", None)),
+        ("a foreign key", signed(&trust.header, claims.as_bytes(), &foreign, Algorithm::RS256)),
+        ("a foreign key without a kid", signed(&no_kid, claims.as_bytes(), &foreign, Algorithm::RS256)),
+        ("other claims under the signature", format!("{header}.{admin}.{signature}")),
+        ("the end cut off", good[..good.len() - 4].to_owned()),
+        ("four parts", format!("{good}.{signature}")),
+        ("two parts", message.to_owned()),
+        ("no parts", "abcdefghijklmnopqrstuvwxyz0123456789".to_owned()),
+        ("dots", "..".to_owned()),
+        ("padding", format!("{good}==")),
+    ];
+    for (case, token) in cases {
+        let reply = trust.send(&token).await;
+        assert_refused(&reply, 401, "invalid_token", case);
+        trust.assert_unspoken(&reply, &token, case);
+    }
+    assert_eq!(trust.send(&good).await.status, 200, "the server goes on");
+}
+
+#[tokio::test]
+async fn a_token_whose_header_asks_for_more_than_we_know_is_refused() {
+    let trust = Trust::new();
+    for (name, value) in [
+        ("kid", json!("unknown")),
+        ("kid", json!("")),
+        ("kid", json!("../../../dev/null")),
+        ("kid", json!(1)),
+        ("crit", json!(["exp"])),
+        ("crit", json!(["b64"])),
+        ("crit", json!([])),
+        ("crit", json!("exp")),
+        ("typ", json!("id_token+jwt")),
+        ("typ", json!("dpop+jwt")),
+        ("typ", json!(1)),
+    ] {
+        let token = trust.with_header(name, Some(value.clone()));
+        let reply = trust.send(&token).await;
+        assert_refused(&reply, 401, "invalid_token", &format!("{name} {value}"));
+        trust.assert_unspoken(&reply, &token, name);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_is_missing_or_wrong_or_of_the_wrong_type_makes_the_token_invalid() {
+    let trust = Trust::new();
+    let (url, now) = (trust.server.url(), now());
+    let audience = format!("{url}/mcp");
+    for (name, value) in [
+        ("iss", None),
+        ("iss", Some(json!("https://evil.example"))),
+        ("iss", Some(json!(format!("{url}/")))),
+        ("iss", Some(json!(""))),
+        ("iss", Some(json!(1))),
+        ("iss", Some(json!(null))),
+        ("iss", Some(json!([url]))),
+        ("aud", None),
+        ("aud", Some(json!("https://other.example/mcp"))),
+        ("aud", Some(json!(url))),
+        ("aud", Some(json!(format!("{audience}/")))),
+        ("aud", Some(json!(""))),
+        ("aud", Some(json!(1))),
+        ("aud", Some(json!(null))),
+        ("aud", Some(json!([]))),
+        ("aud", Some(json!(["https://other.example/mcp"]))),
+        ("aud", Some(json!([audience, 1]))),
+        ("aud", Some(json!({ "0": audience }))),
+        ("exp", None),
+        ("exp", Some(json!(now - 60))),
+        ("exp", Some(json!(0))),
+        ("exp", Some(json!(-1))),
+        ("exp", Some(json!((now + 3600).to_string()))),
+        ("exp", Some(json!(null))),
+        ("exp", Some(json!(true))),
+        ("exp", Some(json!([now + 3600]))),
+        ("nbf", Some(json!(now + 120))),
+        ("nbf", Some(json!((now - 60).to_string()))),
+        ("nbf", Some(json!(true))),
+        ("nbf", Some(json!([]))),
+        ("nbf", Some(json!(null))),
+        ("roles", Some(json!(null))),
+        ("scope", Some(json!(null))),
+        ("sub", None),
+        ("sub", Some(json!(""))),
+        ("sub", Some(json!(1))),
+        ("sub", Some(json!(null))),
+        ("sub", Some(json!(["user_alice"]))),
+        ("scope", Some(json!(["mcp:read"]))),
+        ("scope", Some(json!(1))),
+        ("roles", Some(json!("admin"))),
+        ("roles", Some(json!([1]))),
+        ("iat", Some(json!("now"))),
+        ("jti", Some(json!(1))),
+        ("client_id", Some(json!(1))),
+        ("preferred_username", Some(json!(["alice"]))),
+    ] {
+        let case = format!("{name} {value:?}");
+        let token = trust.with_claim(name, value);
+        let reply = trust.send(&token).await;
+        assert_refused(&reply, 401, "invalid_token", &case);
+        trust.assert_unspoken(&reply, &token, &case);
+    }
+}
+
+#[tokio::test]
+async fn a_signed_token_whose_claims_are_no_object_is_refused() {
+    let trust = Trust::new();
+    let twice = trust.claims.to_string().replacen('{', "{\"sub\":\"user_admin\",", 1);
+    for claims in ["", "null", "[]", "\"x\"", "{", "{}", &twice] {
+        let token = signed(&trust.header, claims.as_bytes(), &trust.key, Algorithm::RS256);
+        let reply = trust.send(&token).await;
+        assert_refused(&reply, 401, "invalid_token", claims);
+        trust.assert_unspoken(&reply, &token, claims);
+    }
+}
+
+#[tokio::test]
+async fn the_challenge_says_which_check_failed() {
+    let trust = Trust::new();
+    for (token, says) in [
+        (trust.with_claim("exp", Some(json!(now() - 60))), "exp"),
+        (trust.with_claim("nbf", Some(json!(now() + 120))), "nbf"),
+        (trust.with_claim("aud", Some(json!("https://other.example/mcp"))), "aud"),
+        (trust.with_claim("iss", Some(json!("https://evil.example"))), "iss"),
+        (trust.with_claim("sub", Some(json!(""))), "sub"),
+        (trust.with_header("kid", Some(json!("unknown"))), "kid"),
+        (trust.with_header("crit", Some(json!(["exp"]))), "crit"),
+        (
+            gen_token(&trust.server.keys(), trust.server.url(), &["--username", "bob", "--expires-in=-5m"]).unwrap(),
+            "exp",
+        ),
+        (gen_token(&trust.server.keys(), "http://localhost:1", &["--username", "bob"]).unwrap(), "iss"),
+    ] {
+        let reply = trust.send(&token).await;
+        assert_refused(&reply, 401, "invalid_token", says);
+        assert!(reply.header("www-authenticate").contains(says), "{says}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_more_than_16_kib_is_refused_even_if_it_is_good() {
+    let trust = Trust::new();
+    let fits = trust.with_claim("padding", Some(json!("x".repeat(10 * 1024))));
+    assert!(fits.len() <= 16 * 1024);
+    assert_eq!(trust.send(&fits).await.status, 200);
+    for bytes in [13 * 1024, 40 * 1024] {
+        let token = trust.with_claim("padding", Some(json!("x".repeat(bytes))));
+        assert!(token.len() > 16 * 1024);
+        let reply = trust.send(&token).await;
+        assert_refused(&reply, 401, "invalid_token", "more than 16 KiB");
+        trust.assert_unspoken(&reply, &token, "more than 16 KiB");
+    }
+}
+
+#[tokio::test]
+async fn two_authorization_headers_are_an_invalid_request() {
+    let trust = Trust::new();
+    let good = trust.good();
+    let bearer = format!("Bearer {good}");
+    for (first, second) in [(&*bearer, &*bearer), (&*bearer, "Basic YTpi"), ("Basic YTpi", &*bearer), (&*bearer, "")] {
+        let request = trust.request().header("Authorization", first).header("Authorization", second);
+        let reply = Reply::of(request).await.unwrap();
+        assert_refused(&reply, 400, "invalid_request", second);
+        trust.assert_unspoken(&reply, &good, second);
+    }
+}
+
+#[tokio::test]
+async fn bearer_with_nothing_usable_after_it_is_an_invalid_request() {
+    let trust = Trust::new();
+    let good = trust.good();
+    for value in [
+        "Bearer".to_owned(),
+        "Bearer ".to_owned(),
+        "bearer    ".to_owned(),
+        format!("Bearer {good} {good}"),
+        format!("Bearer {good}, Bearer {good}"),
+        format!("Bearer \"{good}\""),
+        format!("Bearer token={good};"),
+    ] {
+        let reply = Reply::of(trust.request().header("Authorization", &value)).await.unwrap();
+        assert_refused(&reply, 400, "invalid_request", &value);
+        trust.assert_unspoken(&reply, &good, &value);
+    }
+}
+
+#[tokio::test]
+async fn no_token_or_another_scheme_is_challenged_without_an_error() {
+    let trust = Trust::new();
+    let good = trust.good();
+    assert_anonymous(&Reply::of(trust.request()).await.unwrap(), "no header");
+    for value in ["", "Basic YTpi", "Token abc", "BearerX abc", "Digest a=b"] {
+        let reply = Reply::of(trust.request().header("Authorization", value)).await.unwrap();
+        assert_anonymous(&reply, value);
+    }
+    for value in [good.clone(), format!("DPoP {good}"), format!("Bearer:{good}")] {
+        let reply = Reply::of(trust.request().header("Authorization", &value)).await.unwrap();
+        assert_anonymous(&reply, &value);
+        trust.assert_unspoken(&reply, &good, &value);
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_the_body_or_a_cookie_does_not_count() {
+    let trust = Trust::new();
+    let good = trust.good();
+    let list = rpc("tools/list", json!({})).to_string();
+    let post = |path: &str, kind: &str, body: String| {
+        trust.server.request(Method::POST, path).header("Content-Type", kind.to_owned()).body(body)
+    };
+    let mut with_token = rpc("tools/list", json!({ "access_token": good }));
+    with_token["access_token"] = json!(good);
+    let cases = [
+        ("query", post(&format!("/mcp?access_token={good}"), "application/json", list.clone())),
+        ("body", post("/mcp", "application/json", with_token.to_string())),
+        ("form", post("/mcp", "application/x-www-form-urlencoded", format!("access_token={good}"))),
+        ("cookie", trust.request().header("Cookie", format!("access_token={good}; Authorization=Bearer {good}"))),
+        ("another header", trust.request().header("X-Access-Token", &good)),
+        ("a proxy's header", trust.request().header("Proxy-Authorization", format!("Bearer {good}"))),
+    ];
+    for (case, request) in cases {
+        let reply = Reply::of(request).await.unwrap();
+        assert_anonymous(&reply, case);
+        trust.assert_unspoken(&reply, &good, case);
+    }
+}
+
+#[tokio::test]
+async fn authentication_comes_before_method_type_size_and_body() {
+    let trust = Trust::new();
+    let good = format!("Bearer {}", trust.good());
+    let request = |method: Method| trust.server.request(method, "/mcp");
+    let html = request(Method::POST).header("Content-Type", "application/json").header("Accept", "text/html");
+    let cases: [(&str, RequestBuilder, u16); 7] = [
+        ("GET", request(Method::GET), 405),
+        ("DELETE", request(Method::DELETE), 405),
+        ("a text", request(Method::POST).header("Content-Type", "text/plain").body("hi"), 415),
+        ("no JSON", trust.server.post_text("{"), 400),
+        ("too large", trust.server.post_text(" ".repeat((1 << 20) + 1)), 413),
+        ("not acceptable", html.body("{}"), 406),
+        ("a notification", trust.server.post(&json!({ "jsonrpc": "2.0", "method": "x" })), 202),
+    ];
+    for (case, request, status) in cases {
+        let again = request.try_clone().unwrap();
+        assert_anonymous(&Reply::of(request).await.unwrap(), case);
+        let reply = Reply::of(again.header("Authorization", &good)).await.unwrap();
+        assert_eq!(reply.status.as_u16(), status, "{case}: {reply:?}");
+        if status == 405 {
+            assert_eq!(reply.header("allow"), "POST", "{case}: {reply:?}");
+        }
+    }
+    let foreign = trust.request().header("Origin", "https://evil.example");
+    assert_eq!(Reply::of(foreign).await.unwrap().status, 403, "but after the Origin guard");
+    assert_eq!(Reply::of(trust.server.get("/health")).await.unwrap().status, 200, "health is public");
+}
+
+#[tokio::test]
+async fn an_unusual_token_that_is_good_is_let_in() {
+    let trust = Trust::new();
+    let audience = format!("{}/mcp", trust.server.url());
+    let now = now();
+    let cases = [
+        ("as gen-token makes it", gen_token(&trust.server.keys(), trust.server.url(), &["--username", "bob"]).unwrap()),
+        ("signed here", trust.good()),
+        ("typ JWT", trust.with_header("typ", Some(json!("JWT")))),
+        ("typ jwt", trust.with_header("typ", Some(json!("jwt")))),
+        ("typ application/at+jwt", trust.with_header("typ", Some(json!("application/at+jwt")))),
+        ("no typ", trust.with_header("typ", None)),
+        ("no kid", trust.with_header("kid", None)),
+        ("jku", trust.with_header("jku", Some(json!("https://evil.example/jwks.json")))),
+        ("an unknown member", trust.with_header("x", Some(json!(1)))),
+        ("aud an array", trust.with_claim("aud", Some(json!([audience])))),
+        ("aud an array of several", trust.with_claim("aud", Some(json!(["https://other.example", audience])))),
+        ("exp within the leeway", trust.with_claim("exp", Some(json!(now - 10)))),
+        ("exp with a fraction", trust.with_claim("exp", Some(json!(1e9_f64.mul_add(4.0, 0.5))))),
+        ("nbf now", trust.with_claim("nbf", Some(json!(now)))),
+        ("nbf within the leeway", trust.with_claim("nbf", Some(json!(now + 20)))),
+        ("an unknown claim", trust.with_claim("x", Some(json!({ "y": 1 })))),
+        ("no optional claims", {
+            let required = ["preferred_username", "client_id", "scope", "roles", "iat", "jti"];
+            trust.sign(&trust.header, &required.iter().fold(trust.claims.clone(), |all, name| with(&all, name, None)))
+        }),
+    ];
+    for (case, token) in cases {
+        let reply = trust.send(&token).await;
+        assert_eq!(reply.outcome(), (200, 0), "{case}: {reply:?}");
+        assert_eq!(reply.header("www-authenticate"), "", "{case}: {reply:?}");
+        trust.assert_unspoken(&reply, &token, case);
+    }
+}
+
+#[tokio::test]
+async fn the_scheme_may_be_in_any_case() {
+    let trust = Trust::new();
+    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer   "] {
+        let value = format!("{scheme} {}", trust.good());
+        let request = trust.server.modern("tools/list", json!({})).header("Authorization", value);
+        let reply = Reply::of(request).await.unwrap();
+        assert_eq!(reply.outcome(), (200, 0), "{scheme}: {reply:?}");
+    }
+}

@@ -1,0 +1,93 @@
+//! What a step's folder holds, and how it differs from the previous step's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use similar::{ChangeTag, TextDiff};
+
+/// A step's files: their text by their path in the step's folder.
+type Files = BTreeMap<String, String>;
+
+/// A file that is not the same in a step as in the one before it.
+pub struct Change {
+    /// The path in the step's folder, such as `src/rpc.rs`.
+    pub path: String,
+    pub kind: Kind,
+    pub before: String,
+    pub after: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    New,
+    Differs,
+    Gone,
+}
+
+impl Change {
+    /// How many lines were added, and how many deleted.
+    pub fn lines(&self) -> (usize, usize) {
+        let diff = TextDiff::from_lines(&self.before, &self.after);
+        let count = |tag| diff.iter_all_changes().filter(|change| change.tag() == tag).count();
+        (count(ChangeTag::Insert), count(ChangeTag::Delete))
+    }
+}
+
+/// What step `n` changes in step `n - 1`; all that it has, if it is the first.
+pub fn changes(root: &Path, n: u8) -> Result<Vec<Change>> {
+    let mut after = files(root, n)?;
+    let mut before = if n > 1 { files(root, n - 1)? } else { Files::new() };
+    if let (Some(before), Some(after)) = (before.get_mut("Cargo.toml"), after.get("Cargo.toml")) {
+        rename(before, after);
+    }
+    let paths: BTreeSet<String> = before.keys().chain(after.keys()).cloned().collect();
+    let changes = paths.into_iter().filter_map(|path| {
+        let (before, after) = (before.remove(&path), after.remove(&path));
+        let kind = match (&before, &after) {
+            (None, _) => Kind::New,
+            (_, None) => Kind::Gone,
+            (before, after) if before == after => return None,
+            _ => Kind::Differs,
+        };
+        Some(Change { path, kind, before: before.unwrap_or_default(), after: after.unwrap_or_default() })
+    });
+    Ok(changes.collect())
+}
+
+/// Gives a manifest the package name that another one has: names differ in every step, and that is no news.
+fn rename(manifest: &mut String, other: &str) {
+    let name = |text: &str| text.lines().find(|line| line.starts_with("name =")).map(str::to_owned);
+    if let (Some(from), Some(to)) = (name(manifest), name(other)) {
+        *manifest = manifest.replacen(&from, &to, 1);
+    }
+}
+
+/// The files of step `n`, without its README.md, hidden files, and what a run from inside its folder leaves there.
+pub fn files(root: &Path, n: u8) -> Result<Files> {
+    let folder = root.join(format!("step{n}"));
+    ensure!(folder.is_dir(), "there is no step{n}");
+    let mut files = Files::new();
+    collect(&folder, "", &mut files)?;
+    Ok(files)
+}
+
+fn collect(folder: &Path, prefix: &str, files: &mut Files) -> Result<()> {
+    let context = || format!("cannot read {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(context)? {
+        let file = entry.with_context(context)?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let path = format!("{prefix}{name}");
+        if name.starts_with('.') || name == "README.md" || ["target", "keys", "data"].contains(&path.as_str()) {
+            continue;
+        }
+        if file.is_dir() {
+            collect(&file, &format!("{path}/"), files)?;
+        } else {
+            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            files.insert(path, text);
+        }
+    }
+    Ok(())
+}
