@@ -10,7 +10,7 @@ check_health
 check_metadata
 get /.well-known/oauth-authorization-server
 for endpoint in $("$JQ" -r 'to_entries[] | select(.key | test("_endpoint$|^jwks_uri$")) | .value' <<<"$BODY" 2>/dev/null); do
-    ask "$endpoint"
+    TOKEN='' ask "$endpoint"
     case $STATUS in
     404 | 5* | 000) verdict "$endpoint is there" 1 "$(answer)" ;;
     *) verdict "$endpoint is there" 0 '' ;;

@@ -121,7 +121,7 @@ impl Guards {
     pub fn cors(&self) -> Cors {
         Cors::default()
             .allow_any_origin() // `check` has let only allowed ones through
-            .allowed_methods(["GET", "POST"])
+            .allowed_methods(["GET", "POST", "DELETE"]) // a refusal that a page can read beats one it cannot
             .allowed_headers(["Authorization", "Content-Type", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"])
             .expose_headers(["WWW-Authenticate"])
             .max_age(600)

@@ -27,7 +27,7 @@ pub struct Envelope<'a> {
 }
 
 /// Keeps `null` apart from absent, which `Option` would merge.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a RawValue>, D::Error> {
+pub(crate) fn present<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(json).map(Some)
 }
 

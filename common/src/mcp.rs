@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
+use crate::jsonrpc::present;
+
 /// The version whose requests carry everything with them, in `_meta`.
 pub const MODERN: &str = "2026-07-28";
 /// The versions that begin with `initialize`, newest first.
@@ -113,7 +115,7 @@ pub struct ListToolsResult {
 #[derive(Deserialize)]
 pub struct CallToolParams<'a> {
     pub name: String,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub arguments: Option<&'a RawValue>,
 }
 

@@ -531,3 +531,38 @@ async fn discover_and_initialize_tell_the_same_capabilities() {
         assert_eq!(discovered["supportedVersions"], json!([MODERN, LEGACY[0], LEGACY[1], LEGACY[2]]), "{package}");
     }
 }
+
+#[tokio::test]
+async fn a_body_made_to_hurt_a_parser_is_answered_and_the_server_goes_on() {
+    let server = step4();
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let call = |message: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"message":{message}}}}}}}"#
+        )
+    };
+    for body in [call(&deep), call(r#""\ud800""#), call("1e999"), call(r#""a","message":"b""#)] {
+        let case = body.chars().take(150).collect::<String>();
+        assert_eq!(result(server.post_text(body), &case).await["isError"], true, "{case}");
+    }
+    for (body, outcome) in [
+        (deep, (400, INVALID_REQUEST)),
+        ("[".repeat(100_000), (400, PARSE_ERROR)),
+        (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#.to_owned(), (400, INVALID_REQUEST)),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#.to_owned(), (400, INVALID_REQUEST)),
+        (rpc("ping", json!({})).to_string(), (200, 0)),
+    ] {
+        let reply = send(server.post_text(body)).await;
+        assert_eq!(reply.outcome(), outcome, "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_are_null_are_no_object() {
+    let server = step4();
+    for (era, request) in both(&server, "tools/call", &json!({ "name": "get_time", "arguments": null })) {
+        let reply = send(request).await;
+        let told = reply.outcome() == (200, INVALID_PARAMS) || reply.json()["result"]["isError"] == true;
+        assert!(told, "{era}: {reply:?}");
+    }
+}
