@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Real clients against steps 4, 6 and 9, and the official conformance suite against step 4.
+# Needs node with npm, and python3; versions are pinned by package-lock.json and requirements.txt.
+set -euo pipefail
+cd "$(dirname "$0")"
+here=$PWD
+root=$here/../..
+target=${CARGO_TARGET_DIR:-$root/target}
+unset "${!MCP_@}"
+
+for tool in node npm python3; do
+  command -v "$tool" >/dev/null || { echo "$tool is missing: install Node.js 20 and Python 3.11" >&2; exit 1; }
+done
+cargo build --quiet --manifest-path "$root/Cargo.toml" -p step4 -p step6 -p step9 -p gen-token
+npm ci --silent --no-audit --no-fund
+[ -x node_modules/node/bin/node ] || (cd node_modules/node && node installArchSpecificPackage)
+[ -x "$target/interop-venv/bin/python" ] || python3 -m venv "$target/interop-venv"
+"$target/interop-venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+
+work=$(mktemp -d)
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
+
+# start STEP [ARGUMENTS]: leaves its URL in $url
+start() {
+  local step=$1
+  shift
+  mkdir "$work/$step"
+  (cd "$work/$step" && exec "$target/debug/$step" --port 0 "$@" >out 2>err) &
+  pids+=($!)
+  for _ in $(seq 150); do
+    url=$(sed -n 's/^listening on //p' "$work/$step/out" 2>/dev/null || true)
+    [ -z "$url" ] || return 0
+    sleep 0.2
+  done
+  echo "$step did not start:" >&2
+  cat "$work/$step/err" >&2
+  exit 1
+}
+
+start step4
+node typescript.mjs "$url/mcp"
+"$target/interop-venv/bin/python" python.py "$url/mcp"
+for revision in 2025-11-25 2026-07-28; do
+  if node_modules/node/bin/node node_modules/@modelcontextprotocol/conformance/dist/index.js server --url "$url/mcp" \
+    --requirements "$revision" --expected-failures "expected-failures-$revision.yml" -o "$work/conformance" >"$work/log" 2>&1; then
+    echo "ok - conformance suite, $revision: $(grep -cE '^✓ [^:]+: [1-9]' "$work/log") scenarios pass"
+  else
+    cat "$work/log" >&2
+    echo "FAIL - conformance suite, $revision" >&2
+    exit 1
+  fi
+done
+
+for step in step6 step9; do
+  start "$step" --keys "$work/keys"
+  token() { "$target/debug/gen-token" --keys "$work/keys" --server "$url" --username alice "$@"; }
+  narrow=()
+  [ "$step" = step6 ] || narrow=("$(token --scopes mcp:read)")
+  node typescript.mjs "$url/mcp" "$(token)" "${narrow[@]}"
+  "$target/interop-venv/bin/python" python.py "$url/mcp" "$(token)"
+done
