@@ -151,6 +151,10 @@ impl Guards {
     fn is_ours(&self, authority: &str) -> bool {
         let Ok(parsed) = authority.parse::<Authority>() else { return false };
         let host = parsed.host().to_ascii_lowercase();
+        let port = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map(|(_, port)| port);
+        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            return false;
+        }
         !authority.contains('@')
             && (matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]") || self.0.hosts.contains(&host))
     }
@@ -379,4 +383,60 @@ fn reads_json(req: &HttpRequest) -> Result<(), HttpError> {
 /// `application/json` of `application/json; charset=utf-8`.
 fn media_type(value: &str) -> &str {
     value.split(';').next().unwrap_or_default().trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{App, HttpServer, middleware::from_fn};
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::ServerArgs;
+
+    #[derive(Parser)]
+    struct Args {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    async fn panics() -> HttpResponse {
+        panic!("the secret of the handler")
+    }
+
+    async fn works() -> &'static str {
+        "fine"
+    }
+
+    async fn exchange(port: u16, path: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[actix_web::test]
+    async fn a_panic_is_a_500_that_tells_nothing_and_the_server_goes_on() {
+        let listener = Args::parse_from(["test", "--port", "0"]).server.bind().unwrap();
+        let port = listener.public_url.to_url().port().unwrap();
+        let guards = listener.guards.clone();
+        let server = HttpServer::new(move || {
+            App::new()
+                .wrap(guards.cors())
+                .wrap(from_fn(Guards::check))
+                .app_data(web::Data::new(guards.clone()))
+                .service(web::resource("/panics").get(panics))
+                .service(web::resource("/works").get(works))
+        });
+        let running = actix_web::rt::spawn(listener.serve(server.workers(1)));
+        for _ in 0..3 {
+            let answer = exchange(port, "/panics").await;
+            assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+            assert!(answer.contains(r#""code":-32603"#) && !answer.contains("secret"), "{answer}");
+        }
+        assert!(exchange(port, "/works").await.ends_with("fine"));
+        running.abort();
+    }
 }

@@ -1,6 +1,8 @@
 //! The shell test of each step passes on that step, and fails on the one before: it can fail.
 
 use std::{
+    io::{Read, Write},
+    net::TcpListener,
     path::Path,
     process::{Command, Output},
 };
@@ -30,6 +32,29 @@ fn every_script_passes_on_its_own_step() -> Result<()> {
         assert!(output.status.success(), "test_step{step}.sh: {text}");
         assert!(text.trim_end().ends_with(" passed, 0 failed"), "test_step{step}.sh: {text}");
     }
+    Ok(())
+}
+
+/// Answers every request with 404, until the test ends.
+fn nothing_but_404() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    Ok(port)
+}
+
+#[test]
+fn the_first_script_fails_on_a_server_that_has_nothing() -> Result<()> {
+    let url = format!("http://localhost:{}", nothing_but_404()?);
+    let output = script(1).args(["--url", &url]).output()?;
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("FAIL"), "{text}");
     Ok(())
 }
 
