@@ -133,7 +133,9 @@ impl<'a> Call<'a> {
     /// The `MCP-Protocol-Version` header, if there is one, names a version we serve.
     fn check_version(&self) -> Result<(), Refusal<'a>> {
         match header(self.http, "mcp-protocol-version") {
-            Some(version) if version != MODERN && !LEGACY.contains(&&*version) => Err(self.unsupported(&version)),
+            Some(version) if version != MODERN && !LEGACY.contains(&&*version) => {
+                Err(self.unsupported(&version, &served()))
+            }
             _ => Ok(()),
         }
     }
@@ -174,8 +176,9 @@ impl<'a> Call<'a> {
                 format!("_meta must have {META}protocolVersion (a string) and {META}clientCapabilities (an object).");
             return Err(self.refuse(ErrorObject::new(INVALID_PARAMS, message)));
         }
+        // A legacy version is served, but not to requests of this form.
         if version != MODERN {
-            return Err(self.unsupported(&version));
+            return Err(self.unsupported(&version, &[MODERN]));
         }
         Ok(())
     }
@@ -184,10 +187,10 @@ impl<'a> Call<'a> {
         Refusal::bad(Some(self.id), error)
     }
 
-    fn unsupported(&self, requested: &str) -> Refusal<'a> {
+    fn unsupported(&self, requested: &str, supported: &[&str]) -> Refusal<'a> {
         let mut error = ErrorObject::new(UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version");
         error.data =
-            Some(json!({ "supported": served(), "requested": requested.chars().take(64).collect::<String>() }));
+            Some(json!({ "supported": supported, "requested": requested.chars().take(64).collect::<String>() }));
         self.refuse(error)
     }
 

@@ -566,3 +566,14 @@ async fn arguments_that_are_null_are_no_object() {
         assert!(told, "{era}: {reply:?}");
     }
 }
+
+#[tokio::test]
+async fn a_modern_request_in_a_legacy_version_is_told_which_versions_this_form_has() {
+    let server = step4();
+    let mut params = with_meta(json!({}));
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2025-11-25");
+    let request = server.post(&rpc("tools/list", params)).header("MCP-Protocol-Version", "2025-11-25");
+    let reply = Reply::of(request.header("Mcp-Method", "tools/list")).await.unwrap();
+    assert_eq!(reply.outcome(), (400, -32022), "{reply:?}");
+    assert_eq!(reply.json()["error"]["data"], json!({ "supported": [MODERN], "requested": "2025-11-25" }));
+}
