@@ -114,6 +114,11 @@ impl Server {
         &self.url
     }
 
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The folder of the key pair (from step 5 on).
     pub fn keys(&self) -> PathBuf {
         self.folder.path().join("keys")

@@ -1,0 +1,77 @@
+//! Nothing grows with the number of requests.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    thread,
+};
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::{Server, gen_token};
+
+/// Requests sent at a time on one connection, before their answers are read.
+const PIPELINED: usize = 100;
+const CONNECTIONS: usize = 4;
+
+/// Resident memory, in KiB.
+fn resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Sends so many `tools/call` requests, and looks at every answer.
+fn calls(host: &str, token: &str, count: usize) -> Result<()> {
+    let body =
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hi"}}}"#;
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let batch = request.repeat(PIPELINED);
+    let mut stream = TcpStream::connect(host)?;
+    let mut answers = BufReader::new(stream.try_clone()?);
+    for _ in 0..count / PIPELINED {
+        stream.write_all(batch.as_bytes())?;
+        for _ in 0..PIPELINED {
+            let (mut line, mut length) = (String::new(), 0);
+            answers.read_line(&mut line)?;
+            ensure!(line.starts_with("HTTP/1.1 200"), "{line}");
+            while line != "\r\n" {
+                line.clear();
+                answers.read_line(&mut line)?;
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse()?;
+                }
+            }
+            let mut json = vec![0; length];
+            answers.read_exact(&mut json)?;
+            ensure!(String::from_utf8_lossy(&json).contains(r#""text":"hi""#));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn resident_memory_after_200_000_requests_is_that_after_20_000() -> Result<()> {
+    let server = Server::start("step9")?;
+    let host = server.url().trim_start_matches("http://").to_owned();
+    let token = gen_token(&server.keys(), server.url(), &["--username", "alice"])?;
+    let send = |total: usize| -> Result<()> {
+        let threads: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let (host, token) = (host.clone(), token.clone());
+                thread::spawn(move || calls(&host, &token, total / CONNECTIONS))
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)
+    };
+    send(20_000)?;
+    let before = resident(server.pid())?;
+    send(180_000)?;
+    let after = resident(server.pid())?;
+    println!("{before} KiB after 20,000 requests, {after} KiB after 200,000");
+    assert!(after <= before + 2048, "{before} KiB after 20,000 requests, {after} KiB after 200,000");
+    Ok(())
+}
