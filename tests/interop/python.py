@@ -1,4 +1,7 @@
-"""The official Python SDK and FastMCP's client against a step: python.py URL [TOKEN]."""
+"""The official Python SDK and FastMCP's client against a step: python.py URL [TOKEN [NARROW_TOKEN]].
+
+NARROW_TOKEN lacks the scope mcp:tools: a call with it must be refused.
+"""
 
 import asyncio
 import sys
@@ -9,7 +12,7 @@ from fastmcp.client.transports import StreamableHttpTransport
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-url, token = sys.argv[1], (sys.argv[2] if len(sys.argv) > 2 else None)
+url, token, narrow = (sys.argv[1:] + [None, None])[:3]
 
 
 def headers(bearer):
@@ -48,7 +51,7 @@ async def refused(client, bearer):
         raise AssertionError("hung instead of failing") from error
     except BaseException:  # the SDKs raise exception groups
         return
-    raise AssertionError("connected without a valid token")
+    raise AssertionError("was not refused")
 
 
 async def main():
@@ -59,6 +62,9 @@ async def main():
             await refused(client, None)
             await refused(client, token + "x")
             print(f"ok - {name}: turned away without a valid token")
+        if narrow:
+            await refused(client, narrow)
+            print(f"ok - {name}: 403 without the scope")
 
 
 asyncio.run(main())

@@ -38,7 +38,28 @@ start() {
   exit 1
 }
 
+# inspect STEP ARGUMENTS…: what MCP Inspector's CLI makes of the server at $url, all output in $seen
+inspect() {
+  # A folder of its own: the Inspector keeps tokens in the home folder.
+  seen=$(HOME=$work timeout 60 node_modules/node/bin/node node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js \
+    --cli "$url/mcp" --transport http "$@" </dev/null 2>&1)
+}
+expect() { # expect TEXT NAME: $seen has the text
+  [[ $seen == *"$1"* ]] || { printf 'FAIL - MCP Inspector: %s\n%s\n' "$2" "$seen" >&2; exit 1; }
+  echo "ok - MCP Inspector: $2"
+}
+inspect_all() { # inspect_all [HEADER]: list, call, get
+  local header=(${1:+--header "$1"})
+  inspect --method tools/list --strict "${header[@]}" || true
+  expect '"get_time"' 'tools/list, whose schemas are portable'
+  inspect --method tools/call --tool-name echo --tool-arg message=hi repeat_count=2 "${header[@]}" || true
+  expect '"hihi"' 'tools/call'
+  inspect --method prompts/get --prompt-name greeting --prompt-args name=Ada "${header[@]}" || true
+  expect 'Hi Ada' 'prompts/get'
+}
+
 start step4
+inspect_all
 node typescript.mjs "$url/mcp"
 "$target/interop-venv/bin/python" python.py "$url/mcp"
 for revision in 2025-11-25 2026-07-28; do
@@ -58,5 +79,13 @@ for step in step6 step9; do
   narrow=()
   [ "$step" = step6 ] || narrow=("$(token --scopes mcp:read)")
   node typescript.mjs "$url/mcp" "$(token)" "${narrow[@]}"
-  "$target/interop-venv/bin/python" python.py "$url/mcp" "$(token)"
+  "$target/interop-venv/bin/python" python.py "$url/mcp" "$(token)" "${narrow[@]}"
+  inspect_all "Authorization: Bearer $(token)"
+  inspect --method tools/list --stored-auth-only && { echo "FAIL - MCP Inspector got in without a token" >&2; exit 1; }
+  expect '"auth_required"' 'turned away without a token'
+  if [ "$step" = step9 ]; then
+    call=(--method tools/call --tool-name echo --tool-arg message=hi)
+    inspect "${call[@]}" --header "Authorization: Bearer ${narrow[0]}" && { echo "FAIL - MCP Inspector called without the scope" >&2; exit 1; }
+    expect 'mcp:tools' '403 without the scope, which it names'
+  fi
 done
