@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
-    let key = args.keys.public_key()?;
+    let key = web::Data::new(args.keys.public_key()?);
 
     let methods = Methods::new()
         .on("initialize", rpc::initialize)
@@ -55,7 +55,6 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let methods = web::Data::new(methods);
     let health = web::Data::new(Health::new(&["health", "mcp", "tools", "prompts", "jwks"]));
 
-    let key = web::Data::new(key);
     let guards = listener.guards.clone();
     let server = HttpServer::new(move || {
         App::new()

@@ -49,14 +49,17 @@ enum Era {
 
 /// A request that asks for something to be done.
 pub struct Call<'a> {
-    http: &'a HttpRequest,
+    pub http: &'a HttpRequest,
+    pub method: Cow<'a, str>,
     methods: &'a Methods,
     era: Era,
-    method: Cow<'a, str>,
     id: &'a RawValue,
     params: &'a RawValue,
     head: Head<'a>,
 }
+
+/// A request, a notification (`None`, which nobody answers), or neither.
+type Parsed<'a> = Result<Option<Call<'a>>, Refusal<'a>>;
 
 /// The parameters that concern the protocol rather than the method.
 #[derive(Default, Deserialize)]
@@ -76,8 +79,8 @@ impl<'a> Call<'a> {
             .map_err(|error| ErrorObject::invalid_params(format!("The params do not fit: {error}.")))
     }
 
-    /// `Ok(None)` is a notification, which nobody answers.
-    fn parse(http: &'a HttpRequest, methods: &'a Methods, body: &'a [u8]) -> Result<Option<Self>, Refusal<'a>> {
+    /// Takes the message apart, and tells its era.
+    fn parse(http: &'a HttpRequest, methods: &'a Methods, body: &'a [u8]) -> Parsed<'a> {
         let bad = |id, message: &str| Refusal::bad(id, ErrorObject::new(INVALID_REQUEST, message));
         let text = std::str::from_utf8(body).map_err(|_| Refusal::not_json("it is not UTF-8"))?;
         let envelope: Envelope = match serde_json::from_str(text) {
@@ -120,7 +123,7 @@ impl<'a> Call<'a> {
             id: Some(id),
             error: ErrorObject::invalid_params(format!("The params do not fit: {error}.")),
         })?;
-        Ok(Some(Call { http, methods, era, method, id, params, head }))
+        Ok(Some(Call { http, method, methods, era, id, params, head }))
     }
 
     /// The `MCP-Protocol-Version` header, if there is one, names a version we serve.

@@ -4,7 +4,7 @@
 //! token from the one place where it may be, has [`Auth::verify`] check it, and leaves a [`User`]
 //! behind for the handlers. All else is answered with a challenge that says what is wrong.
 
-use std::rc::Rc;
+use std::{ops::Deref, rc::Rc};
 
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest, HttpResponse,
@@ -40,14 +40,14 @@ pub struct Auth {
 
 impl Auth {
     /// Accepts what `issuer` signed with `key` for `audience`.
-    pub fn new(key: PublicKey, issuer: &str, audience: &str) -> Self {
+    pub fn new(key: &PublicKey, issuer: &str, audience: &str) -> Self {
         let mut validation = Validation::new(Algorithm::RS256); // whatever the token's own `alg` says
         validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.validate_nbf = true;
         validation.leeway = LEEWAY;
-        Auth { key, validation, challenge: Vec::new() }
+        Auth { key: key.clone(), validation, challenge: Vec::new() }
     }
 
     /// The token's claims, if every check passes; else which one did not.
@@ -86,7 +86,7 @@ impl Auth {
     }
 
     /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people.
-    fn refuse(&self, status: StatusCode, error: Option<&str>, description: &str) -> HttpResponse {
+    pub fn refuse(&self, status: StatusCode, error: Option<&str>, description: &str) -> HttpResponse {
         let mut params = self.challenge.clone();
         if let Some(error) = error {
             params.push(format!("error=\"{error}\""));
@@ -105,6 +105,14 @@ impl Auth {
 /// cannot be reached without a valid token.
 #[derive(Clone)]
 pub struct User(Rc<Claims>);
+
+impl Deref for User {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
+        &self.0
+    }
+}
 
 impl FromRequest for User {
     type Error = HttpError;
@@ -127,7 +135,7 @@ pub async fn authenticate<B: MessageBody + 'static>(
         Ok(token) => match auth.verify(token) {
             Ok(claims) => {
                 let user = User(Rc::new(claims));
-                req.extensions_mut().insert(LogUser(user.0.username().to_owned()));
+                req.extensions_mut().insert(LogUser(user.username().to_owned()));
                 req.extensions_mut().insert(user);
                 None
             }

@@ -47,9 +47,9 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
-    let key = args.keys.public_key()?;
+    let key = web::Data::new(args.keys.public_key()?);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
-    let auth = Auth::new(key.clone(), &issuer, &audience);
+    let auth = Auth::new(&key, &issuer, &audience);
 
     let methods = Methods::new()
         .on("initialize", rpc::initialize)
@@ -62,7 +62,6 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let methods = web::Data::new(methods);
     let health = web::Data::new(Health::new(&["health", "mcp", "tools", "prompts", "jwks", "auth"]));
 
-    let key = web::Data::new(key);
     let auth = web::Data::new(auth);
     let guards = listener.guards.clone();
     let server = HttpServer::new(move || {

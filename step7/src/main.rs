@@ -49,11 +49,10 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
-    let key = args.keys.public_key()?;
+    let key = web::Data::new(args.keys.public_key()?);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
-    let metadata = Metadata::new(&listener.public_url, &issuer);
-    let auth =
-        Auth::new(key.clone(), &issuer, &audience).challenge("resource_metadata", &metadata.urls.protected_resource);
+    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer));
+    let auth = Auth::new(&key, &issuer, &audience).challenge("resource_metadata", &metadata.urls.protected_resource);
 
     let methods = Methods::new()
         .on("initialize", rpc::initialize)
@@ -70,8 +69,6 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         metadata.urls.clone(),
     ));
 
-    let key = web::Data::new(key);
-    let metadata = web::Data::new(metadata);
     let auth = web::Data::new(auth);
     let guards = listener.guards.clone();
     let server = HttpServer::new(move || {
@@ -86,7 +83,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .app_data(metadata.clone())
             .service(web::resource("/health").get(health::health))
             .service(web::resource("/mcp").post(rpc::handle).wrap(from_fn(auth::authenticate)))
-            .service(web::resource(metadata::JWKS).get(jwks::jwks))
+            .service(web::resource("/.well-known/jwks.json").get(jwks::jwks))
             .service(web::resource(metadata::PROTECTED_RESOURCE).get(metadata::protected_resource))
             .service(web::resource(metadata::PROTECTED_RESOURCE_ROOT).get(metadata::protected_resource))
             .service(web::resource(metadata::AUTHORIZATION_SERVER).get(metadata::authorization_server))

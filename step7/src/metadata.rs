@@ -15,7 +15,7 @@ pub const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp"
 /// The same document, for clients that look at the root.
 pub const PROTECTED_RESOURCE_ROOT: &str = "/.well-known/oauth-protected-resource";
 pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
-pub const JWKS: &str = "/.well-known/jwks.json";
+const JWKS: &str = "/.well-known/jwks.json";
 pub const DOCUMENTATION: &str = "/docs";
 
 /// Both documents, and their URLs.

@@ -4,7 +4,7 @@
 //! token from the one place where it may be, has [`Auth::verify`] check it, and leaves a [`User`]
 //! behind for the handlers. All else is answered with a challenge that says what is wrong.
 
-use std::rc::Rc;
+use std::{ops::Deref, rc::Rc};
 
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest, HttpResponse,
@@ -40,18 +40,19 @@ pub struct Auth {
 
 impl Auth {
     /// Accepts what `issuer` signed with `key` for `audience`.
-    pub fn new(key: PublicKey, issuer: &str, audience: &str) -> Self {
+    pub fn new(key: &PublicKey, issuer: &str, audience: &str) -> Self {
         let mut validation = Validation::new(Algorithm::RS256); // whatever the token's own `alg` says
         validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.validate_nbf = true;
         validation.leeway = LEEWAY;
-        Auth { key, validation, challenge: Vec::new() }
+        Auth { key: key.clone(), validation, challenge: Vec::new() }
     }
 
-    /// Every challenge carries this parameter too.
+    /// Every challenge carries this parameter too, in the place of any of the same name.
     pub fn challenge(mut self, name: &str, value: &str) -> Self {
+        self.challenge.retain(|param| !param.starts_with(&format!("{name}=")));
         self.challenge.push(format!("{name}=\"{value}\""));
         self
     }
@@ -91,17 +92,8 @@ impl Auth {
         Ok(claims)
     }
 
-    /// A refusal of what this person or client may not do. Where a `scope` would help, a challenge says
-    /// which; where none would, there is no challenge.
-    pub fn forbid(&self, scope: Option<&str>, description: &str) -> HttpResponse {
-        let Some(scope) = scope else { return error_response(StatusCode::FORBIDDEN, "forbidden", description) };
-        let mut other = self.clone();
-        other.challenge.retain(|param| !param.starts_with("scope="));
-        other.challenge("scope", scope).refuse(StatusCode::FORBIDDEN, Some("insufficient_scope"), description)
-    }
-
     /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people.
-    fn refuse(&self, status: StatusCode, error: Option<&str>, description: &str) -> HttpResponse {
+    pub fn refuse(&self, status: StatusCode, error: Option<&str>, description: &str) -> HttpResponse {
         let mut params = self.challenge.clone();
         if let Some(error) = error {
             params.push(format!("error=\"{error}\""));
@@ -121,8 +113,10 @@ impl Auth {
 #[derive(Clone)]
 pub struct User(Rc<Claims>);
 
-impl User {
-    pub fn claims(&self) -> &Claims {
+impl Deref for User {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
         &self.0
     }
 }
@@ -148,7 +142,7 @@ pub async fn authenticate<B: MessageBody + 'static>(
         Ok(token) => match auth.verify(token) {
             Ok(claims) => {
                 let user = User(Rc::new(claims));
-                req.extensions_mut().insert(LogUser(user.0.username().to_owned()));
+                req.extensions_mut().insert(LogUser(user.username().to_owned()));
                 req.extensions_mut().insert(user);
                 None
             }

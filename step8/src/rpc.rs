@@ -52,13 +52,16 @@ enum Era {
 pub struct Call<'a> {
     pub http: &'a HttpRequest,
     pub user: &'a User,
+    pub method: Cow<'a, str>,
     methods: &'a Methods,
     era: Era,
-    pub method: Cow<'a, str>,
     id: &'a RawValue,
     params: &'a RawValue,
     head: Head<'a>,
 }
+
+/// A request, a notification (`None`, which nobody answers), or neither.
+type Parsed<'a> = Result<Option<Call<'a>>, Refusal<'a>>;
 
 /// The parameters that concern the protocol rather than the method.
 #[derive(Default, Deserialize)]
@@ -78,13 +81,8 @@ impl<'a> Call<'a> {
             .map_err(|error| ErrorObject::invalid_params(format!("The params do not fit: {error}.")))
     }
 
-    /// `Ok(None)` is a notification, which nobody answers.
-    fn parse(
-        http: &'a HttpRequest,
-        user: &'a User,
-        methods: &'a Methods,
-        body: &'a [u8],
-    ) -> Result<Option<Self>, Refusal<'a>> {
+    /// Takes the message apart, and tells its era.
+    fn parse(http: &'a HttpRequest, user: &'a User, methods: &'a Methods, body: &'a [u8]) -> Parsed<'a> {
         let bad = |id, message: &str| Refusal::bad(id, ErrorObject::new(INVALID_REQUEST, message));
         let text = std::str::from_utf8(body).map_err(|_| Refusal::not_json("it is not UTF-8"))?;
         let envelope: Envelope = match serde_json::from_str(text) {
@@ -127,7 +125,7 @@ impl<'a> Call<'a> {
             id: Some(id),
             error: ErrorObject::invalid_params(format!("The params do not fit: {error}.")),
         })?;
-        Ok(Some(Call { http, user, methods, era, method, id, params, head }))
+        Ok(Some(Call { http, user, method, methods, era, id, params, head }))
     }
 
     /// The `MCP-Protocol-Version` header, if there is one, names a version we serve.
@@ -344,9 +342,11 @@ async fn answer(http: &HttpRequest, user: &User, methods: &Methods, body: &[u8])
     if call.era == Era::Modern {
         call.check_modern()?;
     }
-    (methods.guard)(&call)?;
     let outcome = match methods.table.get(&*call.method) {
-        Some(handler) => handler(&call).await,
+        Some(handler) => {
+            (methods.guard)(&call)?;
+            handler(&call).await
+        }
         None => Err(ErrorObject::new(METHOD_NOT_FOUND, "Method not found")),
     };
     let json = outcome.map_err(|error| {

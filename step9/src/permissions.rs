@@ -4,10 +4,11 @@
 //! allow it. A role that forbids is final. A missing scope is not: the answer names the scope, so that
 //! the client can ask the person for it (MCP 2026-07-28 "Scope Challenge Handling").
 
-use actix_web::{HttpResponse, web};
-use common::claims::{
-    Role,
-    Role::{Admin, Guest, User},
+use actix_web::{HttpResponse, http::StatusCode, web};
+use common::{
+    claims::Role::{self, Admin, Guest, User},
+    http::error_response,
+    mcp::CallToolParams,
 };
 
 use crate::{auth::Auth, rpc::Call};
@@ -18,11 +19,12 @@ struct Rule {
     roles: &'static [Role],
 }
 
-/// The table. What is not in it needs a valid token and no more.
-fn rule(method: &str, name: Option<&str>) -> Option<Rule> {
-    Some(match method {
+/// The table. A method that is not in it is nobody's.
+fn rule(call: &Call<'_>) -> Option<Rule> {
+    let admins_only = |params: CallToolParams| params.name == "list_users";
+    Some(match &*call.method {
         "tools/list" => Rule { scopes: &["mcp:read", "mcp:tools"], roles: &[Admin, User, Guest] },
-        "tools/call" if name == Some("list_users") => Rule { scopes: &["mcp:tools"], roles: &[Admin] },
+        "tools/call" if call.params().is_ok_and(admins_only) => Rule { scopes: &["mcp:tools"], roles: &[Admin] },
         "tools/call" => Rule { scopes: &["mcp:tools"], roles: &[Admin, User] },
         "prompts/list" | "prompts/get" => Rule { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
         _ => return None,
@@ -31,18 +33,22 @@ fn rule(method: &str, name: Option<&str>) -> Option<Rule> {
 
 /// Lets the call pass, or answers 403.
 pub fn check_permission(call: &Call<'_>) -> Result<(), HttpResponse> {
-    let Some(rule) = rule(&call.method, call.name().as_deref()) else { return Ok(()) };
+    let forbidden = |why| error_response(StatusCode::FORBIDDEN, "forbidden", why);
+    if matches!(&*call.method, "initialize" | "server/discover" | "ping") {
+        return Ok(()); // a valid token is enough to ask what there is
+    }
+    let Some(rule) = rule(call) else { return Err(forbidden("Nobody is permitted to call this method.")) };
     let Some(auth) = call.http.app_data::<web::Data<Auth>>() else {
         return Err(HttpResponse::InternalServerError().finish());
     };
-    let claims = call.user.claims();
     // The role comes first: a client must not ask for scopes that would not help.
-    if !claims.roles().iter().any(|role| rule.roles.contains(role)) {
-        return Err(auth.forbid(None, "Your role does not allow this."));
+    if !call.user.roles().iter().any(|role| rule.roles.contains(role)) {
+        return Err(forbidden("Your role does not allow this."));
     }
-    if !rule.scopes.iter().any(|scope| claims.scope.contains(scope)) {
+    if !rule.scopes.iter().any(|scope| call.user.scope.contains(scope)) {
         let description = format!("This needs the scope {}.", rule.scopes.join(" or "));
-        return Err(auth.forbid(Some(rule.scopes[0]), &description));
+        let auth = Auth::clone(auth).challenge("scope", rule.scopes[0]);
+        return Err(auth.refuse(StatusCode::FORBIDDEN, Some("insufficient_scope"), &description));
     }
     Ok(())
 }

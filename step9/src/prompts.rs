@@ -25,7 +25,7 @@ pub async fn get(call: &Call<'_>) -> Result<GetPromptResult, ErrorObject> {
         return Err(ErrorObject::invalid_params(format!("The prompt {} has no argument {unknown}.", prompt.name)));
     }
     let text = match prompt.name {
-        "greeting" => greeting(argument("name").unwrap_or(call.user.claims().username()), argument("style"))?,
+        "greeting" => greeting(argument("name").unwrap_or(call.user.username()), argument("style"))?,
         _ => help(argument("topic")),
     };
     Ok(GetPromptResult::user(prompt.description, text))

@@ -1,6 +1,5 @@
 //! Tools: what a model may ask this server to do (MCP 2026-07-28 "Tools").
 
-use actix_web::web;
 use chrono::{SecondsFormat, Utc};
 use chrono_tz::Tz;
 use common::{
@@ -10,10 +9,7 @@ use common::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::json;
 
-use crate::{
-    rpc::Call,
-    user_tools::{self, Notes},
-};
+use crate::{rpc::Call, user_tools};
 
 /// `tools/list`: every tool that the caller's role does not forbid, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
@@ -29,11 +25,7 @@ pub async fn call(call: &Call<'_>) -> Result<CallToolResult, ErrorObject> {
     let outcome = match params.name.as_str() {
         "echo" => params.arguments().map(echo),
         "get_time" => params.arguments().and_then(get_time),
-        _ => {
-            let notes = call.http.app_data::<web::Data<Notes>>();
-            let notes = notes.ok_or_else(|| ErrorObject::internal(&"no notes were opened"))?;
-            return user_tools::call(call.user, notes, &params).await;
-        }
+        _ => return user_tools::call(call, &params).await,
     };
     Ok(outcome.unwrap_or_else(|error| error))
 }

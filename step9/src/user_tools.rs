@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use actix_web::{HttpMessage, dev::ServiceResponse, http::header::HeaderName, web};
 use anyhow::Context;
 use chrono::{SecondsFormat, Utc};
 use clap::Args;
@@ -18,6 +19,7 @@ use common::{
     jsonrpc::ErrorObject,
     mcp::{CallToolParams, CallToolResult, Tool, ToolAnnotations},
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{
@@ -25,7 +27,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::auth::User;
+use crate::{auth::User, rpc::Call};
 
 /// The longest note, in bytes.
 const MAX_NOTE: usize = 4096;
@@ -154,9 +156,11 @@ struct DeleteNote {
     id: String,
 }
 
-/// Runs the tool that the params name, on behalf of `user`.
-pub async fn call(user: &User, notes: &Notes, params: &CallToolParams<'_>) -> Result<CallToolResult, ErrorObject> {
-    let claims = user.claims();
+/// Runs the tool that the params name, on behalf of the caller.
+pub async fn call(call: &Call<'_>, params: &CallToolParams<'_>) -> Result<CallToolResult, ErrorObject> {
+    let claims: &Claims = call.user;
+    let notes = call.http.app_data::<web::Data<Notes>>();
+    let notes = notes.ok_or_else(|| ErrorObject::internal(&"no notes were opened"))?;
     let failed = |error: sqlx::Error| ErrorObject::internal(&error);
     macro_rules! arguments {
         ($type:ty) => {
@@ -211,6 +215,18 @@ pub async fn call(user: &User, notes: &Notes, params: &CallToolParams<'_>) -> Re
 fn expires_at(claims: &Claims) -> Option<String> {
     let time = chrono::DateTime::from_timestamp(claims.exp.seconds(), 0)?;
     Some(time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// Tells the caller, in the response's headers, whom the server took them for. The name may be in any
+/// script, so it is percent-encoded UTF-8.
+pub fn name_caller<B>(response: &mut ServiceResponse<B>) {
+    let Some(user) = response.request().extensions().get::<User>().cloned() else { return };
+    let name = utf8_percent_encode(user.username(), NON_ALPHANUMERIC).to_string();
+    for (header, value) in [("x-mcp-user", name), ("x-mcp-scopes", user.scope.to_string())] {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(HeaderName::from_static(header), value);
+        }
+    }
 }
 
 /// The caller, as the `_meta` of every result names them.
@@ -272,7 +288,7 @@ pub fn definitions(user: &User) -> Vec<Tool> {
             annotations: changes(true, true),
         },
     ];
-    if user.claims().roles().contains(&Role::Admin) {
+    if user.roles().contains(&Role::Admin) {
         let user = object(json!({ "iss": text, "sub": text, "username": text, "notes": { "type": "integer" } }));
         tools.push(Tool {
             name: "list_users",

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use integration_tests::{Server, gen_token};
 use rmcp::{
-    ServiceExt,
-    model::{CallToolRequestParams, GetPromptRequestParams},
+    ClientLifecycleMode, ClientServiceExt, ServiceExt,
+    model::{CallToolRequestParams, GetPromptRequestParams, ProtocolVersion},
     transport::{StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig},
 };
 use serde_json::json;
@@ -16,14 +16,16 @@ fn transport(server: &Server, token: Option<String>) -> StreamableHttpClientTran
 }
 
 #[tokio::test]
-async fn the_rust_sdk_uses_steps_4_6_and_9() -> Result<()> {
-    for step in ["step4", "step6", "step9"] {
+async fn the_rust_sdk_uses_steps_4_6_and_9_in_both_eras() -> Result<()> {
+    let modern = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
+    let eras = [ClientLifecycleMode::Initialize, modern];
+    for (step, era) in ["step4", "step6", "step9"].into_iter().flat_map(|step| eras.clone().map(|era| (step, era))) {
         let server = Server::start(step)?;
         let token = match step {
             "step4" => None,
             _ => Some(gen_token(&server.keys(), server.url(), &["--username", "alice"])?),
         };
-        let client = ().serve(transport(&server, token)).await?;
+        let client = ().serve_with_lifecycle(transport(&server, token), era).await?;
 
         let tools = client.list_all_tools().await?;
         assert_eq!(tools[..2].iter().map(|tool| &*tool.name).collect::<Vec<_>>(), ["echo", "get_time"], "{step}");
