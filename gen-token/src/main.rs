@@ -1,6 +1,6 @@
 //! Signs access tokens as an authorization server would (RFC 9068), for trying out the steps.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Parser};
@@ -29,7 +29,7 @@ struct Args {
     /// Scopes, separated by commas or spaces; "" for none
     #[arg(long, default_value_t = SCOPES.join(","), value_parser = scopes, value_name = "SCOPES")]
     scopes: String,
-    /// Roles, separated by commas [default: admin,user for admin; guest for guest; else user]
+    /// Roles, separated by commas; "" for none [default: admin,user for admin; guest for guest; else user]
     #[arg(long, value_delimiter = ',', value_name = "ROLES")]
     roles: Option<Vec<String>>,
     /// The server the token is for: sets --issuer to it and --audience to its /mcp
@@ -69,6 +69,7 @@ fn run(args: &Args) -> Result<()> {
     if args.generate_keys {
         eprintln!("A new key pair is in {}. Restart servers that use the old one.", args.keys.display());
     }
+    let mut out = std::io::stdout();
     if args.demo {
         for (name, scopes) in [
             ("alice", "mcp:read,mcp:tools"),
@@ -76,17 +77,18 @@ fn run(args: &Args) -> Result<()> {
             ("admin", "mcp:read,mcp:tools,mcp:prompts"),
             ("guest", ""),
         ] {
-            println!("{name} {}", token(args, &server, &keys, name, scopes)?);
+            writeln!(out, "{name} {}", token(args, &server, &keys, name, scopes)?)?;
         }
     }
     if let Some(name) = &args.username {
-        println!("{}", token(args, &server, &keys, name, &args.scopes)?);
+        writeln!(out, "{}", token(args, &server, &keys, name, &args.scopes)?)?;
     }
     Ok(())
 }
 
 fn token(args: &Args, server: &PublicUrl, keys: &KeyPair, name: &str, scopes: &str) -> Result<String> {
-    let roles = args.roles.clone().unwrap_or_else(|| match name {
+    let given = args.roles.as_ref().map(|roles| roles.iter().filter(|role| !role.is_empty()).cloned().collect());
+    let roles = given.unwrap_or_else(|| match name {
         "admin" => vec!["admin".to_owned(), "user".to_owned()],
         "guest" => vec!["guest".to_owned()],
         _ => vec!["user".to_owned()],
