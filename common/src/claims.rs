@@ -1,9 +1,11 @@
-//! What an access token says (RFC 9068 §2.2), as types: a claim that is missing or of the wrong
-//! type makes the whole token unreadable.
+//! What an access token says (RFC 9068 §2.2), as types: a required claim that is missing, or any claim
+//! of the wrong type (`null` is one), makes the whole token unreadable.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::jsonrpc::present;
 
 /// The scopes this server knows, in the order in which it names them.
 pub const SCOPES: [&str; 3] = ["mcp:read", "mcp:tools", "mcp:prompts"];
@@ -17,26 +19,22 @@ pub struct Claims {
     pub aud: Audience,
     /// Whom it is about; unique within `iss`.
     pub sub: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub preferred_username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     #[serde(default)]
     pub scope: Scopes,
     /// Absent is not the same as empty: without the claim a person counts as `user`.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub iat: Option<NumericDate>,
     pub exp: NumericDate,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub nbf: Option<NumericDate>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
-}
-
-fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
 }
 
 impl Claims {
@@ -68,7 +66,7 @@ pub enum Audience {
 pub struct NumericDate(pub f64);
 
 impl NumericDate {
-    /// Whole seconds, rounded down.
+    /// Whole seconds, without the fraction.
     #[allow(clippy::cast_possible_truncation)] // `as` saturates, which is what an absurd date deserves
     pub fn seconds(self) -> i64 {
         self.0 as i64

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use url::Url;
 
 use crate::{
@@ -15,13 +15,20 @@ use crate::{
     server::Listener,
 };
 
+/// The end of every server's `--help`.
+pub const HELP: &str = "Try, in another terminal:
+  curl http://localhost:9000/health
+From step 6 on /mcp needs a token, which this prints:
+  cargo run -q -p gen-token -- --username alice
+Each step's README.md says what it adds. RUST_LOG=debug logs every request; NO_COLOR=1 leaves out the colours.";
+
 /// Where to listen, and what the world calls us.
 #[derive(Args, Clone)]
 pub struct ServerArgs {
     /// TCP port to listen on; 0 picks a free one
     #[arg(long, env = "MCP_PORT", default_value_t = 9000)]
     pub port: u16,
-    /// Address to listen on; `localhost` is 127.0.0.1 and ::1
+    /// Address to listen on; `localhost` is 127.0.0.1 and ::1. Requests by other names need --public-url or --allow-host
     #[arg(long, env = "MCP_HOST", default_value = "localhost")]
     pub host: String,
     /// The URL clients reach this server by, e.g. behind a proxy [default: http://localhost:<port>]
@@ -30,7 +37,7 @@ pub struct ServerArgs {
     /// Also accept browsers from this origin (repeatable), e.g. https://app.example
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
-    /// Also accept this name in the Host header (repeatable)
+    /// Also accept this name, without a port, in the Host header (repeatable)
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
 }
@@ -81,7 +88,7 @@ fn bind_loopback(port: u16) -> Result<Vec<TcpListener>> {
     bail!("found no port that is free on both 127.0.0.1 and ::1")
 }
 
-/// An absolute http(s) URL without a trailing slash, query, fragment or user. Every URL that this
+/// An http(s) URL without path, query, fragment or user: an MCP server has a host name of its own. Every URL that this
 /// server shows is this one with a path behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(String);
@@ -90,11 +97,14 @@ impl PublicUrl {
     /// # Errors
     /// If `text` is not such a URL.
     pub fn parse(text: &str) -> Result<Self> {
-        let url = Url::parse(text).with_context(|| format!("{text:?} is not a URL"))?;
-        let plain =
-            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        let Ok(url) = Url::parse(text) else { bail!("{text:?} is not a URL: it must look like https://mcp.example") };
+        let plain = url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.path().trim_end_matches('/').is_empty();
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) || !plain {
-            bail!("{text:?} must look like https://mcp.example: http or https, without user, query or fragment");
+            bail!("{text:?} must look like https://mcp.example: http or https, without user, path, query or fragment");
         }
         Ok(PublicUrl(url.as_str().trim_end_matches('/').to_owned()))
     }
@@ -150,10 +160,10 @@ impl KeyArgs {
 #[derive(Args, Clone)]
 pub struct TrustArgs {
     /// Accept only tokens with this `iss` [default: the public URL]
-    #[arg(long, env = "MCP_ISSUER", value_name = "URL")]
+    #[arg(long, env = "MCP_ISSUER", value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
     pub issuer: Option<String>,
-    /// Accept only tokens with this `aud` [default: <public URL>/mcp]
-    #[arg(long, env = "MCP_AUDIENCE", value_name = "URI")]
+    /// Accept only tokens with this `aud` [default: <public URL>/mcp, which is what the metadata documents tell clients]
+    #[arg(long, env = "MCP_AUDIENCE", value_name = "URI", value_parser = NonEmptyStringValueParser::new())]
     pub audience: Option<String>,
 }
 

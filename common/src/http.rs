@@ -105,7 +105,14 @@ impl Guards {
         for text in allow_origin {
             match parse_origin(text) {
                 Some(origin) => origins.push(origin.origin()),
-                None => bail!("--allow-origin: {text:?} is not an origin such as https://app.example"),
+                None => bail!(
+                    "--allow-origin: {text:?} is not an origin such as https://app.example, with nothing behind it"
+                ),
+            }
+        }
+        for host in allow_host {
+            if Host::parse(host).is_err() {
+                bail!("--allow-host: {host:?} is not the name of a host, such as mcp.example, without a port");
             }
         }
         let hosts = public

@@ -27,8 +27,8 @@ pub struct Envelope<'a> {
 }
 
 /// Keeps `null` apart from absent, which `Option` would merge.
-pub(crate) fn present<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(json).map(Some)
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(json).map(Some)
 }
 
 /// A successful response: `{"jsonrpc": "2.0", "id": …, "result": …}`.

@@ -79,7 +79,10 @@ impl KeyPair {
         let private = dir.join(PRIVATE);
         if !private.try_exists().with_context(|| format!("cannot look into {}", dir.display()))? {
             if dir.join(PUBLIC).exists() {
-                bail!("{} has a public key but no private one: give it with --public-key, or remove it", dir.display());
+                bail!(
+                    "{} has a public key but no private one: a server can take it with --public-key; else remove it",
+                    dir.display()
+                );
             }
             let file = new_private_key(dir)?;
             match fs::hard_link(file.path(), &private) {

@@ -2,8 +2,8 @@
 //!
 //! A step's own files hold its lesson; this crate holds the rest, so that the lessons stay short:
 //!
-//! - [`config`]: the command line every server shares, and the public URL everything is named by;
-//! - [`server`]: binding, running, stopping, and how a program ends;
+//! - [`config`]: the command line every server shares, what it binds, and the public URL that names everything;
+//! - [`server`]: running, stopping, and how a program ends;
 //! - [`http`]: what is checked on every request (Origin, Host, CORS, sizes, time-outs, panics);
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire;
 //! - [`oauth`]: the metadata documents;

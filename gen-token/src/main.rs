@@ -1,6 +1,10 @@
 //! Signs access tokens as an authorization server would (RFC 9068), for trying out the steps.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, ErrorKind, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Parser};
@@ -19,7 +23,7 @@ use jsonwebtoken::{Algorithm, Header};
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Try:\n  gen-token --username alice --scopes mcp:read,mcp:tools --show\n  gen-token --username guest --scopes \"\"\n  gen-token --username bob --expires-in=-5m    (an expired one)"
+    after_help = "Try:\n  gen-token --username alice --scopes mcp:read,mcp:tools --show\n  gen-token --username guest --scopes \"\"\n  gen-token --username bob --expires-in=-5m    (expired)"
 )]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["username", "demo", "generate_keys"]))]
 struct Args {
@@ -29,17 +33,21 @@ struct Args {
     /// Scopes, separated by commas or spaces; "" for none
     #[arg(long, default_value_t = SCOPES.join(","), value_parser = scopes, value_name = "SCOPES")]
     scopes: String,
-    /// Roles, separated by commas; "" for none [default: admin,user for admin; guest for guest; else user]
-    #[arg(long, value_delimiter = ',', value_name = "ROLES")]
-    roles: Option<Vec<String>>,
-    /// The server the token is for: sets --issuer to it and --audience to its /mcp
-    #[arg(long, env = "MCP_PUBLIC_URL", default_value = "http://localhost:9000", value_name = "URL")]
-    server: String,
+    /// Roles, separated by commas or spaces; "" for none [default: admin,user for admin; guest for guest; else user]
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
+    /// The server the token is for: sets --issuer to it and --audience to its /mcp [default: http://localhost:9000, or the
+    /// port in MCP_PORT]
+    #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL")]
+    server: Option<String>,
+    /// The port of a server at localhost, as the servers read it
+    #[arg(long, env = "MCP_PORT", default_value_t = 9000, hide = true)]
+    port: u16,
     /// The `iss` claim [default: --server]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "MCP_ISSUER", value_name = "URL")]
     issuer: Option<String>,
     /// The `aud` claim [default: <--server>/mcp]
-    #[arg(long, value_name = "URI")]
+    #[arg(long, env = "MCP_AUDIENCE", value_name = "URI")]
     audience: Option<String>,
     /// How long it is valid: 90s, 5m, 1h, 7d; -5m has expired five minutes ago
     #[arg(long, default_value = "1h", allow_hyphen_values = true, value_parser = duration, value_name = "TIME")]
@@ -51,7 +59,7 @@ struct Args {
     #[arg(long)]
     generate_keys: bool,
     /// Print a token each for alice, bob, admin and guest, as lines "NAME TOKEN"
-    #[arg(long, conflicts_with = "username")]
+    #[arg(long, conflicts_with_all = ["username", "scopes", "roles"])]
     demo: bool,
     /// Also print the decoded header and claims to standard error
     #[arg(long)]
@@ -60,16 +68,23 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    server::exit(run(&args))
+    server::exit(match run(&args) {
+        // Whoever reads us has seen enough.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
+        outcome => outcome,
+    })
 }
 
 fn run(args: &Args) -> Result<()> {
-    let server = PublicUrl::parse(&args.server).context("--server")?;
+    let server = args.server.clone().unwrap_or_else(|| format!("http://localhost:{}", args.port));
+    let server = PublicUrl::parse(&server).context("--server")?;
     let keys = if args.generate_keys { KeyPair::replace(&args.keys)? } else { KeyPair::load_or_create(&args.keys)? };
     if args.generate_keys {
         eprintln!("A new key pair is in {}. Restart servers that use the old one.", args.keys.display());
     }
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     if args.demo {
         for (name, scopes) in [
             ("alice", "mcp:read,mcp:tools"),
@@ -87,7 +102,10 @@ fn run(args: &Args) -> Result<()> {
 }
 
 fn token(args: &Args, server: &PublicUrl, keys: &KeyPair, name: &str, scopes: &str) -> Result<String> {
-    let given = args.roles.as_ref().map(|roles| roles.iter().filter(|role| !role.is_empty()).cloned().collect());
+    let given = args
+        .roles
+        .as_ref()
+        .map(|roles| roles.split([',', ' ']).filter(|role| !role.is_empty()).map(str::to_owned).collect());
     let roles = given.unwrap_or_else(|| match name {
         "admin" => vec!["admin".to_owned(), "user".to_owned()],
         "guest" => vec!["guest".to_owned()],

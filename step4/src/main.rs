@@ -12,13 +12,18 @@ use std::process::ExitCode;
 
 use actix_web::{App, HttpServer, middleware::from_fn, web};
 use clap::Parser;
-use common::{config::ServerArgs, http, http::Guards, server};
+use common::{
+    config::{HELP, ServerArgs},
+    http,
+    http::Guards,
+    server,
+};
 use health::Health;
 use rpc::Methods;
 
 /// An MCP server, step by step.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = HELP)]
 struct Args {
     #[command(flatten)]
     server: ServerArgs,
@@ -48,6 +53,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let guards = listener.guards.clone();
     let server = HttpServer::new(move || {
         App::new()
+            // The last `wrap` is the outermost: who may ask at all is checked first.
             .wrap(guards.cors())
             .wrap(from_fn(Guards::check))
             .app_data(web::Data::new(guards.clone()))

@@ -31,7 +31,7 @@ use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json, value::RawValue};
 
-const INSTRUCTIONS: &str = "A teaching server: call `echo` to see your words again, `get_time` to learn the time.";
+const INSTRUCTIONS: &str = "A teaching server: its tools and prompts are few, and say themselves what they do.";
 const META: &str = "io.modelcontextprotocol/";
 /// How long a client may keep a list, in milliseconds: one minute.
 const TTL_MS: u32 = 60_000;

@@ -1,7 +1,7 @@
 //! The bearer-token middleware on `/mcp`: no valid token, no entry (RFC 6750, RFC 9068 §4).
 //!
 //! [`authenticate`] runs before the request's method, type and body are looked at. It takes the
-//! token from the one place where it may be, has [`Auth::verify`] check it, and leaves a [`User`]
+//! token from the one place where it may be ([`bearer_token`]), has [`Auth::verify`] check it, and leaves a [`User`]
 //! behind for the handlers. All else is answered with a challenge that says what is wrong.
 
 use std::{ops::Deref, rc::Rc};
@@ -85,6 +85,18 @@ impl Auth {
         Ok(claims)
     }
 
+    /// The person whose token the request carries, or the refusal.
+    fn user(&self, headers: &HeaderMap) -> Result<User, HttpResponse> {
+        let token = bearer_token(headers).map_err(|missing| match missing {
+            Missing::Token => self.refuse(StatusCode::UNAUTHORIZED, None, "This needs an access token."),
+            Missing::Syntax(why) => self.refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why),
+        })?;
+        match self.verify(token) {
+            Ok(claims) => Ok(User(Rc::new(claims))),
+            Err(why) => Err(self.refuse(StatusCode::UNAUTHORIZED, Some("invalid_token"), why)),
+        }
+    }
+
     /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people.
     pub fn refuse(&self, status: StatusCode, error: Option<&str>, description: &str) -> HttpResponse {
         let mut params = self.challenge.clone();
@@ -131,22 +143,12 @@ pub async fn authenticate<B: MessageBody + 'static>(
     req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let refusal = match bearer_token(req.headers()) {
-        Ok(token) => match auth.verify(token) {
-            Ok(claims) => {
-                let user = User(Rc::new(claims));
-                req.extensions_mut().insert(LogUser(user.username().to_owned()));
-                req.extensions_mut().insert(user);
-                None
-            }
-            Err(why) => Some(auth.refuse(StatusCode::UNAUTHORIZED, Some("invalid_token"), why)),
-        },
-        Err(Missing::Token) => Some(auth.refuse(StatusCode::UNAUTHORIZED, None, "This needs an access token.")),
-        Err(Missing::Syntax(why)) => Some(auth.refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why)),
+    let user = match auth.user(req.headers()) {
+        Ok(user) => user,
+        Err(refusal) => return Ok(req.into_response(refusal).map_into_right_body()),
     };
-    if let Some(response) = refusal {
-        return Ok(req.into_response(response).map_into_right_body());
-    }
+    req.extensions_mut().insert(LogUser(user.username().to_owned()));
+    req.extensions_mut().insert(user);
     Ok(next.call(req).await?.map_into_left_body())
 }
 
@@ -170,7 +172,8 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Missing> {
     }
     let b64token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
     match std::str::from_utf8(token.trim_ascii()) {
-        Ok(token) if !token.is_empty() && token.as_bytes().iter().all(b64token) => Ok(token),
-        _ => Err(Missing::Syntax("There is no token after Bearer.")),
+        Ok("") => Err(Missing::Syntax("There is no token after Bearer.")),
+        Ok(token) if token.as_bytes().iter().all(b64token) => Ok(token),
+        _ => Err(Missing::Syntax("What comes after Bearer is not one token.")),
     }
 }

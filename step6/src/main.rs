@@ -18,7 +18,7 @@ use actix_web::{App, HttpServer, middleware::from_fn, web};
 use auth::Auth;
 use clap::Parser;
 use common::{
-    config::{KeyArgs, ServerArgs, TrustArgs},
+    config::{HELP, KeyArgs, ServerArgs, TrustArgs},
     http,
     http::Guards,
     server,
@@ -28,7 +28,7 @@ use rpc::Methods;
 
 /// An MCP server, step by step.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = HELP)]
 struct Args {
     #[command(flatten)]
     server: ServerArgs,
@@ -66,6 +66,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let guards = listener.guards.clone();
     let server = HttpServer::new(move || {
         App::new()
+            // The last `wrap` is the outermost: who may ask at all is checked first.
             .wrap(guards.cors())
             .wrap(from_fn(Guards::check))
             .app_data(web::Data::new(guards.clone()))

@@ -45,12 +45,11 @@ fn greeting(name: Option<&str>, style: Option<&str>) -> Result<String, ErrorObje
 
 fn help(topic: Option<&str>) -> String {
     match topic {
-        Some("tools") => {
-            "Explain the tools of this server: echo repeats a message, get_time tells the time.".to_owned()
-        }
-        Some("prompts") => "Explain the prompts of this server: greeting greets somebody, help explains.".to_owned(),
+        Some("tools") => "Explain the tools of this server, such as echo, which repeats a message.".to_owned(),
+        Some("prompts") => "Explain the prompts of this server, such as greeting, which greets somebody.".to_owned(),
         Some(topic) => format!("Say that there is no help on {topic:?}, only on tools and on prompts."),
-        None => "Explain what this server can do: tools (echo, get_time) and prompts (greeting, help).".to_owned(),
+        None => "Explain what this server can do with its tools, such as echo, and its prompts, such as greeting."
+            .to_owned(),
     }
 }
 

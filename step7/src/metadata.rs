@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web};
 use common::{
     claims::SCOPES,
     config::PublicUrl,
+    http,
     oauth::{AuthorizationServerMetadata, ProtectedResourceMetadata},
 };
 use serde::Serialize;
@@ -22,7 +23,8 @@ pub const DOCUMENTATION: &str = "/docs";
 #[derive(Clone)]
 pub struct Metadata {
     pub resource: ProtectedResourceMetadata,
-    pub server: AuthorizationServerMetadata,
+    /// Only if we are the issuer: a client believes this document of nobody else (RFC 8414 §3.3).
+    pub server: Option<AuthorizationServerMetadata>,
     pub urls: OAuthUrls,
 }
 
@@ -30,7 +32,8 @@ pub struct Metadata {
 #[derive(Clone, Serialize)]
 pub struct OAuthUrls {
     pub protected_resource: String,
-    pub authorization_server: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_server: Option<String>,
     pub jwks: String,
 }
 
@@ -46,6 +49,7 @@ pub struct OAuthMeta<'a> {
 impl Metadata {
     /// Every URL is built from the public one, never from a request's `Host`.
     pub fn new(public_url: &PublicUrl, issuer: &str) -> Self {
+        let ours = issuer == public_url.as_str();
         Metadata {
             resource: ProtectedResourceMetadata {
                 resource: public_url.resource(),
@@ -55,7 +59,7 @@ impl Metadata {
                 resource_name: "MCP authorization, step by step",
                 resource_documentation: public_url.join(DOCUMENTATION),
             },
-            server: AuthorizationServerMetadata {
+            server: ours.then(|| AuthorizationServerMetadata {
                 issuer: issuer.to_owned(),
                 jwks_uri: public_url.join(JWKS),
                 scopes_supported: SCOPES.to_vec(),
@@ -63,10 +67,10 @@ impl Metadata {
                 response_types_supported: Vec::new(),
                 grant_types_supported: Vec::new(),
                 token_endpoint_auth_methods_supported: Vec::new(),
-            },
+            }),
             urls: OAuthUrls {
                 protected_resource: public_url.join(PROTECTED_RESOURCE),
-                authorization_server: public_url.join(AUTHORIZATION_SERVER),
+                authorization_server: ours.then(|| public_url.join(AUTHORIZATION_SERVER)),
                 jwks: public_url.join(JWKS),
             },
         }
@@ -88,7 +92,10 @@ pub async fn protected_resource(metadata: web::Data<Metadata>) -> HttpResponse {
 }
 
 pub async fn authorization_server(metadata: web::Data<Metadata>) -> HttpResponse {
-    HttpResponse::Ok().json(&metadata.server)
+    match &metadata.server {
+        Some(document) => HttpResponse::Ok().json(document),
+        None => http::not_found().await,
+    }
 }
 
 /// `resource_documentation`: this step's own README.

@@ -1,5 +1,5 @@
 //! `GET /.well-known/jwks.json`: the public key that tokens for this server are checked with
-//! (RFC 7517 §5). Nothing is checked yet; whoever signs tokens (`gen-token`) uses the private half.
+//! (RFC 7517 §5). Whoever signs tokens (`gen-token`) uses the private half.
 
 use actix_web::{HttpResponse, web};
 use common::keys::PublicKey;

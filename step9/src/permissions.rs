@@ -1,4 +1,4 @@
-//! Who may do what: [`check_permission`] stands between the method table and the methods.
+//! Who may do what: [`check_permission`] stands before every method of the table.
 //!
 //! A role is the ceiling of what a person may do; a scope is what they let this client do. Both must
 //! allow it. A role that forbids is final. A missing scope is not: the answer names the scope, so that
@@ -39,7 +39,7 @@ pub fn check_permission(call: &Call<'_>) -> Result<(), HttpResponse> {
     }
     let Some(rule) = rule(call) else { return Err(forbidden("Nobody is permitted to call this method.")) };
     let Some(auth) = call.http.app_data::<web::Data<Auth>>() else {
-        return Err(HttpResponse::InternalServerError().finish());
+        return Err(forbidden("There is nobody to say who may.")); // main.rs mounts no Auth
     };
     // The role comes first: a client must not ask for scopes that would not help.
     if !call.user.roles().iter().any(|role| rule.roles.contains(role)) {

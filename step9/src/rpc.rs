@@ -2,7 +2,8 @@
 //!
 //! A request passes these stations, in this order; the first that refuses it, answers it:
 //! [`Call::parse`] (is it JSON? JSON-RPC 2.0? a notification?) → [`Call::check_version`] →
-//! [`Call::check_modern`] (do headers and body agree? is `_meta` complete?) → the method table.
+//! [`Call::check_modern`] (do headers and body agree? is `_meta` complete?) → the method table, where the guard
+//! stands before each method.
 
 use std::{
     borrow::Cow,
@@ -32,7 +33,7 @@ use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json, value::RawValue};
 
-const INSTRUCTIONS: &str = "A teaching server: call `echo` to see your words again, `get_time` to learn the time.";
+const INSTRUCTIONS: &str = "A teaching server: its tools and prompts are few, and say themselves what they do.";
 const META: &str = "io.modelcontextprotocol/";
 /// How long a client may keep a list, in milliseconds: one minute.
 const TTL_MS: u32 = 60_000;

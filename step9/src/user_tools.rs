@@ -63,7 +63,11 @@ impl Notes {
             .synchronous(SqliteSynchronous::Full) // "saved" means on disk
             .busy_timeout(Duration::from_secs(5));
         // One connection: SQLite writes one at a time anyway, and so nobody finds it locked.
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.with_context(cannot)?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .map_err(|error| anyhow::anyhow!("{}: {error}", cannot()))?;
         sqlx::query(
             "CREATE TABLE IF NOT EXISTS notes (
                 seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, iss TEXT NOT NULL, sub TEXT NOT NULL,
