@@ -2,19 +2,23 @@
 //! long (sizes, time-outs), and what a failure may say.
 
 use std::{
+    cell::RefCell,
     fmt,
     future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use actix_cors::Cors;
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
-    body::{EitherBody, MessageBody},
+    body::{BodySize, BoxBody, EitherBody, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
+    error::PayloadError,
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderValue},
@@ -24,7 +28,7 @@ use actix_web::{
     web::{self, Bytes},
 };
 use anyhow::{Result, bail};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, Stream};
 use serde::Serialize;
 use url::{Host, Origin, Url};
 
@@ -159,7 +163,7 @@ impl Guards {
         let Ok(parsed) = authority.parse::<Authority>() else { return false };
         let host = parsed.host().to_ascii_lowercase();
         let port = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map(|(_, port)| port);
-        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        if port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().is_err()) {
             return false;
         }
         !authority.contains('@')
@@ -188,10 +192,15 @@ impl Guards {
                 "This Origin may not call this server. If it should, start it with --allow-origin.",
             ))
         };
+        if req.method() == Method::OPTIONS {
+            // The answer lists the headers that may be sent, whichever were asked for; browsers compare.
+            req.headers_mut().remove(header::ACCESS_CONTROL_REQUEST_HEADERS);
+        }
+        let body = req.headers().contains_key(header::TRANSFER_ENCODING).then(|| Body::hold(&mut req));
         if *req.method() == Method::HEAD {
             req.head_mut().method = Method::GET; // the body is left out when the response is written
         }
-        let outcome = match refused {
+        let mut outcome = match refused {
             Some((error, description)) => {
                 Ok(req.into_response(error_response(StatusCode::FORBIDDEN, error, description)).map_into_right_body())
             }
@@ -200,8 +209,52 @@ impl Guards {
                 Err(_) => Err(Panicked.into()),
             },
         };
+        if let Some(request) = body {
+            let held = |answer: BoxBody| EitherBody::right(BoxBody::new(Held { answer, _request: request }));
+            outcome = outcome.map(|response| response.map_body(|_, body| held(body.boxed())));
+        }
         log_request(&outcome, started);
         outcome
+    }
+}
+
+/// The chunked body of a request. The framework waits, without a limit, for the end of such a body if
+/// its reader has gone, and closes the connection if the reader is still there when the answer has been
+/// written. So that nobody can keep connections open for nothing, the answer holds the reader.
+#[derive(Clone)]
+struct Body(Rc<RefCell<Payload>>);
+
+impl Body {
+    fn hold(req: &mut ServiceRequest) -> Self {
+        let body = Body(Rc::new(RefCell::new(req.take_payload())));
+        req.set_payload(Payload::Stream { payload: Box::pin(body.clone()) });
+        body
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+    }
+}
+
+/// An answer that goes together with the body it may not have waited for.
+struct Held {
+    answer: BoxBody,
+    _request: Body,
+}
+
+impl MessageBody for Held {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.answer.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.answer).poll_next(cx)
     }
 }
 
@@ -242,7 +295,7 @@ fn in_json<B: MessageBody + 'static>(mut response: ServiceResponse<B>) -> Servic
     };
     let body = serde_json::json!({ "error": json.0, "error_description": json.1 }).to_string();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.map_body(|_, _| EitherBody::right(actix_web::body::BoxBody::new(body)))
+    response.map_body(|_, _| EitherBody::right(BoxBody::new(body)))
 }
 
 /// One line a request: `debug` when it went well, `info` when the client erred, `error` when we did.
@@ -286,9 +339,9 @@ fn log_request<B>(outcome: &Result<ServiceResponse<B>, Error>, started: Instant)
 /// An origin as a browser writes it (RFC 6454 §6.1): scheme, host and port, nothing behind.
 fn parse_origin(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
-    let bare = url.path() == "/" && !text.ends_with('/') && url.query().is_none() && url.fragment().is_none();
-    let plain = url.username().is_empty() && url.password().is_none() && !text.contains('@');
-    (matches!(url.scheme(), "http" | "https") && bare && plain).then_some(url)
+    let (_, authority) = text.split_once("://")?; // the URL parser forgives what no browser sends
+    let bare = !authority.is_empty() && !authority.contains(['/', '\\', '?', '#', '@']);
+    (matches!(url.scheme(), "http" | "https") && bare).then_some(url)
 }
 
 fn is_loopback(host: Option<Host<&str>>) -> bool {

@@ -27,7 +27,10 @@ pub struct Envelope<'a> {
 }
 
 /// Keeps `null` apart from absent, which `Option` would merge.
-pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
+///
+/// # Errors
+/// If the value is not a `T`; `null` seldom is.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
     T::deserialize(json).map(Some)
 }
 

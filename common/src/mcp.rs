@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::jsonrpc::present;
+use crate::jsonrpc::{ErrorObject, present};
 
 /// The version whose requests carry everything with them, in `_meta`.
 pub const MODERN: &str = "2026-07-28";
@@ -103,6 +103,26 @@ impl ToolAnnotations {
     /// A tool that only looks, and only at this server.
     pub fn read_only() -> Self {
         ToolAnnotations { read_only_hint: true, destructive_hint: false, idempotent_hint: true, open_world_hint: false }
+    }
+}
+
+/// `tools/list` and `prompts/list`, what the client says ("Pagination").
+#[derive(Deserialize)]
+pub struct ListParams {
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+impl ListParams {
+    /// All there is fits on one page, so no cursor was ever given out.
+    ///
+    /// # Errors
+    /// `-32602` if the client sends one.
+    pub fn first_page(&self) -> Result<(), ErrorObject> {
+        match self.cursor {
+            None => Ok(()),
+            Some(_) => Err(ErrorObject::invalid_params("The cursor is invalid: there is one page only.")),
+        }
     }
 }
 

@@ -156,5 +156,5 @@ fn duration(text: &str) -> Result<i64, &'static str> {
         _ => return Err(WANTED),
     };
     let seconds = text[..text.len() - 1].parse::<i64>().ok().and_then(|number| number.checked_mul(factor));
-    seconds.filter(|seconds| seconds.abs() <= 3650 * 86400).ok_or(WANTED)
+    seconds.filter(|seconds| seconds.unsigned_abs() <= 3650 * 86400).ok_or(WANTED)
 }

@@ -2,13 +2,14 @@
 
 use common::{
     jsonrpc::ErrorObject,
-    mcp::{ListPromptsResult, Prompt, PromptArgument},
+    mcp::{ListParams, ListPromptsResult, Prompt, PromptArgument},
 };
 
 use crate::rpc::Call;
 
 /// `prompts/list`: every prompt, always in the same order.
-pub async fn list(_call: &Call<'_>) -> Result<ListPromptsResult, ErrorObject> {
+pub async fn list(call: &Call<'_>) -> Result<ListPromptsResult, ErrorObject> {
+    call.params::<ListParams>()?.first_page()?;
     Ok(ListPromptsResult { prompts: definitions() })
 }
 

@@ -2,14 +2,15 @@
 
 use common::{
     jsonrpc::ErrorObject,
-    mcp::{ListToolsResult, Tool, ToolAnnotations},
+    mcp::{ListParams, ListToolsResult, Tool, ToolAnnotations},
 };
 use serde_json::json;
 
 use crate::rpc::Call;
 
 /// `tools/list`: every tool, always in the same order.
-pub async fn list(_call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
+pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
+    call.params::<ListParams>()?.first_page()?;
     Ok(ListToolsResult { tools: definitions() })
 }
 

@@ -4,7 +4,7 @@ use chrono::{SecondsFormat, Utc};
 use chrono_tz::Tz;
 use common::{
     jsonrpc::ErrorObject,
-    mcp::{CallToolParams, CallToolResult, ListToolsResult, Tool, ToolAnnotations},
+    mcp::{CallToolParams, CallToolResult, ListParams, ListToolsResult, Tool, ToolAnnotations},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::json;
@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::rpc::Call;
 
 /// `tools/list`: every tool, always in the same order.
-pub async fn list(_call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
+pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
+    call.params::<ListParams>()?.first_page()?;
     Ok(ListToolsResult { tools: definitions() })
 }
 

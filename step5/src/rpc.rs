@@ -20,7 +20,7 @@ use common::{
     http::JsonBody,
     jsonrpc::{
         Envelope, ErrorObject, Failure, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST,
-        METHOD_NOT_FOUND, PARSE_ERROR, Success, UNSUPPORTED_PROTOCOL_VERSION,
+        METHOD_NOT_FOUND, PARSE_ERROR, Success, UNSUPPORTED_PROTOCOL_VERSION, present,
     },
     mcp::{
         CacheScope, Caching, DiscoverResult, EmptyResult, Implementation, InitializeParams, InitializeResult, LEGACY,
@@ -56,6 +56,8 @@ pub struct Call<'a> {
     id: &'a RawValue,
     params: &'a RawValue,
     head: Head<'a>,
+    /// What is in `_meta`; an error if that is no object.
+    meta: serde_json::Result<BTreeMap<Cow<'a, str>, &'a RawValue>>,
 }
 
 /// A request, a notification (`None`, which nobody answers), or neither.
@@ -64,8 +66,8 @@ type Parsed<'a> = Result<Option<Call<'a>>, Refusal<'a>>;
 /// The parameters that concern the protocol rather than the method.
 #[derive(Default, Deserialize)]
 struct Head<'a> {
-    #[serde(borrow, default, rename = "_meta")]
-    meta: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
+    #[serde(borrow, default, rename = "_meta", deserialize_with = "present")]
+    meta: Option<&'a RawValue>,
     #[serde(borrow, default)]
     name: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -113,17 +115,12 @@ impl<'a> Call<'a> {
         };
         let params = envelope.params.unwrap_or_else(|| serde_json::from_str("{}").expect("it is JSON"));
         let modern_header = header(http, "mcp-protocol-version").is_some_and(|version| *version >= *MODERN);
-        let head = serde_json::from_str::<Head>(params.get());
-        let modern_meta =
-            head.as_ref().is_ok_and(|head| head.meta.iter().flatten().any(|(key, _)| key.starts_with(META)));
+        let head =
+            serde_json::from_str::<Head>(params.get()).map_err(|_| bad(Some(id), "The params name a member twice."))?;
+        let meta = head.meta.map_or(Ok(BTreeMap::new()), |meta| serde_json::from_str(meta.get()));
+        let modern_meta = meta.iter().flat_map(BTreeMap::keys).any(|key: &Cow<str>| key.starts_with(META));
         let era = if modern_header || modern_meta { Era::Modern } else { Era::Legacy };
-        let status = if era == Era::Modern { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        let head = head.map_err(|error| Refusal {
-            status,
-            id: Some(id),
-            error: ErrorObject::invalid_params(format!("The params do not fit: {error}.")),
-        })?;
-        Ok(Some(Call { http, method, methods, era, id, params, head }))
+        Ok(Some(Call { http, method, methods, era, id, params, head, meta }))
     }
 
     /// The `MCP-Protocol-Version` header, if there is one, names a version we serve.
@@ -141,7 +138,7 @@ impl<'a> Call<'a> {
     fn check_modern(&self) -> Result<(), Refusal<'a>> {
         let mismatch = |message: String| self.refuse(ErrorObject::new(HEADER_MISMATCH, message));
         let missing = |name: &str| mismatch(format!("Header mismatch: the header {name} is missing."));
-        let meta = |key: &str| self.head.meta.as_ref().and_then(|meta| meta.get(&*format!("{META}{key}")).copied());
+        let meta = |key: &str| self.meta.as_ref().ok()?.get(&*format!("{META}{key}")).copied();
 
         let version = header(self.http, "mcp-protocol-version").ok_or_else(|| missing("MCP-Protocol-Version"))?;
         let body_version = meta("protocolVersion").map(|json| serde_json::from_str::<String>(json.get()));
@@ -162,7 +159,7 @@ impl<'a> Call<'a> {
         if let Some(named) = named {
             let value = header(self.http, "mcp-name").ok_or_else(|| missing("Mcp-Name"))?;
             let body = named.and_then(|json| serde_json::from_str::<String>(json.get()).ok());
-            if decode_sentinel(&value).as_deref() != body.as_deref() {
+            if body.is_none() || decode_sentinel(&value).as_deref() != body.as_deref() {
                 return Err(mismatch("Header mismatch: Mcp-Name is not what the params name.".to_owned()));
             }
         }
@@ -177,6 +174,16 @@ impl<'a> Call<'a> {
             return Err(self.unsupported(&version, &[MODERN]));
         }
         Ok(())
+    }
+
+    /// A legacy request may leave `_meta` out, but not put something else there.
+    fn check_legacy(&self) -> Result<(), Refusal<'a>> {
+        let invalid = |_| ErrorObject::invalid_params("The params do not fit: _meta must be an object.");
+        self.meta.as_ref().map(|_| ()).map_err(invalid).map_err(|error| Refusal {
+            status: StatusCode::OK,
+            id: Some(self.id),
+            error,
+        })
     }
 
     fn refuse(&self, error: ErrorObject) -> Refusal<'a> {
@@ -324,8 +331,9 @@ async fn answer(http: &HttpRequest, methods: &Methods, body: &[u8]) -> Result<Ht
         return Ok(HttpResponse::Accepted().finish());
     };
     call.check_version()?;
-    if call.era == Era::Modern {
-        call.check_modern()?;
+    match call.era {
+        Era::Modern => call.check_modern()?,
+        Era::Legacy => call.check_legacy()?,
     }
     let outcome = match methods.table.get(&*call.method) {
         Some(handler) => handler(&call).await,

@@ -1,9 +1,8 @@
 //! Step 6: a server that lets nobody call `/mcp` without a valid token.
 //!
-//! The map: [`health`] answers `GET /health`; [`auth`] stands
-//! before `/mcp`; [`rpc`] answers `POST /mcp`
-//! by its method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers
-//! `GET /.well-known/jwks.json`; `common` checks who asks, before any of it.
+//! The map: [`health`] answers `GET /health`; [`auth`] stands before `/mcp`; [`rpc`] answers `POST /mcp` by its
+//! method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers `GET /.well-known/jwks.json`;
+//! `common` checks who asks, before any of it.
 
 mod auth;
 mod health;

@@ -1,9 +1,8 @@
 //! Step 7: a server that tells clients where its tokens come from.
 //!
-//! The map: [`health`] answers `GET /health`; [`auth`] stands
-//! before `/mcp`; [`rpc`] answers `POST /mcp`
-//! by its method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers
-//! `GET /.well-known/jwks.json`; [`metadata`] has the other documents; `common` checks who asks, before any of it.
+//! The map: [`health`] answers `GET /health`; [`auth`] stands before `/mcp`; [`rpc`] answers `POST /mcp` by its
+//! method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers `GET /.well-known/jwks.json`;
+//! [`metadata`] has the other documents; `common` checks who asks, before any of it.
 
 mod auth;
 mod health;

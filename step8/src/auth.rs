@@ -17,12 +17,14 @@ use actix_web::{
     middleware::Next,
     web,
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     claims::Claims,
     http::{HttpError, LogUser, error_response},
     keys::PublicKey,
 };
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
+use serde_json::{Map, Value};
 
 /// The longest token we look at, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -68,7 +70,7 @@ impl Auth {
         if !matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
             return Err("The token is not an access token: its typ is another.");
         }
-        if header.crit.is_some() {
+        if has_crit(token) {
             return Err("The token has critical headers (crit) that are not understood.");
         }
         if header.kid.is_some_and(|kid| kid != self.key.kid) {
@@ -82,7 +84,9 @@ impl Auth {
                 ErrorKind::InvalidAudience => "The token is for another audience (aud).",
                 ErrorKind::InvalidSignature => "The token's signature is wrong.",
                 ErrorKind::InvalidAlgorithm => "The token is not signed with RS256.",
-                ErrorKind::MissingRequiredClaim(_) => "The token lacks one of iss, aud, exp, sub.",
+                ErrorKind::Json(error) if error.to_string().starts_with("missing field") => {
+                    "The token lacks one of iss, aud, exp, sub."
+                }
                 _ => "The token is malformed, or a claim has the wrong type.",
             })?
             .claims;
@@ -157,6 +161,12 @@ pub async fn authenticate<B: MessageBody + 'static>(
     req.extensions_mut().insert(LogUser(user.username().to_owned()));
     req.extensions_mut().insert(user);
     Ok(next.call(req).await?.map_into_left_body())
+}
+
+/// Whether the header has the member `crit`, whatever is in it (RFC 7515 §4.1.11).
+fn has_crit(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+    serde_json::from_slice::<Map<String, Value>>(&header).is_ok_and(|header| header.contains_key("crit"))
 }
 
 /// Why a request has no token.

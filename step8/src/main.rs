@@ -1,9 +1,8 @@
 //! Step 8: a server where a token opens only what it is meant to open.
 //!
-//! The map: [`health`] answers `GET /health`; [`auth`] stands
-//! before `/mcp`; [`rpc`] answers `POST /mcp`
-//! by its method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers
-//! `GET /.well-known/jwks.json`; [`metadata`] has the other documents; `common` checks who asks, before any of it.
+//! The map: [`health`] answers `GET /health`; [`auth`] stands before `/mcp`; [`rpc`] answers `POST /mcp` by its
+//! method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers `GET /.well-known/jwks.json`;
+//! [`metadata`] has the other documents; [`permissions`] stands before every method; `common` checks who asks, before any of it.
 
 mod auth;
 mod health;

@@ -1,9 +1,9 @@
 //! Step 9: a server whose tools know who is calling.
 //!
-//! The map: [`health`] answers `GET /health`; [`auth`] stands
-//! before `/mcp`; [`rpc`] answers `POST /mcp`
-//! by its method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers
-//! `GET /.well-known/jwks.json`; [`metadata`] has the other documents; `common` checks who asks, before any of it.
+//! The map: [`health`] answers `GET /health`; [`auth`] stands before `/mcp`; [`rpc`] answers `POST /mcp` by its
+//! method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers `GET /.well-known/jwks.json`;
+//! [`metadata`] has the other documents; [`permissions`] stands before every method;
+//! [`user_tools`] are the tools that know their caller; `common` checks who asks, before any of it.
 
 mod auth;
 mod health;

@@ -4,7 +4,7 @@ use chrono::{SecondsFormat, Utc};
 use chrono_tz::Tz;
 use common::{
     jsonrpc::ErrorObject,
-    mcp::{CallToolParams, CallToolResult, ListToolsResult, Tool, ToolAnnotations},
+    mcp::{CallToolParams, CallToolResult, ListParams, ListToolsResult, Tool, ToolAnnotations},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::{rpc::Call, user_tools};
 
 /// `tools/list`: every tool that the caller's role does not forbid, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
+    call.params::<ListParams>()?.first_page()?;
     let mut tools = definitions();
     tools.extend(user_tools::definitions(call.user));
     Ok(ListToolsResult { tools })

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -56,7 +56,10 @@ impl Notes {
         if let Some(folder) = file.parent().filter(|folder| *folder != Path::new("")) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(cannot)?;
         }
-        fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).with_context(cannot)?;
+        let opened = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).with_context(cannot)?;
+        if opened.metadata()?.permissions().mode() & 0o077 != 0 {
+            anyhow::bail!("{} can be read by others: chmod 600 it", file.display());
+        }
         let options = SqliteConnectOptions::new()
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)

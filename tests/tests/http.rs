@@ -274,3 +274,44 @@ async fn health_tells_the_step_and_what_it_can_do() {
         assert!(health["version"].is_string() && health["enabled"].is_array(), "{health}");
     }
 }
+
+#[test]
+fn an_answered_chunked_body_does_not_keep_the_connection() {
+    use std::io::{Read, Write};
+    let server = tokio::runtime::Runtime::new().unwrap().block_on(async { Server::start("step4").unwrap() });
+    let host = server.url().trim_start_matches("http://").to_owned();
+    for path in ["/nope", "/mcp"] {
+        let mut stream = std::net::TcpStream::connect(&host).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(8))).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|_| panic!("{path}: still open: {answer}"));
+        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_may_ask_for_headers_we_do_not_know_and_learns_which_we_do() {
+    let server = Server::start("step4").unwrap();
+    let request = server
+        .request(reqwest::Method::OPTIONS, "/mcp")
+        .header("Origin", "http://localhost:1")
+        .header("Access-Control-Request-Method", "POST")
+        .header("Access-Control-Request-Headers", "x-unknown, authorization");
+    let reply = Reply::of(request).await.unwrap();
+    assert!(reply.status.is_success(), "{reply:?}");
+    let allowed = reply.header("access-control-allow-headers").to_ascii_lowercase();
+    assert!(allowed.contains("authorization") && !allowed.contains("x-unknown"), "{allowed}");
+}
+
+#[tokio::test]
+async fn an_origin_that_only_a_forgiving_parser_takes_for_ours_is_refused() {
+    let server = Server::start("step4").unwrap();
+    for origin in
+        ["http:localhost", "http:///localhost", "http://localhost/..", "http://localhost\\", "http://x@localhost"]
+    {
+        let reply = Reply::of(server.get("/health").header("Origin", origin)).await.unwrap();
+        assert_eq!(reply.status, 403, "{origin}");
+    }
+}

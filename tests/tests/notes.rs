@@ -88,6 +88,20 @@ async fn a_note_that_is_too_long_is_an_error_the_model_can_mend() -> Result<()> 
     Ok(())
 }
 
+#[tokio::test]
+async fn a_user_keeps_at_most_1000_notes_and_others_are_not_in_the_way() -> Result<()> {
+    let server = Server::start("step9")?;
+    let alice = Person::new(&server, &["--username", "alice"])?;
+    for number in 1..=1000 {
+        assert_eq!(alice.call("save_note", json!({ "text": "x" })).await?["isError"], false, "{number}");
+    }
+    assert_eq!(alice.call("save_note", json!({ "text": "x" })).await?["isError"], true);
+    let bob = Person::new(&server, &["--username", "bob"])?;
+    assert_eq!(bob.call("save_note", json!({ "text": "x" })).await?["isError"], false);
+    assert_eq!(alice.texts().await?.len(), 1000);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_200_writers_at_once_none_is_lost_not_even_by_kill_9() -> Result<()> {
     let folder = tempfile::tempdir()?;

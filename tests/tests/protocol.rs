@@ -577,3 +577,42 @@ async fn a_modern_request_in_a_legacy_version_is_told_which_versions_this_form_h
     assert_eq!(reply.outcome(), (400, -32022), "{reply:?}");
     assert_eq!(reply.json()["error"]["data"], json!({ "supported": [MODERN], "requested": "2025-11-25" }));
 }
+
+#[tokio::test]
+async fn a_malformed_meta_is_noticed_after_the_version_and_the_headers() {
+    let server = step4();
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": 5 } });
+    for (version, method, outcome) in [
+        (None, None, (200, -32602)),
+        (Some("1999-01-01"), None, (400, -32022)),
+        (Some("2099-01-01"), Some("tools/list"), (400, -32022)),
+        (Some(MODERN), None, (400, -32020)),
+        (Some(MODERN), Some("tools/list"), (400, -32602)),
+    ] {
+        let mut request = server.post(&body);
+        for (name, value) in [("MCP-Protocol-Version", version), ("Mcp-Method", method)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        assert_eq!(Reply::of(request).await.unwrap().outcome(), outcome, "{version:?} {method:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_sentinel_is_not_the_same_as_no_name() {
+    let server = step4();
+    let request = server.modern("tools/call", json!({})).header("Mcp-Name", "=?base64?!!?=");
+    assert_eq!(Reply::of(request).await.unwrap().outcome(), (400, -32020));
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_never_given_out_is_invalid() {
+    let server = step4();
+    for method in ["tools/list", "prompts/list"] {
+        for cursor in [json!("x"), json!(5)] {
+            let reply = Reply::of(server.legacy(method, json!({ "cursor": cursor }))).await.unwrap();
+            assert_eq!(reply.outcome(), (200, -32602), "{method} {cursor}");
+        }
+    }
+}

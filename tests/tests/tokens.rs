@@ -174,6 +174,7 @@ async fn a_token_whose_header_asks_for_more_than_we_know_is_refused() {
         ("crit", json!(["exp"])),
         ("crit", json!(["b64"])),
         ("crit", json!([])),
+        ("crit", json!(null)),
         ("crit", json!("exp")),
         ("typ", json!("id_token+jwt")),
         ("typ", json!("dpop+jwt")),
