@@ -58,7 +58,7 @@ impl Notes {
         }
         let opened = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).with_context(cannot)?;
         if opened.metadata()?.permissions().mode() & 0o077 != 0 {
-            anyhow::bail!("{} can be read by others: chmod 600 it", file.display());
+            anyhow::bail!("{}: it can be read by others, chmod 600 it", cannot());
         }
         let options = SqliteConnectOptions::new()
             .filename(file)

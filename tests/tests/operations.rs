@@ -127,6 +127,8 @@ fn what_cannot_be_opened_or_understood_is_said_in_one_sentence() -> Result<()> {
     let path = folder.path();
     assert_one_sentence(&failure("step5", path, &["--keys", "file/keys"])?, 1, "file/keys");
     assert_one_sentence(&failure("step9", path, &["--database", "file/notes.db"])?, 1, "cannot open the database");
+    assert_one_sentence(&failure("step9", path, &["--database", "not.db"])?, 1, "chmod 600");
+    fs::set_permissions(path.join("not.db"), fs::Permissions::from_mode(0o600))?;
     assert_one_sentence(&failure("step9", path, &["--database", "not.db"])?, 1, "cannot open the database");
     for url in ["nonsense", "ftp://localhost", "http://user@localhost", "http://localhost/?q", "http://"] {
         assert_one_sentence(&failure("step1", path, &["--public-url", url])?, 1, "--public-url");
