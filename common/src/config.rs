@@ -1,19 +1,12 @@
 //! The command line that every server shares, and the names that follow from it.
 
-use std::{
-    io::ErrorKind,
-    net::{TcpListener, ToSocketAddrs},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use url::Url;
 
-use crate::{
-    keys::{KeyPair, PublicKey},
-    server::Listener,
-};
+use crate::keys::{KeyPair, PublicKey};
 
 /// The end of every server's `--help`.
 pub const HELP: &str = "Try, in another terminal:
@@ -40,52 +33,6 @@ pub struct ServerArgs {
     /// Also accept this name, without a port, in the Host header (repeatable)
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
-}
-
-impl ServerArgs {
-    /// Takes the port, before anything is named after it.
-    ///
-    /// # Errors
-    /// If the port is busy, the host unknown, or the public URL or an allowed origin is none.
-    pub fn bind(self) -> Result<Listener> {
-        let sockets =
-            if self.host == "localhost" { bind_loopback(self.port)? } else { vec![bind(&self.host, self.port)?] };
-        let port = sockets[0].local_addr()?.port();
-        let public_url = match &self.public_url {
-            Some(url) => PublicUrl::parse(url).context("--public-url")?,
-            None => PublicUrl::parse(&format!("http://localhost:{port}"))?,
-        };
-        Listener::new(sockets, public_url, self)
-    }
-}
-
-fn bind(host: &str, port: u16) -> Result<TcpListener> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<_> =
-        (bare, port).to_socket_addrs().with_context(|| format!("the host {host:?} cannot be resolved"))?.collect();
-    TcpListener::bind(&addresses[..]).map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => {
-            anyhow::anyhow!("port {port} is busy on {host}: stop what uses it, or choose another with --port")
-        }
-        _ => anyhow::anyhow!("cannot listen on {host} port {port}: {error}"),
-    })
-}
-
-/// Both loopback addresses, on the same port: a client that says `localhost` may mean either, and
-/// whoever held the other one would answer in our name.
-fn bind_loopback(port: u16) -> Result<Vec<TcpListener>> {
-    for _ in 0..16 {
-        let v4 = bind("127.0.0.1", port)?;
-        match TcpListener::bind(("::1", v4.local_addr()?.port())) {
-            Ok(v6) => return Ok(vec![v4, v6]),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && port == 0 => {} // another number, then
-            Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                bail!("port {port} is busy on ::1: stop what uses it, or choose another with --port")
-            }
-            Err(_) => return Ok(vec![v4]), // a machine without IPv6
-        }
-    }
-    bail!("found no port that is free on both 127.0.0.1 and ::1")
 }
 
 /// An http(s) URL without path, query, fragment or user: an MCP server has a host name of its own. Every URL that this

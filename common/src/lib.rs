@@ -2,15 +2,17 @@
 //!
 //! A step's own files hold its lesson; this crate holds the rest, so that the lessons stay short:
 //!
-//! - [`config`]: the command line every server shares, what it binds, and the public URL that names everything;
-//! - [`server`]: running, stopping, and how a program ends;
-//! - [`http`]: what is checked on every request (Origin, Host, CORS, sizes, time-outs, panics);
+//! - [`config`]: the command line every server shares, and the public URL that names everything;
+//! - [`server`]: binding, running, stopping, and how a program ends;
+//! - [`guards`]: what is checked on every request (Origin, Host, panics), and the log;
+//! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire;
 //! - [`oauth`]: the metadata documents;
 //! - [`keys`] and [`claims`]: the RSA key pair, and what a token says.
 
 pub mod claims;
 pub mod config;
+pub mod guards;
 pub mod http;
 pub mod jsonrpc;
 pub mod keys;

@@ -2,8 +2,8 @@
 
 use std::{
     fmt::Debug,
-    io::{IsTerminal, Write},
-    net::TcpListener,
+    io::{ErrorKind, IsTerminal, Write},
+    net::{TcpListener, ToSocketAddrs},
     process::ExitCode,
     time::Duration,
 };
@@ -15,17 +15,63 @@ use actix_web::{
     body::MessageBody,
     dev::{AppConfig, Service, ServiceFactory},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{PublicUrl, ServerArgs},
-    http::Guards,
+    guards::Guards,
 };
 
 /// How long a request under way may take to finish once the server was told to stop, in seconds.
 const SHUTDOWN_SECONDS: u64 = 8;
+
+impl ServerArgs {
+    /// Takes the port, before anything is named after it.
+    ///
+    /// # Errors
+    /// If the port is busy, the host unknown, or the public URL or an allowed origin is none.
+    pub fn bind(self) -> Result<Listener> {
+        let sockets =
+            if self.host == "localhost" { bind_loopback(self.port)? } else { vec![bind(&self.host, self.port)?] };
+        let port = sockets[0].local_addr()?.port();
+        let public_url = match &self.public_url {
+            Some(url) => PublicUrl::parse(url).context("--public-url")?,
+            None => PublicUrl::parse(&format!("http://localhost:{port}"))?,
+        };
+        Listener::new(sockets, public_url, self)
+    }
+}
+
+fn bind(host: &str, port: u16) -> Result<TcpListener> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses: Vec<_> =
+        (bare, port).to_socket_addrs().with_context(|| format!("the host {host:?} cannot be resolved"))?.collect();
+    TcpListener::bind(&addresses[..]).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow::anyhow!("port {port} is busy on {host}: stop what uses it, or choose another with --port")
+        }
+        _ => anyhow::anyhow!("cannot listen on {host} port {port}: {error}"),
+    })
+}
+
+/// Both loopback addresses, on the same port: a client that says `localhost` may mean either, and
+/// whoever held the other one would answer in our name.
+fn bind_loopback(port: u16) -> Result<Vec<TcpListener>> {
+    for _ in 0..16 {
+        let v4 = bind("127.0.0.1", port)?;
+        match TcpListener::bind(("::1", v4.local_addr()?.port())) {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && port == 0 => {} // another number, then
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                bail!("port {port} is busy on ::1: stop what uses it, or choose another with --port")
+            }
+            Err(_) => return Ok(vec![v4]), // a machine without IPv6
+        }
+    }
+    bail!("found no port that is free on both 127.0.0.1 and ::1")
+}
 
 /// Sockets that are ours already, on which nothing is served yet.
 pub struct Listener {

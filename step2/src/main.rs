@@ -11,9 +11,8 @@ use actix_web::{App, HttpServer, middleware::from_fn, web};
 use clap::Parser;
 use common::{
     config::{HELP, ServerArgs},
-    http,
-    http::Guards,
-    server,
+    guards::Guards,
+    http, server,
 };
 use health::Health;
 use rpc::Methods;

@@ -18,9 +18,8 @@ use auth::Auth;
 use clap::Parser;
 use common::{
     config::{HELP, KeyArgs, ServerArgs, TrustArgs},
-    http,
-    http::Guards,
-    server,
+    guards::Guards,
+    http, server,
 };
 use health::Health;
 use rpc::Methods;

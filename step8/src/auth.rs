@@ -20,7 +20,8 @@ use actix_web::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     claims::Claims,
-    http::{HttpError, LogUser, error_response},
+    guards::LogUser,
+    http::{HttpError, error_response},
     keys::PublicKey,
 };
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
