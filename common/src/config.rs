@@ -91,6 +91,17 @@ pub struct KeyArgs {
 }
 
 impl KeyArgs {
+    /// Both halves of the key, to sign with; `None` where only a public key is given.
+    ///
+    /// # Errors
+    /// If the pair cannot be read or made.
+    pub fn key_pair(&self) -> Result<Option<KeyPair>> {
+        match &self.public_key {
+            Some(_) => Ok(None),
+            None => KeyPair::load_or_create(&self.keys).map(Some),
+        }
+    }
+
     /// The key that tokens are checked with.
     ///
     /// # Errors
@@ -106,8 +117,8 @@ impl KeyArgs {
 /// Whose tokens are accepted, and for whom they must be meant.
 #[derive(Args, Clone)]
 pub struct TrustArgs {
-    /// Accept only tokens with this `iss` [default: the public URL]
-    #[arg(long, env = "MCP_ISSUER", value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
+    /// Accept only tokens of this authorization server (`iss`) [default: the public URL]
+    #[arg(long, visible_alias = "authorization-server", env = "MCP_ISSUER", value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
     pub issuer: Option<String>,
     /// Accept only tokens with this `aud` [default: <public URL>/mcp, which is what the metadata documents tell clients]
     #[arg(long, env = "MCP_AUDIENCE", value_name = "URI", value_parser = NonEmptyStringValueParser::new())]

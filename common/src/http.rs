@@ -70,11 +70,26 @@ impl FromRequest for JsonBody {
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let acceptable = sends_json(req).and_then(|()| reads_json(req));
+        let body = Body::from_request(req, payload);
+        Box::pin(async move {
+            acceptable?;
+            Ok(JsonBody(body.await?.0))
+        })
+    }
+}
+
+/// The body of a request: at most 1 MiB, within ten seconds; 413 or 408 otherwise.
+pub struct Body(pub Bytes);
+
+impl FromRequest for Body {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, HttpError>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let announced =
             req.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let payload = web::Payload::from_request(req, payload).into_inner();
         Box::pin(async move {
-            acceptable?;
             let too_large = || {
                 HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "A request body is at most 1 MiB.")
             };
@@ -84,7 +99,7 @@ impl FromRequest for JsonBody {
             }
             let Ok(payload) = payload else { return Err(broken) };
             match tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY)).await {
-                Ok(Ok(Ok(bytes))) => Ok(JsonBody(bytes)),
+                Ok(Ok(Ok(bytes))) => Ok(Body(bytes)),
                 Ok(Ok(Err(_))) => Err(broken),
                 Ok(Err(_)) => Err(too_large()),
                 Err(_) => Err(HttpError::new(

@@ -79,6 +79,8 @@ pub struct Listener {
     url: String,
     /// What the world calls us.
     pub public_url: PublicUrl,
+    /// Whether only this computer can reach us.
+    pub on_loopback: bool,
     /// What is checked on every request.
     pub guards: Guards,
 }
@@ -92,7 +94,9 @@ impl Listener {
         };
         let url = format!("http://{host}:{port}");
         let guards = Guards::new(&public_url, &args.allow_origin, &args.allow_host)?;
-        Ok(Listener { sockets, url, public_url, guards })
+        let on_loopback =
+            sockets.iter().all(|socket| socket.local_addr().is_ok_and(|address| address.ip().is_loopback()));
+        Ok(Listener { sockets, url, public_url, on_loopback, guards })
     }
 
     /// Serves until SIGINT or SIGTERM, then lets the requests under way finish.

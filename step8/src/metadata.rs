@@ -48,7 +48,7 @@ pub struct OAuthMeta<'a> {
 
 impl Metadata {
     /// Every URL is built from the public one, never from a request's `Host`.
-    pub fn new(public_url: &PublicUrl, issuer: &str) -> Self {
+    pub fn new(public_url: &PublicUrl, issuer: &str, server: AuthorizationServerMetadata) -> Self {
         let ours = issuer == public_url.as_str();
         Metadata {
             resource: ProtectedResourceMetadata {
@@ -59,15 +59,7 @@ impl Metadata {
                 resource_name: "MCP authorization, step by step",
                 resource_documentation: public_url.join(DOCUMENTATION),
             },
-            server: ours.then(|| AuthorizationServerMetadata {
-                issuer: issuer.to_owned(),
-                jwks_uri: public_url.join(JWKS),
-                scopes_supported: SCOPES.to_vec(),
-                // Empty, where absent would promise a default (RFC 8414 §2): nobody can log in here yet.
-                response_types_supported: Vec::new(),
-                grant_types_supported: Vec::new(),
-                token_endpoint_auth_methods_supported: Vec::new(),
-            }),
+            server: ours.then_some(server),
             urls: OAuthUrls {
                 protected_resource: public_url.join(PROTECTED_RESOURCE),
                 authorization_server: ours.then(|| public_url.join(AUTHORIZATION_SERVER)),

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use actix_web::{App, HttpServer, middleware::from_fn, web};
 use auth::Auth;
+use auth_server::{AuthArgs, AuthServer};
 use clap::Parser;
 use common::{
     config::{HELP, KeyArgs, ServerArgs, TrustArgs},
@@ -41,6 +42,8 @@ struct Args {
     #[command(flatten)]
     trust: TrustArgs,
     #[command(flatten)]
+    auth_server: AuthArgs,
+    #[command(flatten)]
     notes: NotesArgs,
 }
 
@@ -56,7 +59,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let key = web::Data::new(args.keys.public_key()?);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
     let notes = web::Data::new(Notes::open(&args.notes).await?);
-    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer));
+    let resources = vec![listener.public_url.resource()];
+    let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, &issuer, resources).await?;
+    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, auth_server.metadata()));
     let auth = Auth::new(&key, &issuer, &audience)
         .challenge("resource_metadata", &metadata.urls.protected_resource)
         .challenge("scope", &common::claims::SCOPES.join(" "));
@@ -97,6 +102,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .service(web::resource(metadata::PROTECTED_RESOURCE_ROOT).get(metadata::protected_resource))
             .service(web::resource(metadata::AUTHORIZATION_SERVER).get(metadata::authorization_server))
             .service(web::resource(metadata::DOCUMENTATION).get(metadata::documentation))
+            .configure(|app| auth_server.configure(app))
             .default_service(web::to(http::not_found))
     });
     listener.serve(server).await

@@ -1,5 +1,7 @@
 //! Helpers for the integration tests: they start the real programs and talk to them over HTTP.
 
+pub mod browser;
+
 use std::{
     collections::HashMap,
     fs::{self, File},
@@ -88,10 +90,25 @@ impl Server {
     /// # Errors
     /// If it does not come up; the error has what it wrote to standard error.
     pub fn start_with(package: &str, args: &[&str]) -> Result<Self> {
+        Self::start_in_env(package, args, &[])
+    }
+
+    /// The same, with environment variables.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_in_env(package: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = command(package)?;
-        command.args(["--port", "0"]).args(args).current_dir(folder.path()).env("RUST_LOG", "debug");
-        if package.strip_prefix("step").and_then(|step| step.parse::<u8>().ok()).is_some_and(|step| step >= 5) {
+        command
+            .envs(env.iter().copied())
+            .args(if args.contains(&"--port") { &[][..] } else { &["--port", "0"] })
+            .args(args)
+            .current_dir(folder.path())
+            .env("RUST_LOG", "debug");
+        if package.strip_prefix("step").and_then(|step| step.parse::<u8>().ok()).is_some_and(|step| step >= 5)
+            && !args.contains(&"--keys")
+        {
             command.arg("--keys").arg(folder.path().join("keys"));
         }
         let log = File::create(folder.path().join("stderr"))?;

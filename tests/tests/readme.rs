@@ -139,7 +139,10 @@ fn check(readme: &Path, step: &str) -> Result<usize> {
 #[test]
 fn every_command_in_the_readmes_prints_what_they_show() -> Result<()> {
     program("gen-token")?;
-    let mut readmes = vec![(root().join("README.md"), "step6".to_owned())];
+    let mut readmes = vec![
+        (root().join("README.md"), "step6".to_owned()),
+        (root().join("auth-server/README.md"), "auth-server".to_owned()),
+    ];
     readmes.extend((1..=9).map(|step| (root().join(format!("step{step}/README.md")), format!("step{step}"))));
     let mut failures = Vec::new();
     for (readme, step) in &readmes {

@@ -1,0 +1,337 @@
+//! The authorization endpoint (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707, RFC 9207), in a person's browser.
+//!
+//! Nothing is kept between the pages: the request stays in the URL's query, is checked again at every
+//! step, and each form is bound to it and to the browser ([`crate::session`]).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::LOCATION},
+    web,
+};
+use anyhow::Result;
+use common::{
+    claims::SCOPES,
+    http::{Body, HttpError},
+};
+use url::{Url, form_urlencoded};
+
+use crate::{
+    State, cimd,
+    clients::{Client, ClientProblem, is_loopback, redirect_uri_matches},
+    pages::{self, ConsentPage, ErrorPage, LoginPage, ScopeChoice},
+    params::Params,
+    session::Form,
+    store::{digest, now, random},
+    users::{Account, LogIn},
+};
+
+/// How long a code is good for, in seconds (OAuth 2.1 §4.1.2: ten minutes at most).
+const CODE_LIFETIME: i64 = 60;
+/// How long a person need not consent again, while the client keeps refreshing: thirty days.
+pub(crate) const FAMILY_LIFETIME: i64 = 30 * 24 * 3600;
+
+/// What a client asks a person for, checked.
+struct Asked {
+    client: Client,
+    redirect_uri: String,
+    state: Option<String>,
+    code_challenge: String,
+    scopes: Vec<&'static str>,
+    resource: String,
+}
+
+impl Asked {
+    /// Whether the code would go to a program on the person's own computer, which could be any.
+    fn loopback_only(&self) -> bool {
+        Url::parse(&self.redirect_uri).is_ok_and(|url| is_loopback(&url))
+    }
+}
+
+/// Reads and checks the request. While the client or where to send the answer is in doubt, the answer
+/// is a page, never a redirect (RFC 6749 §4.1.2.1).
+async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> {
+    const ONCE: [&str; 7] =
+        ["response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"];
+    let page = |problem: &str, hint| Err(error_page(StatusCode::BAD_REQUEST, problem, hint));
+    let Some(params) = Params::parse(http.query_string()) else {
+        return page("The request is too long.", "The program that sent you here is at fault.");
+    };
+    let Some(client_id) = params.get("client_id") else {
+        return page("The request does not say which program sent you.", "It needs one client_id.");
+    };
+    let client = match state.client(client_id).await {
+        Ok(Some(client)) => client,
+        Ok(None) => return page("The program that sent you is not known here.", "It may have to register again."),
+        Err(ClientProblem::Document(problem)) => {
+            let problem = format!("The program that sent you could not be looked up. {problem}");
+            return page(&problem, "Its client_id must be the URL of its metadata document.");
+        }
+        Err(ClientProblem::Internal(cause)) => return Err(internal(&cause)),
+    };
+    let redirect_uri = params.get("redirect_uri").unwrap_or_default().to_owned();
+    if !client.metadata.redirect_uris.iter().any(|known| redirect_uri_matches(known, &redirect_uri)) {
+        return page("The program wants the answer sent to an address that is not its own.", "Do not go on.");
+    }
+
+    let back = |error, description| {
+        let state_param = params.get("state").filter(|_| params.all("state").count() == 1);
+        Err(state.redirect(&redirect_uri, state_param, &[("error", error), ("error_description", description)]))
+    };
+    if params.repeats(&ONCE) {
+        return back("invalid_request", "A parameter is there more than once.");
+    }
+    match params.get("response_type") {
+        Some("code") => {}
+        Some(_) => return back("unsupported_response_type", "response_type must be code."),
+        None => return back("invalid_request", "response_type is missing."),
+    }
+    if !client.may_use("authorization_code") {
+        return back("unauthorized_client", "This client may not use authorization codes.");
+    }
+    if params.get("code_challenge_method") != Some("S256") {
+        return back("invalid_request", "PKCE is required: code_challenge_method must be S256.");
+    }
+    let challenge = params.get("code_challenge").unwrap_or_default();
+    if challenge.len() != 43 || !challenge.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+        return back("invalid_request", "PKCE is required: code_challenge must be 43 characters of base64url.");
+    }
+    let mut resources = params.all("resource");
+    let resource = match (resources.next(), resources.next()) {
+        (Some(resource), None) if state.resources.iter().any(|known| known == resource) => resource.to_owned(),
+        (Some(_), None) => return back("invalid_target", "The resource is none that this server issues tokens for."),
+        (None, _) => return back("invalid_target", "The parameter resource is missing (RFC 8707)."),
+        (Some(_), Some(_)) => return back("invalid_target", "Ask for one resource at a time."),
+    };
+    // Scopes we do not have are left out, as RFC 6749 §3.3 allows; the answer says which are granted.
+    let scopes: Vec<_> = match params.get("scope") {
+        None => SCOPES.to_vec(),
+        Some(asked) => SCOPES.into_iter().filter(|scope| asked.split(' ').any(|one| one == *scope)).collect(),
+    };
+    if scopes.is_empty() {
+        return back("invalid_scope", "None of these scopes is known here.");
+    }
+    let (state_param, code_challenge) = (params.get("state").map(str::to_owned), challenge.to_owned());
+    Ok(Asked { client, redirect_uri, state: state_param, code_challenge, scopes, resource })
+}
+
+/// `GET /authorize`: the log-in page, or, for somebody who is logged in, the consent page.
+pub(crate) async fn authorize(state: web::Data<State>, http: HttpRequest) -> HttpResponse {
+    let asked = match read(&state, &http).await {
+        Ok(asked) => asked,
+        Err(answer) => return answer,
+    };
+    match state.session(&http).await {
+        Ok(Some((account, session))) => match consent_page(&state, &http, &asked, &account, &session).await {
+            Ok(page) => page,
+            Err(cause) => internal(&cause),
+        },
+        Ok(None) => login_page(&state, &http, &asked, StatusCode::OK, None),
+        Err(cause) => internal(&cause),
+    }
+}
+
+fn login_page(
+    state: &State,
+    http: &HttpRequest,
+    asked: &Asked,
+    status: StatusCode,
+    problem: Option<&'static str>,
+) -> HttpResponse {
+    let Ok(cookie) = state.cookie_value(http, Form::LogIn).map_or_else(random, Ok) else {
+        return internal(&anyhow::anyhow!("no randomness"));
+    };
+    let page = LoginPage {
+        client: asked.client.name().to_owned(),
+        action: format!("/login?{}", http.query_string()),
+        csrf: state.form_token(Form::LogIn, &cookie, http.query_string()),
+        problem,
+    };
+    let mut response = pages::respond(&page, status, None);
+    if response.add_cookie(&state.cookie(Form::LogIn, cookie)).is_err() {
+        return internal(&anyhow::anyhow!("a cookie could not be set"));
+    }
+    response
+}
+
+/// `POST /login`: back to the authorization endpoint, with a session.
+pub(crate) async fn log_in(state: web::Data<State>, http: HttpRequest, body: Result<Body, HttpError>) -> HttpResponse {
+    let asked = match read(&state, &http).await {
+        Ok(asked) => asked,
+        Err(answer) => return answer,
+    };
+    let Some(form) = own_form(&state, &http, body, Form::LogIn) else { return foreign_form() };
+    let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
+    match state.users.log_in(name, password).await {
+        Ok(LogIn::Welcome(account)) => match state.begin_session(&account.name).await {
+            Ok(cookie) => HttpResponse::SeeOther()
+                .cookie(cookie)
+                .insert_header((LOCATION, format!("/authorize?{}", http.query_string())))
+                .insert_header(("Cache-Control", "no-store"))
+                .finish(),
+            Err(cause) => internal(&cause),
+        },
+        Ok(LogIn::Wrong) => {
+            login_page(&state, &http, &asked, StatusCode::UNAUTHORIZED, Some("The name or the password is wrong."))
+        }
+        Ok(LogIn::Wait { seconds }) => {
+            let problem = Some("There were too many attempts. Wait a little, then try again.");
+            let mut page = login_page(&state, &http, &asked, StatusCode::TOO_MANY_REQUESTS, problem);
+            page.headers_mut().insert(actix_web::http::header::RETRY_AFTER, seconds.into());
+            page
+        }
+        Err(cause) => internal(&cause),
+    }
+}
+
+async fn consent_page(
+    state: &State,
+    http: &HttpRequest,
+    asked: &Asked,
+    account: &Account,
+    session: &str,
+) -> Result<HttpResponse> {
+    let grantable = account.grantable();
+    let host = |uri: &str| Url::parse(uri).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let before: Option<(String,)> =
+        sqlx::query_as("SELECT scope FROM consents WHERE user = ? AND client_id = ? AND resource = ?")
+            .bind(&account.name)
+            .bind(&asked.client.id)
+            .bind(&asked.resource)
+            .fetch_optional(&state.store.0)
+            .await?;
+    let page = ConsentPage {
+        client: asked.client.name().to_owned(),
+        client_id_host: cimd::is_client_id_url(&asked.client.id).and_then(|url| url.host_str().map(str::to_owned)),
+        redirect_host: host(&asked.redirect_uri).unwrap_or_else(|| asked.redirect_uri.clone()),
+        loopback_only: asked.loopback_only(),
+        user: account.name.clone(),
+        action: format!("/authorize?{}", http.query_string()),
+        csrf: state.form_token(Form::Consent, session, http.query_string()),
+        scopes: asked
+            .scopes
+            .iter()
+            .map(|scope| ScopeChoice {
+                scope: (*scope).to_owned(),
+                words: pages::words(scope),
+                grantable: grantable.contains(scope),
+            })
+            .collect(),
+        resource: asked.resource.clone(),
+        given_before: before.is_some(),
+    };
+    Ok(pages::respond(&page, StatusCode::OK, Some(&asked.redirect_uri)))
+}
+
+/// `POST /authorize`: the person has decided.
+pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Result<Body, HttpError>) -> HttpResponse {
+    let asked = match read(&state, &http).await {
+        Ok(asked) => asked,
+        Err(answer) => return answer,
+    };
+    let account = match state.session(&http).await {
+        Ok(Some((account, _))) => account,
+        Ok(None) => return login_page(&state, &http, &asked, StatusCode::UNAUTHORIZED, Some("Log in first.")),
+        Err(cause) => return internal(&cause),
+    };
+    let Some(form) = own_form(&state, &http, body, Form::Consent) else { return foreign_form() };
+    let denied = |why| {
+        let error = [("error", "access_denied"), ("error_description", why)];
+        state.redirect(&asked.redirect_uri, asked.state.as_deref(), &error)
+    };
+    if form.get("decision") != Some("allow") {
+        return denied("The person said no.");
+    }
+    let grantable = account.grantable();
+    let ticked = |scope: &&&str| form.all("scope").any(|one| one == **scope) && grantable.contains(*scope);
+    let scopes: Vec<_> = asked.scopes.iter().filter(ticked).copied().collect();
+    if scopes.is_empty() {
+        return denied("The person allowed none of the scopes.");
+    }
+    match state.issue_code(&asked, &account, &scopes.join(" ")).await {
+        Ok(code) => state.redirect(&asked.redirect_uri, asked.state.as_deref(), &[("code", &code)]),
+        Err(cause) => internal(&cause),
+    }
+}
+
+impl State {
+    async fn issue_code(&self, asked: &Asked, account: &Account, scope: &str) -> Result<String> {
+        let (code, family, at) = (random()?, uuid::Uuid::new_v4().to_string(), now());
+        self.store.remove_expired().await?;
+        let mut all = self.store.0.begin().await?;
+        sqlx::query(
+            "INSERT INTO families (id, client_id, user, scope, resource, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&family)
+        .bind(&asked.client.id)
+        .bind(&account.name)
+        .bind(scope)
+        .bind(&asked.resource)
+        .bind(at + FAMILY_LIFETIME)
+        .execute(&mut *all)
+        .await?;
+        sqlx::query(
+            "INSERT INTO codes (digest, family, redirect_uri, code_challenge, expires_at) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(digest(&code))
+        .bind(&family)
+        .bind(&asked.redirect_uri)
+        .bind(&asked.code_challenge)
+        .bind(at + CODE_LIFETIME)
+        .execute(&mut *all)
+        .await?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO consents (user, client_id, resource, scope, given_at) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(&account.name)
+        .bind(&asked.client.id)
+        .bind(&asked.resource)
+        .bind(scope)
+        .bind(at)
+        .execute(&mut *all)
+        .await?;
+        all.commit().await?;
+        Ok(code)
+    }
+
+    /// Sends the browser back to the client, always with `iss` (RFC 9207 §2) and its `state`. The URI
+    /// is the client's, to the byte; only the query grows.
+    fn redirect(&self, uri: &str, state: Option<&str>, params: &[(&str, &str)]) -> HttpResponse {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(params);
+        if let Some(state) = state {
+            query.append_pair("state", state);
+        }
+        query.append_pair("iss", &self.issuer);
+        let mark = if uri.contains('?') { '&' } else { '?' };
+        HttpResponse::SeeOther()
+            .insert_header((LOCATION, format!("{uri}{mark}{}", query.finish())))
+            .insert_header(("Cache-Control", "no-store"))
+            .insert_header(("Referrer-Policy", "no-referrer"))
+            .finish()
+    }
+}
+
+/// The form, if it was made for this browser and this request.
+fn own_form(state: &State, http: &HttpRequest, body: Result<Body, HttpError>, form: Form) -> Option<Params> {
+    let params = Params::parse(std::str::from_utf8(&body.ok()?.0).ok()?)?;
+    let cookie = state.cookie_value(http, form)?;
+    let fits = state.form_token_fits(params.get("csrf")?, form, &cookie, http.query_string());
+    (fits && state.is_own_page(http)).then_some(params)
+}
+
+fn foreign_form() -> HttpResponse {
+    error_page(
+        StatusCode::FORBIDDEN,
+        "This form was not made for this browser.",
+        "Go back to the program and start again.",
+    )
+}
+
+fn error_page(status: StatusCode, problem: &str, hint: &'static str) -> HttpResponse {
+    pages::respond(&ErrorPage { problem: problem.to_owned(), hint }, status, None)
+}
+
+fn internal(cause: &anyhow::Error) -> HttpResponse {
+    tracing::error!(%cause, "a request failed");
+    error_page(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here.", "Try again.")
+}

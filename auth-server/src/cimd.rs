@@ -1,0 +1,918 @@
+//! Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document-00): a `client_id` that is
+//! a URL, at which the client describes itself.
+//!
+//! Whoever sends a browser here chooses what this server fetches, so everything is distrusted: the URL,
+//! each address its name resolves to (§6.5, SSRF), the length (§6.6) and the type of the answer, and the
+//! time it takes. Redirects are not followed at all: a document that is elsewhere is not at the
+//! `client_id`, and each hop would be one more address to be led to.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jsonwebtoken::jwk::AlgorithmParameters;
+use reqwest::{
+    Certificate, Client, Response, StatusCode,
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
+    redirect::Policy,
+};
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use url::{Host, Url};
+
+use crate::clients::{ClientMetadata, is_loopback, is_redirect_uri};
+
+const MAX_URL: usize = 2048;
+/// The draft recommends 5 kilobytes (§6.6).
+const MAX_BODY: usize = 5 * 1024;
+const MAX_REDIRECT_URIS: usize = 10;
+const MAX_NAME: usize = 100;
+const MAX_FETCHES: usize = 8;
+const MAX_ENTRIES: usize = 256;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server may set its own bounds on how long a document is kept (§4.3).
+const SHORTEST: Duration = Duration::from_mins(1);
+const USUAL: Duration = Duration::from_mins(5);
+const LONGEST: Duration = Duration::from_hours(24);
+/// A brake: who asks again and again must not make us a hammer on somebody's host. The draft wants no
+/// failure cached (§4.3), lest a mended document stay refused; that is why this is so short.
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
+
+/// Why there is no metadata. The sentences are fixed, so that a page or a log may show them: none says
+/// what the other host answered, or which address was forbidden (that would map our network, §6.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    NotAUrl,
+    ForbiddenAddress,
+    Unreachable,
+    Redirected,
+    TooLarge,
+    TooSlow,
+    WrongType,
+    NotMetadata(&'static str),
+    Busy,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Problem::NotAUrl => "The client_id is not a URL at which a metadata document may be.",
+            Problem::ForbiddenAddress => {
+                "The client's metadata document is at an address this server does not fetch from."
+            }
+            Problem::Unreachable => "The client's metadata document could not be fetched.",
+            Problem::Redirected => "The client's metadata document is elsewhere, and redirects are not followed.",
+            Problem::TooLarge => "The client's metadata document is larger than 5 KiB.",
+            Problem::TooSlow => "The client's metadata document took too long to arrive.",
+            Problem::WrongType => "The client's metadata document is not served as uncompressed JSON.",
+            Problem::NotMetadata(why) => return write!(f, "The client's metadata document is refused: {why}."),
+            Problem::Busy => "Too many metadata documents are being fetched; try again in a moment.",
+        })
+    }
+}
+
+impl Error for Problem {}
+
+/// The URL, if the `client_id` is one that the draft allows (§3): https, with a path, without fragment,
+/// user and dot segments. Identifiers are compared as text, so the text must already be what the parser
+/// makes of it: it silently drops dot segments (even percent-encoded), tabs, an empty user and a default
+/// port, and turns `\` into `/`. http passes only to a loopback host; the [`Fetcher`] has the last word.
+pub fn is_client_id_url(client_id: &str) -> Option<Url> {
+    if client_id.len() > MAX_URL {
+        return None;
+    }
+    let url = Url::parse(client_id).ok()?;
+    let scheme = url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url);
+    let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    (scheme && plain && url.path() != "/" && url.as_str() == client_id).then_some(url)
+}
+
+/// Whether an address must not be fetched from (§6.5): whatever is not plainly the public internet, and
+/// whatever carries an IPv4 address within IPv6, as that would be one more way to write a private one.
+fn is_forbidden(address: IpAddr, allow_loopback: bool) -> bool {
+    if address.is_loopback() {
+        return !allow_loopback;
+    }
+    match address {
+        IpAddr::V4(v4) => is_forbidden_v4(v4),
+        IpAddr::V6(v6) => is_forbidden_v6(v6),
+    }
+}
+
+/// The IANA registry of special-purpose addresses (RFC 6890); 169.254.169.254, where clouds keep
+/// credentials, is link-local.
+fn is_forbidden_v4(v4: Ipv4Addr) -> bool {
+    let [a, b, c, _] = v4.octets();
+    v4.is_private()
+        || v4.is_link_local()
+        || v4.is_multicast()
+        || v4.is_documentation()
+        || a == 0
+        || a >= 240 // reserved, and broadcast
+        || (a == 100 && b & 0xc0 == 64) // shared by carriers (CGNAT)
+        || (a == 198 && b & 0xfe == 18) // benchmarking
+        || (a == 192 && b == 0 && c == 0) // protocol assignments
+        || (a == 192 && b == 88 && c == 99) // 6to4 relays
+}
+
+/// Only 2000::/3 is global unicast. Outside it are IPv4-mapped, NAT64 (64:ff9b::/96 and 64:ff9b:1::/48),
+/// unique local (with fd00:ec2::254, where a cloud keeps credentials), link-local, site-local and
+/// multicast addresses.
+fn is_forbidden_v6(v6: Ipv6Addr) -> bool {
+    let [a, b, ..] = v6.segments();
+    a & 0xe000 != 0x2000
+        || (a == 0x2001 && b < 0x200) // protocol assignments: Teredo, benchmarking, ORCHID
+        || (a == 0x2001 && b == 0xdb8) // documentation
+        || a == 0x2002 // 6to4
+        || (a == 0x3fff && b < 0x1000) // documentation
+}
+
+/// What a test replaces, and what a developer allows.
+pub struct Options {
+    /// http and https to loopback addresses, for development.
+    pub allow_loopback: bool,
+    pub resolver: Arc<dyn Resolve>,
+    /// Trusted besides the system's.
+    pub roots: Vec<Certificate>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { allow_loopback: false, resolver: Arc::new(SystemResolver), roots: Vec::new() }
+    }
+}
+
+struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let addresses: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Lets a name pass only if all its addresses do. It sits where the connection gets its addresses from:
+/// checking beforehand would leave time for the name to change its mind (DNS rebinding).
+struct Guard {
+    resolver: Arc<dyn Resolve>,
+    allow_loopback: bool,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow_loopback = self.allow_loopback;
+        // The one name that may be spoken to in plain text must not lead away from this machine.
+        let stay = name.as_str() == "localhost";
+        let resolving = self.resolver.resolve(name);
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = resolving.await?.collect();
+            let refused = |ip: IpAddr| is_forbidden(ip, allow_loopback) || (stay && !ip.is_loopback());
+            if addresses.iter().any(|address| refused(address.ip())) {
+                return Err(Problem::ForbiddenAddress.into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Fetches metadata documents, and remembers them for a while.
+#[derive(Clone)]
+pub struct Fetcher(Arc<Inner>);
+
+struct Inner {
+    http: Client,
+    allow_loopback: bool,
+    timeout: Duration,
+    fetches: Semaphore,
+    entries: Mutex<HashMap<String, Arc<Entry>>>,
+}
+
+/// What is known of one `client_id`. Whoever holds the lock fetches; the others wait for what it finds.
+struct Entry {
+    made: Instant,
+    known: tokio::sync::Mutex<Option<Known>>,
+}
+
+struct Known {
+    until: Instant,
+    outcome: Result<ClientMetadata, Problem>,
+}
+
+impl Fetcher {
+    /// # Errors
+    /// If the HTTP client cannot be built, as when a root certificate is malformed.
+    pub fn new(options: Options) -> anyhow::Result<Self> {
+        Self::with_timeout(options, FETCH_TIMEOUT)
+    }
+
+    fn with_timeout(options: Options, timeout: Duration) -> anyhow::Result<Self> {
+        let Options { allow_loopback, resolver, roots } = options;
+        let http = Client::builder()
+            .dns_resolver(Arc::new(Guard { resolver, allow_loopback }))
+            .tls_certs_merge(roots)
+            .redirect(Policy::none())
+            .no_proxy()
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()?;
+        let fetches = Semaphore::new(MAX_FETCHES);
+        Ok(Self(Arc::new(Inner { http, allow_loopback, timeout, fetches, entries: Mutex::default() })))
+    }
+
+    /// The client's description of itself, from the cache or from its URL.
+    ///
+    /// # Errors
+    /// Says why there is none, or why it is not believed.
+    pub async fn fetch(&self, client_id: &str) -> Result<ClientMetadata, Problem> {
+        let url = self.0.check(client_id)?;
+        let entry = self.0.entry(client_id)?;
+        let mut known = entry.known.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
+            return known.outcome.clone();
+        }
+        let _permit = self.0.fetches.try_acquire().map_err(|_| Problem::Busy)?;
+        let found = tokio::time::timeout(self.0.timeout, self.0.get(url, client_id)).await;
+        let (outcome, lifetime) = match found.unwrap_or(Err(Problem::TooSlow)) {
+            Ok((metadata, lifetime)) => (Ok(metadata), lifetime),
+            Err(problem) => {
+                tracing::info!(client_id, %problem, "client metadata refused");
+                (Err(problem), AFTER_FAILURE)
+            }
+        };
+        *known = Some(Known { until: Instant::now() + lifetime, outcome: outcome.clone() });
+        outcome
+    }
+}
+
+impl Inner {
+    /// What can be refused without a fetch. No resolver is asked about an address written as such, so
+    /// the [`Guard`] never sees it.
+    fn check(&self, client_id: &str) -> Result<Url, Problem> {
+        let url = is_client_id_url(client_id).ok_or(Problem::NotAUrl)?;
+        let literal = match url.host() {
+            Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
+            Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
+            _ => None,
+        };
+        let plain_text = url.scheme() == "http" && !self.allow_loopback;
+        if plain_text || literal.is_some_and(|ip| is_forbidden(ip, self.allow_loopback)) {
+            return Err(Problem::ForbiddenAddress);
+        }
+        Ok(url)
+    }
+
+    /// The entry of a `client_id`, for which the oldest that nobody is using may have to make room.
+    fn entry(&self, client_id: &str) -> Result<Arc<Entry>, Problem> {
+        let mut entries = self.entries();
+        if let Some(entry) = entries.get(client_id) {
+            return Ok(entry.clone());
+        }
+        if entries.len() >= MAX_ENTRIES {
+            let unused = entries.iter().filter(|(_, entry)| Arc::strong_count(entry) == 1);
+            let oldest = unused.min_by_key(|(_, entry)| entry.made).map(|(id, _)| id.clone());
+            entries.remove(&oldest.ok_or(Problem::Busy)?);
+        }
+        let entry = Arc::new(Entry { made: Instant::now(), known: tokio::sync::Mutex::default() });
+        entries.insert(client_id.to_owned(), entry.clone());
+        Ok(entry)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn get(&self, url: Url, client_id: &str) -> Result<(ClientMetadata, Duration), Problem> {
+        let request = self.http.get(url).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
+        let mut response = request.send().await.map_err(|error| problem(&error))?;
+        check_head(&response)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| problem(&error))? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(Problem::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((parse(&body, client_id)?, lifetime(response.headers())))
+    }
+}
+
+/// Our own refusal, if one lies at the bottom of the HTTP client's error.
+fn problem(error: &reqwest::Error) -> Problem {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(problem) = error.downcast_ref::<Problem>() {
+            return *problem;
+        }
+        cause = error.source();
+    }
+    if error.is_timeout() { Problem::TooSlow } else { Problem::Unreachable }
+}
+
+/// Only a 200 carries a document (§4), as JSON, and never longer than it may be.
+fn check_head(response: &Response) -> Result<(), Problem> {
+    match response.status() {
+        StatusCode::OK => {}
+        status if status.is_redirection() => return Err(Problem::Redirected),
+        _ => return Err(Problem::Unreachable),
+    }
+    let headers = response.headers();
+    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let json = essence.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
+    if encoded || !json {
+        return Err(Problem::WrongType);
+    }
+    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(Problem::TooLarge);
+    }
+    Ok(())
+}
+
+/// What the document says (§4.1), if it says nothing it must not. Shared secrets are no secrets in a
+/// public document, and `jwks_uri` would be a second URL to distrust.
+fn parse(body: &[u8], client_id: &str) -> Result<ClientMetadata, Problem> {
+    let refuse = |why| Err(Problem::NotMetadata(why));
+    let Ok(members) = serde_json::from_slice::<Map<String, Value>>(body) else {
+        return refuse("it is not a JSON object");
+    };
+    if members.keys().any(|name| name.starts_with("client_secret")) {
+        return refuse("it publishes a client secret");
+    }
+    let Ok(metadata) = serde_json::from_value::<ClientMetadata>(members.into()) else {
+        return refuse("a member is of the wrong type");
+    };
+    if metadata.client_id.as_deref() != Some(client_id) {
+        return refuse("its client_id is not its URL");
+    }
+    let uris = &metadata.redirect_uris;
+    if uris.is_empty() || uris.len() > MAX_REDIRECT_URIS || !uris.iter().all(|uri| is_redirect_uri(uri)) {
+        return refuse("its redirect_uris are missing, too many or not allowed");
+    }
+    let keys = metadata.jwks.as_ref().map_or(&[][..], |jwks| &jwks.keys);
+    if keys.iter().any(|key| matches!(key.algorithm, AlgorithmParameters::OctetKey(_))) {
+        return refuse("it publishes a symmetric key");
+    }
+    match metadata.token_endpoint_auth_method.as_deref() {
+        None | Some("none") => {}
+        Some("private_key_jwt") if !keys.is_empty() => {}
+        Some("private_key_jwt") => return refuse("it has no jwks for private_key_jwt"),
+        Some(_) => return refuse("its token_endpoint_auth_method is neither none nor private_key_jwt"),
+    }
+    if !metadata.client_name.as_deref().is_some_and(is_name) {
+        return refuse("its client_name is missing, too long or has control characters");
+    }
+    if metadata.client_uri.as_deref().is_some_and(|uri| !is_web(uri)) {
+        return refuse("its client_uri is not a web address");
+    }
+    Ok(metadata)
+}
+
+/// A name that a consent page can show. Besides control characters, those that are invisible or turn the
+/// direction of writing are refused: they make one name look like another.
+fn is_name(name: &str) -> bool {
+    let invisible = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    !name.trim().is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(invisible)
+}
+
+fn is_web(uri: &str) -> bool {
+    Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// How long a document stays fresh as HTTP says (§4.3, RFC 9111 §4.2), within our bounds.
+fn lifetime(headers: &HeaderMap) -> Duration {
+    let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let directives = values.flat_map(|value| value.split(',')).map(|word| word.trim().to_ascii_lowercase());
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let mut lifetime = USUAL;
+    for directive in directives {
+        if directive == "no-store" || directive.starts_with("no-cache") {
+            return SHORTEST;
+        }
+        if let Some(seconds) = directive.strip_prefix("max-age=") {
+            let seconds = seconds.trim_matches('"').parse::<u64>().unwrap_or(0);
+            lifetime = Duration::from_secs(seconds.saturating_sub(age));
+        }
+    }
+    lifetime.clamp(SHORTEST, LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::atomic::AtomicUsize, sync::atomic::Ordering::SeqCst};
+
+    use futures_util::future::join_all;
+    use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    const JSON: &str = "Content-Type: application/json\r\n";
+
+    /// Answers every name with the same addresses.
+    struct Fixed(Vec<IpAddr>);
+
+    impl Resolve for Fixed {
+        fn resolve(&self, _: Name) -> Resolving {
+            let addresses: Vec<_> = self.0.iter().map(|&ip| SocketAddr::new(ip, 0)).collect();
+            Box::pin(async move { Ok(Box::new(addresses.into_iter()) as Addrs) })
+        }
+    }
+
+    fn fetcher(allow_loopback: bool, addresses: &[&str]) -> Fetcher {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let options = Options { allow_loopback, resolver: Arc::new(Fixed(addresses)), roots: Vec::new() };
+        Fetcher::with_timeout(options, Duration::from_secs(2)).unwrap()
+    }
+
+    fn local() -> Fetcher {
+        fetcher(true, &["127.0.0.1"])
+    }
+
+    /// A web server that answers every request alike, and counts them. `ID` in the answer becomes the URL
+    /// that was asked for.
+    struct Mock {
+        base: String,
+        hits: Arc<AtomicUsize>,
+    }
+
+    impl Mock {
+        async fn start(delay: Duration, status: &str, headers: &str, body: &str) -> Self {
+            let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base = format!("http://{}", listener.local_addr().unwrap());
+            let hits = Arc::new(AtomicUsize::new(0));
+            let mock = Self { base: base.clone(), hits: hits.clone() };
+            let body = body.to_owned();
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    hits.fetch_add(1, SeqCst);
+                    let (head, body, base) = (head.clone(), body.clone(), base.clone());
+                    tokio::spawn(async move { answer(stream, delay, &base, &head, &body).await });
+                }
+            });
+            mock
+        }
+
+        async fn json(body: &Value) -> Self {
+            Self::start(Duration::ZERO, "200 OK", JSON, &body.to_string()).await
+        }
+
+        fn id(&self) -> String {
+            format!("{}/client.json", self.base)
+        }
+
+        fn hits(&self) -> usize {
+            self.hits.load(SeqCst)
+        }
+    }
+
+    async fn answer(mut stream: TcpStream, delay: Duration, base: &str, head: &str, body: &str) -> io::Result<()> {
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).await?;
+        let request = String::from_utf8_lossy(&request[..length]).into_owned();
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        tokio::time::sleep(delay).await;
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body.replace("ID", &format!("{base}{path}")).as_bytes()).await?;
+        stream.shutdown().await
+    }
+
+    fn document() -> Value {
+        json!({ "client_id": "ID", "client_name": "Test", "redirect_uris": ["http://127.0.0.1:1/back"] })
+    }
+
+    fn with(member: &str, value: Value) -> Value {
+        let mut document = document();
+        document[member] = value;
+        document
+    }
+
+    async fn refusal(mock: &Mock) -> Problem {
+        local().fetch(&mock.id()).await.unwrap_err()
+    }
+
+    #[test]
+    fn client_id_urls() {
+        for good in [
+            "https://client.example/metadata.json",
+            "https://client.example:8443/a/b?c=d",
+            "https://client.example/a/",
+            "http://localhost:3000/client.json",
+            "http://[::1]:3000/client.json",
+        ] {
+            assert!(is_client_id_url(good).is_some(), "{good}");
+        }
+        let long = format!("https://client.example/{}", "a".repeat(MAX_URL));
+        for bad in [
+            "",
+            "client",
+            "https:",
+            "https://",
+            "https://client.example",
+            "https://client.example/",
+            "https://client.example?a=b",
+            "https://client.example/a#b",
+            "https://client.example/a#",
+            "https://user@client.example/a",
+            "https://@client.example/a",
+            "https://:word@client.example/a",
+            "https://client.example/./a",
+            "https://client.example/a/..",
+            "https://client.example/a/../b",
+            "https://client.example/a/%2e%2E/b",
+            "https://client.example\\a",
+            "https:\\\\client.example/a",
+            "https://client.example/a\tb",
+            " https://client.example/a",
+            "https://client.example/a\n",
+            "https://Client.example/a",
+            "https://0x7f.1/a",
+            "https://2130706433/a",
+            "http://client.example/a",
+            "http://127.0.0.1.example/a",
+            "ftp://client.example/a",
+            "javascript:alert(1)",
+            "file:///etc/passwd",
+            &long,
+        ] {
+            assert!(is_client_id_url(bad).is_none(), "{bad}");
+        }
+    }
+
+    const FORBIDDEN: [&str; 45] = [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "100.64.0.1",
+        "100.127.255.255",
+        "169.254.0.1",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.1",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.0.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::7f00:1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:8.8.8.8",
+        "64:ff9b::7f00:1",
+        "64:ff9b::808:808",
+        "64:ff9b:1::1",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:10::1",
+        "2001:db8::1",
+        "2002:7f00:1::1",
+        "2002:808:808::1",
+        "3fff::1",
+        "5f00::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fd12:3456::1",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+        "ffff::1",
+    ];
+    const LOOPBACK: [&str; 3] = ["127.0.0.1", "127.255.255.254", "::1"];
+
+    #[test]
+    fn public_addresses_pass() {
+        let edges = ["100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "198.17.0.1", "198.20.0.1", "223.0.0.1"];
+        for public in ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "2001:4860:4860::8888"].into_iter().chain(edges) {
+            assert!(!is_forbidden(public.parse().unwrap(), false), "{public}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_name_leads_to_a_forbidden_address() {
+        // The guard itself is asked, as making a client for each takes a while ...
+        let refuses = async |allow_loopback, addresses: &[&str]| {
+            let resolver = Arc::new(Fixed(addresses.iter().map(|text| text.parse().unwrap()).collect()));
+            let found = Guard { resolver, allow_loopback }.resolve("client.example".parse().unwrap()).await;
+            found.is_err_and(|error| error.downcast_ref() == Some(&Problem::ForbiddenAddress))
+        };
+        for address in FORBIDDEN.into_iter().chain(LOOPBACK) {
+            assert!(refuses(false, &[address]).await, "{address}");
+            assert!(refuses(false, &["1.1.1.1", address]).await, "one bad address among good ones: {address}");
+        }
+        for address in FORBIDDEN {
+            assert!(refuses(true, &["127.0.0.1", address]).await, "{address}");
+        }
+        assert!(!refuses(true, &LOOPBACK).await && !refuses(false, &["1.1.1.1"]).await);
+        // ... and that the client asks the guard is seen by a few.
+        for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "fd00:ec2::254"] {
+            let found = fetcher(false, &["1.1.1.1", address]).fetch("https://client.example/a").await;
+            assert_eq!(found.unwrap_err(), Problem::ForbiddenAddress, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_literal_is_a_forbidden_address() {
+        let host = |address: &str| match address.parse().unwrap() {
+            IpAddr::V4(v4) => v4.to_string(),
+            // As the URL parser writes it, which is not always as we do.
+            IpAddr::V6(v6) => Host::<String>::Ipv6(v6).to_string(),
+        };
+        let (strict, lenient) = (fetcher(false, &[]), fetcher(true, &[]));
+        for address in FORBIDDEN.into_iter().chain(LOOPBACK) {
+            let found = strict.fetch(&format!("https://{}/a", host(address))).await;
+            assert_eq!(found.unwrap_err(), Problem::ForbiddenAddress, "{address}");
+        }
+        for address in FORBIDDEN {
+            let found = lenient.fetch(&format!("https://{}/a", host(address))).await;
+            assert_eq!(found.unwrap_err(), Problem::ForbiddenAddress, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn plain_http_stays_on_this_machine() {
+        let mock = Mock::json(&document()).await;
+        let by_name = mock.id().replace("127.0.0.1", "localhost");
+        for id in [&mock.id(), &by_name] {
+            assert_eq!(fetcher(false, &["127.0.0.1"]).fetch(id).await.unwrap_err(), Problem::ForbiddenAddress);
+        }
+        assert_eq!(fetcher(true, &["1.1.1.1"]).fetch(&by_name).await.unwrap_err(), Problem::ForbiddenAddress);
+        assert_eq!(local().fetch("http://client.example/a").await.unwrap_err(), Problem::NotAUrl);
+        assert_eq!(mock.hits(), 0);
+        // With the flag a name may lead here; that no TLS is spoken is another matter.
+        let tls = mock.id().replace("http://127.0.0.1", "https://client.example");
+        assert_eq!(local().fetch(&tls).await.unwrap_err(), Problem::Unreachable);
+        assert_eq!(mock.hits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_document_is_fetched_once() {
+        let mock = Mock::json(&with("unknown", json!({ "members": "are ignored" }))).await;
+        let fetcher = local();
+        for _ in 0..3 {
+            let metadata = fetcher.fetch(&mock.id()).await.unwrap();
+            assert_eq!(metadata.client_id, Some(mock.id()));
+            assert_eq!(metadata.redirect_uris, ["http://127.0.0.1:1/back"]);
+        }
+        assert_eq!(mock.hits(), 1);
+        expire(&fetcher, &mock.id()).await;
+        fetcher.fetch(&mock.id()).await.unwrap();
+        assert_eq!(mock.hits(), 2);
+    }
+
+    async fn expire(fetcher: &Fetcher, client_id: &str) {
+        let entry = fetcher.0.entry(client_id).unwrap();
+        entry.known.lock().await.as_mut().unwrap().until = Instant::now();
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_remembered_briefly() {
+        let mock = Mock::start(Duration::ZERO, "404 Not Found", JSON, "{}").await;
+        let fetcher = local();
+        for _ in 0..3 {
+            assert_eq!(fetcher.fetch(&mock.id()).await.unwrap_err(), Problem::Unreachable);
+        }
+        assert_eq!(mock.hits(), 1);
+        let until = fetcher.0.entry(&mock.id()).unwrap().known.lock().await.as_ref().unwrap().until;
+        assert!(until <= Instant::now() + AFTER_FAILURE);
+        expire(&fetcher, &mock.id()).await;
+        fetcher.fetch(&mock.id()).await.unwrap_err();
+        assert_eq!(mock.hits(), 2);
+    }
+
+    #[tokio::test]
+    async fn redirects_are_not_followed() {
+        let target = Mock::json(&document()).await;
+        for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"] {
+            let location = format!("Location: {}\r\n{JSON}", target.id());
+            let mock = Mock::start(Duration::ZERO, status, &location, "{}").await;
+            assert_eq!(refusal(&mock).await, Problem::Redirected, "{status}");
+        }
+        assert_eq!(target.hits(), 0);
+    }
+
+    #[tokio::test]
+    async fn only_a_200_is_a_document() {
+        for status in ["201 Created", "203 Transformed", "206 Partial", "401 Unauthorized", "500 Oops"] {
+            let mock = Mock::start(Duration::ZERO, status, JSON, &document().to_string()).await;
+            assert_eq!(refusal(&mock).await, Problem::Unreachable, "{status}");
+        }
+        let id = "http://127.0.0.1:1/nobody-listens";
+        assert_eq!(local().fetch(id).await.unwrap_err(), Problem::Unreachable);
+        assert_eq!(fetcher(true, &[]).fetch("https://no.example/a").await.unwrap_err(), Problem::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn too_large() {
+        let large = with("padding", json!("x".repeat(MAX_BODY))).to_string();
+        // Announced, and not even sent; sent in chunks; sent until the connection closes.
+        let chunk = format!("{:x}\r\n{}\r\n", 1024, " ".repeat(1024));
+        let chunks = format!("{}0\r\n\r\n", chunk.repeat(6));
+        for (headers, body) in [
+            (format!("{JSON}Content-Length: {}\r\n", MAX_BODY + 1), ""),
+            (format!("{JSON}Transfer-Encoding: chunked\r\n"), &chunks),
+            (JSON.to_owned(), &large),
+        ] {
+            let mock = Mock::start(Duration::ZERO, "200 OK", &headers, body).await;
+            assert_eq!(refusal(&mock).await, Problem::TooLarge, "{headers}");
+        }
+        let fits = document().to_string();
+        let fits = format!("{fits}{}", " ".repeat(MAX_BODY - 100 - fits.len()));
+        assert!(local().fetch(&Mock::start(Duration::ZERO, "200 OK", JSON, &fits).await.id()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn too_slow() {
+        let mock = Mock::start(Duration::from_secs(5), "200 OK", JSON, &document().to_string()).await;
+        assert_eq!(refusal(&mock).await, Problem::TooSlow);
+        // A head that comes at once, and a body that never ends.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let id = format!("http://{}/a", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+            stream.write_all(format!("HTTP/1.1 200 OK\r\n{JSON}\r\n").as_bytes()).await.unwrap();
+            while stream.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        assert_eq!(local().fetch(&id).await.unwrap_err(), Problem::TooSlow);
+    }
+
+    #[tokio::test]
+    async fn the_type_is_json() {
+        for (headers, good) in [
+            (JSON, true),
+            ("Content-Type: application/JSON; charset=utf-8\r\n", true),
+            ("Content-Type: application/cimd+json\r\n", true),
+            ("Content-Type: application/json\r\nContent-Encoding: identity\r\n", true),
+            ("", false),
+            ("Content-Type: text/html\r\n", false),
+            ("Content-Type: text/json\r\n", false),
+            ("Content-Type: image/svg+json\r\n", false),
+            ("Content-Type: application/jsonp\r\n", false),
+            ("Content-Type: text/html; application/json\r\n", false),
+            ("Content-Type: application/json\r\nContent-Encoding: gzip\r\n", false),
+            ("Content-Type: application/json\r\nContent-Encoding: br\r\n", false),
+        ] {
+            let mock = Mock::start(Duration::ZERO, "200 OK", headers, &document().to_string()).await;
+            let found = local().fetch(&mock.id()).await.map(|_| ());
+            assert_eq!(found, if good { Ok(()) } else { Err(Problem::WrongType) }, "{headers}");
+        }
+    }
+
+    #[test]
+    fn documents() {
+        const ID: &str = "https://client.example/a";
+        let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+        let keys = json!({ "keys": [key] });
+        let accepts =
+            |document: &Value| parse(document.to_string().replace("\"ID\"", &format!("\"{ID}\"")).as_bytes(), ID);
+        let name = |length| json!("é".repeat(length));
+        let uris = |count| json!(vec!["https://client.example/back"; count]);
+        for good in [
+            document(),
+            with("token_endpoint_auth_method", json!("none")),
+            with("client_name", name(MAX_NAME)),
+            with("client_uri", json!("https://client.example")),
+            with("redirect_uris", uris(MAX_REDIRECT_URIS)),
+            with("redirect_uris", json!(["com.example.app:/back"])),
+        ] {
+            assert!(accepts(&good).is_ok(), "{good}");
+        }
+        let mut confidential = with("token_endpoint_auth_method", json!("private_key_jwt"));
+        assert!(accepts(&confidential).is_err(), "without keys");
+        confidential["jwks"] = keys;
+        assert!(accepts(&confidential).is_ok());
+        for bad in [
+            json!([]),
+            json!("text"),
+            with("client_id", json!("https://client.example/A")),
+            with("client_id", json!("https://client.example/a/")),
+            with("client_id", json!(null)),
+            with("redirect_uris", json!(null)),
+            with("redirect_uris", json!([])),
+            with("redirect_uris", json!("https://client.example/back")),
+            with("redirect_uris", uris(MAX_REDIRECT_URIS + 1)),
+            with("redirect_uris", json!(["https://client.example/back", "javascript:alert(1)"])),
+            with("redirect_uris", json!(["http://client.example/back"])),
+            with("redirect_uris", json!(["https://client.example/back#fragment"])),
+            with("redirect_uris", json!(["https://user@client.example/back"])),
+            with("token_endpoint_auth_method", json!("client_secret_basic")),
+            with("token_endpoint_auth_method", json!("client_secret_post")),
+            with("token_endpoint_auth_method", json!("client_secret_jwt")),
+            with("token_endpoint_auth_method", json!("tls_client_auth")),
+            with("client_secret", json!("secret")),
+            with("client_secret_expires_at", json!(0)),
+            with("jwks", json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] })),
+            with("client_name", json!(null)),
+            with("client_name", json!(" ")),
+            with("client_name", name(MAX_NAME + 1)),
+            with("client_name", json!("a\nb")),
+            with("client_name", json!("a\u{202e}b")),
+            with("client_uri", json!("javascript:alert(1)")),
+        ] {
+            assert!(matches!(accepts(&bad), Err(Problem::NotMetadata(_))), "{bad}");
+        }
+        assert!(parse(b"", ID).is_err() && parse(b"\xff{}", ID).is_err() && parse(b"{} {}", ID).is_err());
+    }
+
+    #[test]
+    fn lifetimes() {
+        for (cache_control, age, seconds) in [
+            ("", "0", 300),
+            ("public", "0", 300),
+            ("max-age=600", "0", 600),
+            ("public, Max-Age=600", "0", 600),
+            ("max-age=\"600\"", "0", 600),
+            ("max-age=600", "100", 500),
+            ("max-age=600", "9999", 60),
+            ("max-age=0", "0", 60),
+            ("max-age=-1", "0", 60),
+            ("max-age=x", "0", 60),
+            ("max-age=99999999999", "0", 86_400),
+            ("max-age=600, no-store", "0", 60),
+            ("no-cache", "0", 60),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, cache_control.parse().unwrap());
+            headers.insert(AGE, age.parse().unwrap());
+            assert_eq!(lifetime(&headers), Duration::from_secs(seconds), "{cache_control}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_fetch_at_a_time_per_client() {
+        let mock = Mock::start(Duration::from_millis(100), "200 OK", JSON, &document().to_string()).await;
+        let (fetcher, id) = (local(), mock.id());
+        let found = join_all((0..50).map(|_| fetcher.fetch(&id))).await;
+        assert!(found.iter().all(Result::is_ok));
+        assert_eq!(mock.hits(), 1);
+    }
+
+    #[tokio::test]
+    async fn few_fetches_at_once() {
+        let mock = Mock::start(Duration::from_millis(200), "200 OK", JSON, &document().to_string()).await;
+        let fetcher = local();
+        let ids: Vec<_> = (0..MAX_FETCHES + 3).map(|n| format!("{}/{n}", mock.base)).collect();
+        let found = join_all(ids.iter().map(|id| fetcher.fetch(id))).await;
+        assert_eq!(found.iter().filter(|found| found.is_ok()).count(), MAX_FETCHES);
+        assert_eq!(found.iter().filter(|found| matches!(found, Err(Problem::Busy))).count(), 3);
+        // That we were busy is not held against the client.
+        assert!(fetcher.fetch(&ids[MAX_FETCHES]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_cache_is_bounded() {
+        let inner = local().0;
+        let first = inner.entry("first").unwrap();
+        for n in 0..MAX_ENTRIES {
+            inner.entry(&n.to_string()).unwrap();
+        }
+        // The oldest that was not in use has made room.
+        assert_eq!(inner.entries().len(), MAX_ENTRIES);
+        assert!(Arc::ptr_eq(&first, &inner.entry("first").unwrap()));
+        assert!(!inner.entries().contains_key("0"));
+        let all: Vec<_> = inner.entries().values().cloned().collect();
+        assert_eq!(inner.entry("one more").err(), Some(Problem::Busy));
+        drop(all);
+        assert!(inner.entry("one more").is_ok());
+    }
+
+    #[test]
+    fn the_default_is_strict() {
+        let fetcher = Fetcher::new(Options::default()).unwrap();
+        assert!(!fetcher.0.allow_loopback);
+        assert_eq!(fetcher.0.timeout, FETCH_TIMEOUT);
+    }
+}

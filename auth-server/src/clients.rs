@@ -1,0 +1,314 @@
+//! Who may ask for tokens: registered clients (RFC 7591) and those that describe themselves at the URL
+//! that is their `client_id` (Client ID Metadata Documents).
+
+use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
+
+use actix_web::{HttpResponse, ResponseError, web};
+use anyhow::{Context, Result, anyhow, bail};
+use common::{
+    claims::Scopes,
+    http::{HttpError, JsonBody},
+};
+use jsonwebtoken::jwk::JwkSet;
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+use crate::{
+    State, cimd,
+    failure::Failure,
+    store::{digest, now, random},
+};
+
+/// What a client says of itself (RFC 7591 §2). Members we do not use are ignored.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ClientMetadata {
+    /// Only in a metadata document, where it must be the document's own URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_types: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_types: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<JwkSet>,
+}
+
+/// Whether a URI may be a client's redirect URI: https, or http to a loopback address, or an app's own
+/// scheme with a dot in it (RFC 8252 §7); without user, and without fragment (RFC 6749 §3.1.2).
+pub fn is_redirect_uri(uri: &str) -> bool {
+    let Ok(url) = Url::parse(uri) else { return false };
+    let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none() && uri.len() <= 2048;
+    let scheme = match url.scheme() {
+        "https" => url.host_str().is_some_and(|host| !host.is_empty()),
+        "http" => is_loopback(&url),
+        scheme => scheme.contains('.'),
+    };
+    plain && scheme && !uri.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+}
+
+/// `localhost`, `127.0.0.1` or `[::1]`.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address == std::net::Ipv4Addr::LOCALHOST,
+        Some(Host::Ipv6(address)) => address == std::net::Ipv6Addr::LOCALHOST,
+        None => false,
+    }
+}
+
+/// Redirect URIs are compared byte for byte, but for the port of a loopback address, which a client
+/// learns only when it starts (RFC 8252 §7.3).
+pub fn redirect_uri_matches(registered: &str, asked: &str) -> bool {
+    if registered == asked {
+        return true;
+    }
+    let (Some(one), Some(other)) = (without_loopback_port(registered), without_loopback_port(asked)) else {
+        return false;
+    };
+    one == other
+}
+
+/// The URI with the port cut out of its text, so that all else is still compared as it was written.
+fn without_loopback_port(uri: &str) -> Option<String> {
+    for host in ["http://localhost", "http://127.0.0.1", "http://[::1]"] {
+        if let Some(rest) = uri.strip_prefix(host) {
+            let rest = match rest.strip_prefix(':') {
+                None => rest,
+                Some(port) => {
+                    let end = port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len());
+                    port[..end].parse::<u16>().ok()?;
+                    &port[end..]
+                }
+            };
+            return (rest.is_empty() || rest.starts_with(['/', '?'])).then(|| format!("{host}{rest}"));
+        }
+    }
+    None
+}
+
+/// A client, and how it proves who it is.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub id: String,
+    pub metadata: ClientMetadata,
+    /// What `client_secret` must digest to, if it has one.
+    pub secret_digest: Option<String>,
+    /// What it may do on its own behalf; only a client from the operator's file has any.
+    pub roles: Vec<String>,
+    /// Whether `id` is the URL of the document that `metadata` comes from.
+    pub self_hosted: bool,
+}
+
+impl Client {
+    /// What to call it on a page. It is the client's own word.
+    pub fn name(&self) -> &str {
+        self.metadata.client_name.as_deref().unwrap_or(&self.id)
+    }
+
+    /// RFC 7591 §2: without the member, `client_secret_basic`; a client at a URL has no secret to share.
+    pub fn auth_method(&self) -> &str {
+        let default = if self.self_hosted { "none" } else { "client_secret_basic" };
+        self.metadata.token_endpoint_auth_method.as_deref().unwrap_or(default)
+    }
+
+    /// RFC 7591 §2: without the member, `authorization_code` only.
+    pub fn may_use(&self, grant_type: &str) -> bool {
+        match &self.metadata.grant_types {
+            None => grant_type == "authorization_code",
+            Some(types) => types.iter().any(|known| known == grant_type),
+        }
+    }
+}
+
+/// A client in the operator's file (`--clients`).
+#[derive(Deserialize)]
+pub struct ListedClient {
+    client_id: String,
+    client_secret: Option<String>,
+    #[serde(default)]
+    roles: Vec<String>,
+    #[serde(flatten)]
+    metadata: ClientMetadata,
+}
+
+/// Reads the operator's file: a JSON array of clients.
+///
+/// # Errors
+/// If it cannot be read or understood, or has secrets that others can read.
+pub fn read_file(file: &Path) -> Result<HashMap<String, Client>> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read the clients in {}", file.display()))?;
+    let listed: Vec<ListedClient> = serde_json::from_str(&text)
+        .map_err(|error| anyhow!("{} is no list of clients: line {}", file.display(), error.line()))?;
+    if listed.iter().any(|client| client.client_secret.is_some())
+        && fs::metadata(file)?.permissions().mode() & 0o077 != 0
+    {
+        bail!("{} has secrets and can be read by others: chmod 600 it", file.display());
+    }
+    let mut clients = HashMap::new();
+    for ListedClient { client_id: id, client_secret, roles, metadata } in listed {
+        if let Some(uri) = metadata.redirect_uris.iter().find(|uri| !is_redirect_uri(uri)) {
+            bail!("{}: {uri:?} of {id:?} cannot be a redirect URI", file.display());
+        }
+        let secret_digest = client_secret.as_deref().map(digest);
+        clients.insert(id.clone(), Client { id, metadata, secret_digest, roles, self_hosted: false });
+    }
+    Ok(clients)
+}
+
+/// The most clients that may register themselves; beyond, those that were never used make room.
+const MAX_CLIENTS: i64 = 1000;
+
+impl State {
+    /// The client of this id, wherever it is known from.
+    ///
+    /// # Errors
+    /// If its document cannot be had, or the database not be read.
+    pub(crate) async fn client(&self, id: &str) -> Result<Option<Client>, ClientProblem> {
+        if let Some(client) = self.listed.get(id) {
+            return Ok(Some(client.clone()));
+        }
+        if cimd::is_client_id_url(id).is_some() {
+            let metadata = self.fetcher.fetch(id).await.map_err(ClientProblem::Document)?;
+            let id = id.to_owned();
+            return Ok(Some(Client { id, metadata, secret_digest: None, roles: Vec::new(), self_hosted: true }));
+        }
+        let row: Option<(Option<String>, String)> =
+            sqlx::query_as("UPDATE clients SET used_at = ? WHERE id = ? RETURNING secret_digest, metadata")
+                .bind(now())
+                .bind(id)
+                .fetch_optional(&self.store.0)
+                .await
+                .map_err(|error| ClientProblem::Internal(error.into()))?;
+        let Some((secret_digest, metadata)) = row else { return Ok(None) };
+        let metadata = serde_json::from_str(&metadata).map_err(|error| ClientProblem::Internal(error.into()))?;
+        Ok(Some(Client { id: id.to_owned(), metadata, secret_digest, roles: Vec::new(), self_hosted: false }))
+    }
+
+    async fn register(&self, metadata: ClientMetadata) -> Result<HttpResponse, Failure> {
+        let metadata = checked(metadata)?;
+        let full: (i64,) = sqlx::query_as("SELECT count(*) FROM clients").fetch_one(&self.store.0).await?;
+        if full.0 >= MAX_CLIENTS {
+            // Never asked for anything within an hour: it will not come back.
+            let unused = "DELETE FROM clients WHERE used_at = created_at AND created_at < ?";
+            let removed = sqlx::query(unused).bind(now() - 3600).execute(&self.store.0).await?.rows_affected();
+            if removed == 0 {
+                return Err(Failure::too_many("There are too many clients; try again in an hour."));
+            }
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        let secret = match metadata.token_endpoint_auth_method.as_deref() {
+            Some("client_secret_basic" | "client_secret_post") => Some(random()?),
+            _ => None,
+        };
+        let at = now();
+        let text = serde_json::to_string(&metadata)?;
+        sqlx::query("INSERT INTO clients (id, secret_digest, metadata, created_at, used_at) VALUES (?, ?, ?, ?, ?)")
+            .bind(&id)
+            .bind(secret.as_deref().map(digest))
+            .bind(&text)
+            .bind(at)
+            .bind(at)
+            .execute(&self.store.0)
+            .await?;
+        let answer = Registered {
+            client_id: &id,
+            client_id_issued_at: at,
+            client_secret_expires_at: secret.is_some().then_some(0),
+            client_secret: secret.as_deref(),
+            metadata: &metadata,
+        };
+        Ok(HttpResponse::Created().insert_header(("Cache-Control", "no-store")).json(answer))
+    }
+}
+
+/// RFC 7591 §3.2.1.
+#[derive(Serialize)]
+struct Registered<'a> {
+    client_id: &'a str,
+    client_id_issued_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a str>,
+    /// 0: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret_expires_at: Option<i64>,
+    #[serde(flatten)]
+    metadata: &'a ClientMetadata,
+}
+
+/// Why a client is not known.
+#[derive(Debug)]
+pub(crate) enum ClientProblem {
+    Document(cimd::Problem),
+    Internal(anyhow::Error),
+}
+
+/// What a client may register, with the defaults of RFC 7591 §2 filled in.
+fn checked(mut metadata: ClientMetadata) -> Result<ClientMetadata, Failure> {
+    let invalid = |why| Err(Failure::bad("invalid_client_metadata", why));
+    if metadata.redirect_uris.is_empty() || metadata.redirect_uris.len() > 10 {
+        return Err(Failure::bad("invalid_redirect_uri", "There must be 1 to 10 redirect_uris."));
+    }
+    if !metadata.redirect_uris.iter().all(|uri| is_redirect_uri(uri)) {
+        let why = "A redirect URI is https, http to a loopback address, or an app's own scheme, without fragment.";
+        return Err(Failure::bad("invalid_redirect_uri", why));
+    }
+    let name = metadata.client_name.as_deref().unwrap_or_default();
+    if name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return invalid("client_name has at most 100 characters, and no control characters.");
+    }
+    let web =
+        |uri: &String| Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) && uri.len() <= 2048;
+    if !metadata.client_uri.iter().all(web) {
+        return invalid("client_uri must be a web page.");
+    }
+    let method = metadata.token_endpoint_auth_method.get_or_insert_with(|| "client_secret_basic".to_owned());
+    match (method.as_str(), &metadata.jwks) {
+        ("none" | "client_secret_basic" | "client_secret_post", _) => {}
+        ("private_key_jwt", Some(jwks)) if (1..=5).contains(&jwks.keys.len()) => {}
+        _ => {
+            return invalid(
+                "token_endpoint_auth_method must be none, client_secret_basic, client_secret_post, or private_key_jwt with 1 to 5 jwks.",
+            );
+        }
+    }
+    let grants = metadata.grant_types.get_or_insert_with(|| vec!["authorization_code".to_owned()]);
+    if !grants.iter().all(|grant| matches!(grant.as_str(), "authorization_code" | "refresh_token")) {
+        return invalid("grant_types may be authorization_code and refresh_token.");
+    }
+    let types = metadata.response_types.get_or_insert_with(|| vec!["code".to_owned()]);
+    if types.iter().any(|kind| kind != "code") {
+        return invalid("response_types may be code only.");
+    }
+    if metadata.scope.as_ref().is_some_and(|scope| scope.len() > 1024 || Scopes::parse(scope).is_err()) {
+        return invalid("scope must be scopes with spaces between them.");
+    }
+    metadata.client_id = None;
+    Ok(metadata)
+}
+
+/// `POST /register` (RFC 7591 §3.1).
+pub(crate) async fn register(state: web::Data<State>, body: Result<JsonBody, HttpError>) -> HttpResponse {
+    let body = match body {
+        Ok(body) if body.0.len() <= 16 * 1024 => body.0,
+        Ok(_) => return Failure::bad("invalid_client_metadata", "The metadata has at most 16 KiB.").respond(),
+        Err(error) => return error.error_response(),
+    };
+    if state.registrations.check().is_err() {
+        return Failure::too_many("Too many clients register at the moment; try again in a minute.").respond();
+    }
+    let outcome = match serde_json::from_slice::<ClientMetadata>(&body) {
+        Ok(metadata) => state.register(metadata).await,
+        Err(_) => Err(Failure::bad("invalid_client_metadata", "The body is no client metadata (RFC 7591 §2) in JSON.")),
+    };
+    outcome.unwrap_or_else(|failure| failure.respond())
+}

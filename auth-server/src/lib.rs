@@ -1,0 +1,165 @@
+//! A development OAuth 2.1 authorization server (draft-ietf-oauth-v2-1): steps 7 and on embed it, and
+//! it runs by itself. It is for development and teaching, and is written as if it were not.
+//!
+//! A person's way through it: [`authorize`] checks what a client asks for, has the person log in
+//! ([`users`], [`session`]) and consent ([`pages`]), and sends a code back; [`token`] exchanges it.
+//! [`clients`] knows who may ask: registered ones, and those that describe themselves at a URL
+//! ([`cimd`]). [`store`] keeps what must survive a restart.
+
+mod authorize;
+pub mod cimd;
+pub mod clients;
+mod failure;
+mod pages;
+mod params;
+mod session;
+pub mod store;
+mod token;
+pub mod users;
+
+use std::{collections::HashMap, num::NonZeroU32, path::PathBuf};
+
+use actix_web::web::{self, ServiceConfig};
+use anyhow::{Result, bail};
+use aws_lc_rs::hmac;
+use clap::Args;
+use common::{
+    claims::SCOPES,
+    config::{KeyArgs, PublicUrl},
+    keys::KeyPair,
+    oauth::{AuthorizationServerMetadata, Endpoints},
+    server::Listener,
+};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use crate::{cimd::Fetcher, clients::Client, store::Store, users::Users};
+
+/// How many clients may register themselves in a minute.
+const REGISTRATIONS_A_MINUTE: NonZeroU32 = NonZeroU32::new(30).expect("it is not 0");
+
+/// The command line of a program with an authorization server in it.
+#[derive(Args, Clone)]
+pub struct AuthArgs {
+    /// The SQLite file of users, clients and consents, made on first use
+    #[arg(long, env = "MCP_AUTH_DATABASE", value_name = "FILE", default_value = "data/auth.db")]
+    pub auth_database: PathBuf,
+    /// Clients known from the start: a JSON array of client metadata (RFC 7591), each with a client_id
+    #[arg(long, value_name = "FILE")]
+    pub clients: Option<PathBuf>,
+    /// Also accept client_id URLs at loopback addresses, over http too (development only)
+    #[arg(long)]
+    pub allow_loopback_client_ids: bool,
+}
+
+/// What the endpoints share.
+pub(crate) struct State {
+    issuer: String,
+    resources: Vec<String>,
+    keys: KeyPair,
+    store: Store,
+    users: Users,
+    listed: HashMap<String, Client>,
+    fetcher: Fetcher,
+    form_key: hmac::Key,
+    registrations: DefaultDirectRateLimiter,
+}
+
+/// An authorization server, ready to be mounted; or none, where another issuer is trusted.
+#[derive(Clone)]
+pub struct AuthServer {
+    state: Option<web::Data<State>>,
+    metadata: AuthorizationServerMetadata,
+}
+
+impl AuthServer {
+    /// Opens the database, and makes what is missing in it, if `issuer` is us and we can sign; else there
+    /// is nothing to mount. Tokens are issued for `resources` (RFC 8707). `MCP_DEV_PASSWORD` is the
+    /// password of all users that the first start makes; without it each gets one, which is printed.
+    ///
+    /// # Errors
+    /// If the database or the file of clients cannot be used, or a development password is set on a
+    /// server that others can reach.
+    pub async fn open(
+        args: &AuthArgs,
+        listener: &Listener,
+        keys: &KeyArgs,
+        issuer: &str,
+        resources: Vec<String>,
+    ) -> Result<Self> {
+        let keys = keys.key_pair()?.filter(|_| issuer == listener.public_url.as_str());
+        let Some(keys) = keys else {
+            let metadata = metadata(&listener.public_url, false);
+            return Ok(AuthServer { state: None, metadata });
+        };
+        let dev_password = std::env::var("MCP_DEV_PASSWORD").ok().filter(|password| !password.is_empty());
+        if dev_password.is_some() && !listener.on_loopback {
+            bail!("MCP_DEV_PASSWORD is for development: it is refused on a host that is not loopback");
+        }
+        if args.allow_loopback_client_ids && !listener.on_loopback {
+            bail!("--allow-loopback-client-ids is for development: it is refused on a host that is not loopback");
+        }
+        let store = Store::open(&args.auth_database).await?;
+        store.remove_expired().await?;
+        for resource in &resources {
+            tracing::info!("connect an MCP client to {resource}: it finds the way to the log-in by itself");
+        }
+        let state = State {
+            issuer: issuer.to_owned(),
+            resources,
+            keys,
+            users: Users::open(&store, dev_password.as_deref()).await?,
+            listed: args.clients.as_deref().map(clients::read_file).transpose()?.unwrap_or_default(),
+            fetcher: Fetcher::new(cimd::Options {
+                allow_loopback: args.allow_loopback_client_ids,
+                ..Default::default()
+            })?,
+            form_key: hmac::Key::new(hmac::HMAC_SHA256, &store.secret("forms").await?),
+            registrations: RateLimiter::direct(Quota::per_minute(REGISTRATIONS_A_MINUTE)),
+            store,
+        };
+        Ok(AuthServer { state: Some(web::Data::new(state)), metadata: metadata(&listener.public_url, true) })
+    }
+
+    /// Mounts the endpoints that [`AuthServer::metadata`] names.
+    pub fn configure(&self, app: &mut ServiceConfig) {
+        let Some(state) = &self.state else { return };
+        app.app_data(state.clone())
+            .service(web::resource("/authorize").get(authorize::authorize).post(authorize::decide))
+            .service(web::resource("/login").post(authorize::log_in))
+            .service(web::resource("/token").post(token::token))
+            .service(web::resource("/register").post(clients::register))
+            .service(web::resource("/revoke").post(token::revoke));
+    }
+
+    /// The document of `/.well-known/oauth-authorization-server` (RFC 8414): it names what is mounted.
+    pub fn metadata(&self) -> AuthorizationServerMetadata {
+        self.metadata.clone()
+    }
+}
+
+fn metadata(issuer: &PublicUrl, mounted: bool) -> AuthorizationServerMetadata {
+    // Where nothing is mounted, lists are empty rather than absent, which would promise a default (RFC 8414 §2).
+    let offered = |values: &[&'static str]| if mounted { values.to_vec() } else { Vec::new() };
+    let methods = offered(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]);
+    let algorithms = offered(&["RS256", "ES256"]);
+    AuthorizationServerMetadata {
+        issuer: issuer.as_str().to_owned(),
+        jwks_uri: issuer.join("/.well-known/jwks.json"),
+        scopes_supported: SCOPES.to_vec(),
+        response_types_supported: offered(&["code"]),
+        grant_types_supported: offered(&["authorization_code", "refresh_token", "client_credentials"]),
+        token_endpoint_auth_methods_supported: methods.clone(),
+        endpoints: mounted.then(|| Endpoints {
+            authorization_endpoint: issuer.join("/authorize"),
+            token_endpoint: issuer.join("/token"),
+            registration_endpoint: issuer.join("/register"),
+            revocation_endpoint: issuer.join("/revoke"),
+            token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+            revocation_endpoint_auth_methods_supported: methods,
+            revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+            code_challenge_methods_supported: vec!["S256"],
+            authorization_response_iss_parameter_supported: true,
+            client_id_metadata_document_supported: true,
+        }),
+    }
+}

@@ -1,0 +1,129 @@
+//! The authorization server as a program of its own, for several MCP servers.
+
+use std::{io, process::ExitCode};
+
+use actix_web::{App, HttpResponse, HttpServer, middleware::from_fn, web};
+use anyhow::{Context, Result};
+use auth_server::{AuthArgs, AuthServer, store::Store, users::Users};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use common::{
+    config::{KeyArgs, ServerArgs},
+    guards::Guards,
+    http,
+    keys::PublicKey,
+    oauth::AuthorizationServerMetadata,
+    server,
+};
+
+/// A development OAuth 2.1 authorization server for MCP servers.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "An MCP server that trusts it:
+  cargo run -p step9 -- --authorization-server http://localhost:9090 --public-key keys/mcp_public_key.pem
+The first start makes users (alice, bob, admin, guest) and prints their passwords, or gives them all the one in
+MCP_DEV_PASSWORD (refused where others than this computer can connect)."
+)]
+struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    auth_server: AuthArgs,
+    /// An MCP server that tokens are issued for (repeatable)
+    #[arg(long, value_name = "URL", default_value = "http://localhost:9000/mcp")]
+    resource: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Manages the people who can log in
+    #[command(subcommand)]
+    User(User),
+}
+
+#[derive(Subcommand)]
+enum User {
+    /// Adds a person; the password is read from standard input
+    Add {
+        name: String,
+        /// admin, user or guest; several with spaces between
+        #[arg(long, default_value = "user")]
+        roles: String,
+    },
+    /// Sets a new password, read from standard input, and ends the person's sessions and tokens
+    Passwd { name: String },
+    /// Lists the people and their roles
+    List,
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let command = Args::command().mut_arg("port", |port| port.default_value("9090"));
+    let args = match Args::from_arg_matches(&command.get_matches()) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
+    server::init_log();
+    server::exit(match args.command {
+        Some(Command::User(user)) => manage(&args.auth_server, user).await,
+        None => serve(args).await,
+    })
+}
+
+async fn serve(args: Args) -> Result<()> {
+    let listener = args.server.bind()?;
+    let key = web::Data::new(args.keys.public_key()?);
+    let issuer = listener.public_url.as_str().to_owned();
+    let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, &issuer, args.resource).await?;
+    let metadata = web::Data::new(auth_server.metadata());
+    let guards = listener.guards.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(guards.cors())
+            .wrap(from_fn(Guards::check))
+            .app_data(web::Data::new(guards.clone()))
+            .app_data(key.clone())
+            .app_data(metadata.clone())
+            .service(web::resource("/.well-known/oauth-authorization-server").get(document))
+            .service(web::resource("/.well-known/jwks.json").get(jwks))
+            .configure(|app| auth_server.configure(app))
+            .default_service(web::to(http::not_found))
+    });
+    listener.serve(server).await
+}
+
+async fn document(metadata: web::Data<AuthorizationServerMetadata>) -> HttpResponse {
+    HttpResponse::Ok().json(&**metadata)
+}
+
+async fn jwks(key: web::Data<PublicKey>) -> HttpResponse {
+    HttpResponse::Ok().json(key.jwks())
+}
+
+async fn manage(args: &AuthArgs, user: User) -> Result<()> {
+    let store = Store::open(&args.auth_database).await?;
+    let users = Users::open(&store, std::env::var("MCP_DEV_PASSWORD").ok().as_deref()).await?;
+    match user {
+        User::Add { name, roles } => users.add(&name, &roles, &read_password()?).await,
+        User::Passwd { name } => users.set_password(&name, &read_password()?).await,
+        User::List => {
+            for account in users.list().await? {
+                println!("{} {}", account.name, account.roles.join(" "));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn read_password() -> Result<String> {
+    if io::IsTerminal::is_terminal(&io::stdin()) {
+        eprint!("Password (it will be seen as you type): ");
+    }
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).context("the password could not be read")?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}

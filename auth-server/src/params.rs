@@ -1,0 +1,34 @@
+//! Parameters of a query or form, each at most once (RFC 6749 §3.1, §3.2).
+
+use url::form_urlencoded;
+
+/// The most that a query or form may be, in bytes.
+pub(crate) const MAX: usize = 16 * 1024;
+
+/// Decoded names and values, in order.
+#[derive(Debug)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// `None` if it is too long.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() <= MAX).then(|| Params(form_urlencoded::parse(text.as_bytes()).into_owned().collect()))
+    }
+
+    /// The value of a parameter that is there once. Without a value it counts as absent (RFC 6749 §3.1).
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let value = values.next()?;
+        (values.next().is_none() && !value.is_empty()).then_some(value)
+    }
+
+    /// All values of a parameter, in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether one of these is there more than once.
+    pub fn repeats(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.all(name).count() > 1)
+    }
+}

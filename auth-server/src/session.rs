@@ -1,0 +1,111 @@
+//! Who is at the browser: a cookie with a random value, of which the database has the digest; and the
+//! tokens that bind each form to the browser it was made for, and to the request it answers.
+
+use actix_web::{
+    HttpRequest,
+    cookie::{Cookie, SameSite, time::Duration},
+    http::header,
+};
+use anyhow::Result;
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::{
+    State,
+    store::{digest, now, random},
+    users::Account,
+};
+
+/// How long a log-in lasts, in seconds: eight hours.
+const LIFETIME: i64 = 8 * 3600;
+
+/// What a form is for: a token for one is worth nothing for the other.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    LogIn,
+    Consent,
+}
+
+impl State {
+    /// The cookie's name carries a digest of the issuer: cookies ignore ports (RFC 6265 §8.5), and
+    /// another server on this host must not overwrite ours.
+    fn cookie_name(&self, form: Form) -> String {
+        let kind = match form {
+            Form::LogIn => "mcp_login",
+            Form::Consent => "mcp_session",
+        };
+        format!("{kind}_{}", &digest(&self.issuer)[..10])
+    }
+
+    pub(crate) fn cookie(&self, form: Form, value: String) -> Cookie<'static> {
+        Cookie::build(self.cookie_name(form), value)
+            .path("/")
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(self.issuer.starts_with("https:"))
+            .max_age(Duration::seconds(LIFETIME))
+            .finish()
+    }
+
+    /// The value of the browser's cookie; `None` if it sends none, or two of them.
+    pub(crate) fn cookie_value(&self, http: &HttpRequest, form: Form) -> Option<String> {
+        let name = self.cookie_name(form);
+        let cookies = http.cookies().ok()?;
+        let mut values = cookies.iter().filter(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned());
+        let value = values.next()?;
+        (values.next().is_none() && value.len() == 43).then_some(value)
+    }
+
+    /// Begins a session under a new name: one that was there before the log-in is worth nothing after it.
+    pub(crate) async fn begin_session(&self, user: &str) -> Result<Cookie<'static>> {
+        let value = random()?;
+        sqlx::query("INSERT INTO sessions (digest, user, expires_at) VALUES (?, ?, ?)")
+            .bind(digest(&value))
+            .bind(user)
+            .bind(now() + LIFETIME)
+            .execute(&self.store.0)
+            .await?;
+        Ok(self.cookie(Form::Consent, value))
+    }
+
+    /// The person who is logged in, and the session's value.
+    pub(crate) async fn session(&self, http: &HttpRequest) -> Result<Option<(Account, String)>> {
+        let Some(value) = self.cookie_value(http, Form::Consent) else { return Ok(None) };
+        let user: Option<(String,)> = sqlx::query_as("SELECT user FROM sessions WHERE digest = ? AND expires_at > ?")
+            .bind(digest(&value))
+            .bind(now())
+            .fetch_optional(&self.store.0)
+            .await?;
+        let Some((user,)) = user else { return Ok(None) };
+        Ok(self.users.find(&user).await?.map(|account| (account, value)))
+    }
+
+    /// What a form must carry: it follows from the browser's cookie and from the authorization request,
+    /// so that no other browser can send the form, and this one for no other request.
+    pub(crate) fn form_token(&self, form: Form, cookie: &str, query: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.form_key, &form_message(form, cookie, query)))
+    }
+
+    pub(crate) fn form_token_fits(&self, token: &str, form: Form, cookie: &str, query: &str) -> bool {
+        let message = form_message(form, cookie, query);
+        URL_SAFE_NO_PAD.decode(token).is_ok_and(|token| hmac::verify(&self.form_key, &message, &token).is_ok())
+    }
+
+    /// Whether a form comes from one of our own pages. Browsers say so in `Origin` (and modern ones in
+    /// `Sec-Fetch-Site`); the token decides anyway.
+    pub(crate) fn is_own_page(&self, http: &HttpRequest) -> bool {
+        let own =
+            |value: &str| url::Url::parse(&self.issuer).is_ok_and(|url| url.origin().ascii_serialization() == value);
+        let origin = http.headers().get(header::ORIGIN).is_none_or(|value| value.to_str().is_ok_and(own));
+        let site = http.headers().get("sec-fetch-site").is_none_or(|value| value == "same-origin");
+        origin && site
+    }
+}
+
+fn form_message(form: Form, cookie: &str, query: &str) -> Vec<u8> {
+    let kind = match form {
+        Form::LogIn => "log in",
+        Form::Consent => "consent",
+    };
+    [kind, cookie, query].join("\0").into_bytes()
+}

@@ -1,0 +1,472 @@
+//! The token endpoint (OAuth 2.1 §3.2, §4): codes, refresh tokens and client credentials become access
+//! tokens (RFC 9068); and the end of a refresh family (RFC 7009).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{AUTHORIZATION, CONTENT_TYPE},
+    web,
+};
+use aws_lc_rs::{constant_time, digest as sha};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use common::{
+    claims::{Audience, Claims, NumericDate, SCOPES, Scopes},
+    http::{Body, HttpError},
+};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header, encode};
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+use url::form_urlencoded;
+
+use crate::{
+    State, authorize,
+    clients::{Client, ClientProblem},
+    failure::Failure,
+    params::Params,
+    store::{digest, now, random},
+};
+
+/// How long an access token is good for, in seconds: ten minutes.
+const ACCESS_LIFETIME: i64 = 600;
+
+/// Parameters that may be there once (RFC 6749 §3.2).
+const ONCE: [&str; 12] = [
+    "grant_type",
+    "code",
+    "redirect_uri",
+    "code_verifier",
+    "refresh_token",
+    "scope",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "token",
+    "resource",
+];
+
+/// RFC 6749 §5.1.
+#[derive(Serialize)]
+struct Granted {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    scope: String,
+}
+
+/// One consent, and all the tokens that follow from it.
+struct Family {
+    id: String,
+    client_id: String,
+    user: String,
+    scope: String,
+    resource: String,
+    revoked: bool,
+}
+
+/// `POST /token`.
+pub(crate) async fn token(state: web::Data<State>, http: HttpRequest, body: Result<Body, HttpError>) -> HttpResponse {
+    let answer = async {
+        let form = form(&http, &body.as_ref().map_err(too_slow)?.0)?;
+        let client = state.authenticate(&http, &form).await?;
+        match form.get("grant_type") {
+            Some("authorization_code") => state.redeem(&client, &form).await,
+            Some("refresh_token") => state.refresh(&client, &form).await,
+            Some("client_credentials") => state.client_credentials(&client, &form),
+            Some(_) => Err(Failure::bad("unsupported_grant_type", "This grant_type is not known here.")),
+            None => Err(Failure::bad("invalid_request", "grant_type is missing.")),
+        }
+    };
+    match answer.await {
+        Ok(granted) => HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(granted),
+        Err(failure) => failure.respond(),
+    }
+}
+
+/// `POST /revoke` (RFC 7009): ends the refresh family. It tells nobody whether the token was one.
+pub(crate) async fn revoke(state: web::Data<State>, http: HttpRequest, body: Result<Body, HttpError>) -> HttpResponse {
+    let answer = async {
+        let form = form(&http, &body.as_ref().map_err(too_slow)?.0)?;
+        let client = state.authenticate(&http, &form).await?;
+        let token = form.get("token").ok_or_else(|| Failure::bad("invalid_request", "token is missing."))?;
+        sqlx::query(
+            "UPDATE families SET revoked = 1 WHERE client_id = ?
+             AND id = (SELECT family FROM refresh_tokens WHERE digest = ?)",
+        )
+        .bind(&client.id)
+        .bind(digest(token))
+        .execute(&state.store.0)
+        .await?;
+        Ok::<_, Failure>(())
+    };
+    match answer.await {
+        Ok(()) => HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).finish(),
+        Err(failure) => failure.respond(),
+    }
+}
+
+/// A body that is too large or too slow.
+fn too_slow(_: &HttpError) -> Failure {
+    Failure::bad("invalid_request", "The body is too large, or did not arrive in time.")
+}
+
+/// The form of a request that is one: everything is in the body, and each parameter there once.
+fn form(http: &HttpRequest, body: &[u8]) -> Result<Params, Failure> {
+    let invalid = |why| Failure::bad("invalid_request", why);
+    let mut types = http.headers().get_all(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let media_type = types.next().and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    if types.next().is_some() || !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(invalid("Send Content-Type: application/x-www-form-urlencoded."));
+    }
+    if !http.query_string().is_empty() {
+        return Err(invalid("Parameters belong into the body, not into the URL."));
+    }
+    let text = std::str::from_utf8(body).map_err(|_| invalid("The body is not UTF-8."))?;
+    let params = Params::parse(text).ok_or_else(|| invalid("The body is too long."))?;
+    if params.repeats(&ONCE) {
+        return Err(invalid("A parameter is there more than once."));
+    }
+    Ok(params)
+}
+
+impl State {
+    /// Which client this is, and that it is the one: by one method, and by the one it registered.
+    async fn authenticate(&self, http: &HttpRequest, form: &Params) -> Result<Client, Failure> {
+        let basic = basic_credentials(http)?;
+        let assertion = form.get("client_assertion");
+        let used = usize::from(basic.is_some())
+            + usize::from(form.get("client_secret").is_some())
+            + usize::from(assertion.is_some());
+        if used > 1 {
+            return Err(Failure::bad("invalid_request", "Authenticate in one way, not in several."));
+        }
+        let wrong = Failure::client("The client is not known, or it is not the one it says.", basic.is_some());
+        let claimed = match (&basic, assertion) {
+            (Some((id, _)), _) => Some(id.clone()),
+            (None, Some(assertion)) => subject(assertion),
+            (None, None) => form.get("client_id").map(str::to_owned),
+        };
+        let Some(id) = claimed else { return Err(wrong) };
+        if form.get("client_id").is_some_and(|other| other != id) {
+            return Err(wrong);
+        }
+        let client = match self.client(&id).await {
+            Ok(Some(client)) => client,
+            Ok(None) | Err(ClientProblem::Document(_)) => return Err(wrong),
+            Err(ClientProblem::Internal(cause)) => return Err(cause.into()),
+        };
+        let secret_fits = |secret: &str| {
+            let known = client.secret_digest.as_deref().unwrap_or_default();
+            constant_time::verify_slices_are_equal(known.as_bytes(), digest(secret).as_bytes()).is_ok()
+        };
+        let proven = match (client.auth_method(), &basic, form.get("client_secret"), assertion) {
+            ("none", None, None, None) => true,
+            ("client_secret_basic", Some((_, secret)), None, None) => secret_fits(secret),
+            ("client_secret_post", None, Some(secret), None) => secret_fits(secret),
+            ("private_key_jwt", None, None, Some(assertion)) => self.assertion_fits(&client, form, assertion).await?,
+            _ => false,
+        };
+        if proven { Ok(client) } else { Err(wrong) }
+    }
+
+    /// `private_key_jwt` (RFC 7523 §3): signed with a key of the client's, for us, fresh, and only once.
+    async fn assertion_fits(&self, client: &Client, form: &Params, assertion: &str) -> Result<bool, Failure> {
+        if form.get("client_assertion_type") != Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer") {
+            return Ok(false);
+        }
+        let Ok(header) = decode_header(assertion) else { return Ok(false) };
+        let keys = client.metadata.jwks.iter().flat_map(|jwks| &jwks.keys);
+        let named = |jwk: &&jsonwebtoken::jwk::Jwk| header.kid.is_none() || jwk.common.key_id == header.kid;
+        if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) || header.crit.is_some() {
+            return Ok(false);
+        }
+        let mut validation = Validation::new(header.alg);
+        validation.set_required_spec_claims(&["iss", "sub", "aud", "exp"]);
+        validation.set_issuer(&[&client.id]);
+        validation.set_audience(&[self.issuer.clone(), format!("{}/token", self.issuer)]);
+        validation.sub = Some(client.id.clone());
+        validation.validate_nbf = true;
+        validation.leeway = 30;
+        for jwk in keys.filter(named).take(5) {
+            let Ok(key) = DecodingKey::from_jwk(jwk) else { continue };
+            let Ok(token) = decode::<Assertion>(assertion, &key, &validation) else { continue };
+            let expires_at = token.claims.exp.seconds();
+            if expires_at > now() + 3600 || token.claims.jti.is_empty() || token.claims.jti.len() > 256 {
+                return Ok(false);
+            }
+            let first = sqlx::query("INSERT OR IGNORE INTO assertions (digest, expires_at) VALUES (?, ?)")
+                .bind(digest(&format!("{}\0{}", client.id, token.claims.jti)))
+                .bind(expires_at + 60)
+                .execute(&self.store.0)
+                .await?;
+            return Ok(first.rows_affected() == 1);
+        }
+        Ok(false)
+    }
+
+    /// `authorization_code` (OAuth 2.1 §4.1.3). A code works once; a second time it ends what the first
+    /// one gave, since one of the two who had it stole it.
+    async fn redeem(&self, client: &Client, form: &Params) -> Result<Granted, Failure> {
+        let invalid = |why| Failure::bad("invalid_grant", why);
+        let missing = |why| Failure::bad("invalid_request", why);
+        let code = form.get("code").ok_or_else(|| missing("code is missing."))?;
+        let redirect_uri = form.get("redirect_uri").ok_or_else(|| missing("redirect_uri is missing."))?;
+        let verifier = form.get("code_verifier").ok_or_else(|| missing("code_verifier is missing."))?;
+        let found: Option<(String, String, String, bool, i64)> =
+            sqlx::query_as("SELECT family, redirect_uri, code_challenge, used, expires_at FROM codes WHERE digest = ?")
+                .bind(digest(code))
+                .fetch_optional(&self.store.0)
+                .await?;
+        let Some((family, known_uri, challenge, used, expires_at)) = found else {
+            return Err(invalid("The code is not known, or has expired."));
+        };
+        let family = self.family(&family).await?.filter(|family| family.client_id == client.id);
+        let Some(family) = family else { return Err(invalid("The code is not known, or has expired.")) };
+        let take = "UPDATE codes SET used = 1 WHERE digest = ? AND used = 0";
+        let first = sqlx::query(take).bind(digest(code)).execute(&self.store.0).await?.rows_affected() == 1;
+        if used || !first {
+            self.revoke_family(&family.id).await?;
+            return Err(invalid("The code was used before."));
+        }
+        if expires_at <= now() || family.revoked {
+            return Err(invalid("The code is not known, or has expired."));
+        }
+        if redirect_uri != known_uri {
+            return Err(invalid("redirect_uri is not that of the authorization request."));
+        }
+        if !verifier_fits(verifier, &challenge) {
+            return Err(invalid("code_verifier does not fit the code_challenge."));
+        }
+        same_resource(form, &family)?;
+        let refresh_token = if client.may_use("refresh_token") {
+            let mut connection = self.store.0.acquire().await?;
+            Some(new_refresh_token(&mut connection, &family.id).await?)
+        } else {
+            None
+        };
+        self.grant(client, &family, &family.scope, refresh_token).await
+    }
+
+    /// `refresh_token` (OAuth 2.1 §4.3): each works once. Who comes with a used one, comes after
+    /// somebody else, so the family ends.
+    async fn refresh(&self, client: &Client, form: &Params) -> Result<Granted, Failure> {
+        let invalid = || Failure::bad("invalid_grant", "The refresh token is not known, was used, or has ended.");
+        let token =
+            form.get("refresh_token").ok_or_else(|| Failure::bad("invalid_request", "refresh_token is missing."))?;
+        let found: Option<(String,)> =
+            sqlx::query_as("SELECT family FROM refresh_tokens WHERE digest = ? AND expires_at > ?")
+                .bind(digest(token))
+                .bind(now())
+                .fetch_optional(&self.store.0)
+                .await?;
+        let Some((family,)) = found else { return Err(invalid()) };
+        let family = self.family(&family).await?.filter(|family| family.client_id == client.id && !family.revoked);
+        let Some(family) = family else { return Err(invalid()) };
+        same_resource(form, &family)?;
+        let granted = Scopes::parse(&family.scope).map_err(anyhow::Error::msg)?;
+        let scope = match form.get("scope") {
+            None => family.scope.clone(),
+            Some(asked) => match Scopes::parse(asked) {
+                Ok(asked) if asked.as_slice().iter().all(|scope| granted.contains(scope)) => asked.to_string(),
+                _ => {
+                    return Err(Failure::bad(
+                        "invalid_scope",
+                        "A refresh may ask for less than was granted, not for more.",
+                    ));
+                }
+            },
+        };
+        // Together, so that a crash in between does not leave the client with a token that is used.
+        let mut rotation = self.store.0.begin().await?;
+        let take = "UPDATE refresh_tokens SET used = 1 WHERE digest = ? AND used = 0";
+        if sqlx::query(take).bind(digest(token)).execute(&mut *rotation).await?.rows_affected() == 0 {
+            rotation.rollback().await?;
+            self.revoke_family(&family.id).await?;
+            return Err(invalid());
+        }
+        let refresh_token = new_refresh_token(&mut rotation, &family.id).await?;
+        rotation.commit().await?;
+        self.grant(client, &family, &scope, Some(refresh_token)).await
+    }
+
+    /// `client_credentials` (OAuth 2.1 §4.2): a client of the operator's file, on its own behalf.
+    fn client_credentials(&self, client: &Client, form: &Params) -> Result<Granted, Failure> {
+        if client.auth_method() == "none" || client.roles.is_empty() || !client.may_use("client_credentials") {
+            return Err(Failure::bad("unauthorized_client", "This client may not act on its own behalf."));
+        }
+        let resource = form
+            .get("resource")
+            .filter(|resource| self.resources.iter().any(|known| known == resource))
+            .ok_or_else(|| Failure::bad("invalid_target", "resource must be a server that tokens are issued for."))?;
+        let allowed = client.metadata.scope.clone().unwrap_or_else(|| SCOPES.join(" "));
+        let allowed = Scopes::parse(&allowed).map_err(anyhow::Error::msg)?;
+        let scope = match form.get("scope") {
+            None => allowed,
+            Some(asked) => match Scopes::parse(asked) {
+                Ok(asked) if asked.as_slice().iter().all(|scope| allowed.contains(scope)) => asked,
+                _ => return Err(Failure::bad("invalid_scope", "This client may not have these scopes.")),
+            },
+        };
+        let access_token = self.sign(&client.id, None, &client.id, &scope, &client.roles, resource)?;
+        Ok(Granted {
+            access_token,
+            token_type: "Bearer",
+            expires_in: ACCESS_LIFETIME,
+            refresh_token: None,
+            scope: scope.to_string(),
+        })
+    }
+
+    async fn family(&self, id: &str) -> sqlx::Result<Option<Family>> {
+        let select = "SELECT client_id, user, scope, resource, revoked FROM families WHERE id = ? AND expires_at > ?";
+        let row = sqlx::query_as(select).bind(id).bind(now()).fetch_optional(&self.store.0).await?;
+        let id = id.to_owned();
+        Ok(row.map(|(client_id, user, scope, resource, revoked)| Family {
+            id,
+            client_id,
+            user,
+            scope,
+            resource,
+            revoked,
+        }))
+    }
+
+    async fn revoke_family(&self, id: &str) -> sqlx::Result<()> {
+        sqlx::query("UPDATE families SET revoked = 1 WHERE id = ?").bind(id).execute(&self.store.0).await?;
+        Ok(())
+    }
+
+    /// An access token for the person who consented; with what their role still lets them grant.
+    async fn grant(
+        &self,
+        client: &Client,
+        family: &Family,
+        scope: &str,
+        refresh_token: Option<String>,
+    ) -> Result<Granted, Failure> {
+        let gone = || Failure::bad("invalid_grant", "The person may not grant this any more.");
+        let account = self.users.find(&family.user).await?.ok_or_else(gone)?;
+        let grantable = account.grantable();
+        let kept: Vec<_> = scope.split(' ').filter(|scope| grantable.contains(scope)).collect();
+        if kept.is_empty() {
+            return Err(gone());
+        }
+        let scope = Scopes::parse(&kept.join(" ")).map_err(anyhow::Error::msg)?;
+        let subject = format!("user_{}", account.name);
+        let access_token =
+            self.sign(&subject, Some(&account.name), &client.id, &scope, &account.roles, &family.resource)?;
+        Ok(Granted {
+            access_token,
+            token_type: "Bearer",
+            expires_in: ACCESS_LIFETIME,
+            refresh_token,
+            scope: scope.to_string(),
+        })
+    }
+
+    fn sign(
+        &self,
+        subject: &str,
+        username: Option<&str>,
+        client_id: &str,
+        scope: &Scopes,
+        roles: &[String],
+        resource: &str,
+    ) -> Result<String, Failure> {
+        let at = now();
+        #[allow(clippy::cast_precision_loss)] // exact up to the year 285 million
+        let date = |seconds: i64| NumericDate(seconds as f64);
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: Audience::One(resource.to_owned()),
+            sub: subject.to_owned(),
+            preferred_username: username.map(str::to_owned),
+            client_id: Some(client_id.to_owned()),
+            scope: scope.clone(),
+            roles: Some(roles.to_vec()),
+            iat: Some(date(at)),
+            exp: date(at + ACCESS_LIFETIME),
+            nbf: None,
+            jti: Some(uuid::Uuid::new_v4().to_string()),
+        };
+        let mut header = Header::new(Algorithm::RS256);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(self.keys.public.kid.clone());
+        Ok(encode(&header, &claims, &self.keys.encoding_key)?)
+    }
+}
+
+/// RFC 8707 §2.2: a token request may name the resource again, but no other.
+fn same_resource(form: &Params, family: &Family) -> Result<(), Failure> {
+    if form.get("resource").is_some_and(|resource| resource != family.resource) {
+        return Err(Failure::bad("invalid_target", "The resource is not that of the authorization request."));
+    }
+    Ok(())
+}
+
+async fn new_refresh_token(connection: &mut SqliteConnection, family: &str) -> Result<String, Failure> {
+    let token = random()?;
+    sqlx::query("INSERT INTO refresh_tokens (digest, family, expires_at) VALUES (?, ?, ?)")
+        .bind(digest(&token))
+        .bind(family)
+        .bind(now() + authorize::FAMILY_LIFETIME)
+        .execute(connection)
+        .await?;
+    Ok(token)
+}
+
+/// What a client signs to prove itself.
+#[derive(Deserialize)]
+struct Assertion {
+    exp: NumericDate,
+    jti: String,
+}
+
+/// Who an assertion says it is from, before anything of it is believed.
+fn subject(assertion: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claimed {
+        sub: String,
+    }
+    let claims = URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claimed>(&claims).ok().map(|claimed| claimed.sub)
+}
+
+/// `client_secret_basic` (RFC 6749 §2.3.1): id and secret, form-encoded, then base64.
+fn basic_credentials(http: &HttpRequest) -> Result<Option<(String, String)>, Failure> {
+    let mut values = http.headers().get_all(AUTHORIZATION);
+    let malformed = || Failure::client("The Authorization header is not HTTP Basic.", true);
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().map_err(|_| malformed())?,
+        (Some(_), Some(_)) => return Err(malformed()),
+    };
+    let (scheme, encoded) = value.split_once(' ').ok_or_else(malformed)?;
+    let decoded = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match decoded.as_deref().and_then(|text| text.split_once(':')) {
+        Some((id, secret)) if scheme.eq_ignore_ascii_case("Basic") => {
+            Ok(Some((form_decoded(id), form_decoded(secret))))
+        }
+        _ => Err(malformed()),
+    }
+}
+
+fn form_decoded(text: &str) -> String {
+    form_urlencoded::parse(format!("x={}", text.replace('&', "%26")).as_bytes())
+        .map(|(_, value)| value.into_owned())
+        .next()
+        .unwrap_or_default()
+}
+
+/// PKCE (RFC 7636 §4.6), S256.
+fn verifier_fits(verifier: &str, challenge: &str) -> bool {
+    let allowed = verifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    let computed = URL_SAFE_NO_PAD.encode(sha::digest(&sha::SHA256, verifier.as_bytes()));
+    (43..=128).contains(&verifier.len())
+        && allowed
+        && constant_time::verify_slices_are_equal(computed.as_bytes(), challenge.as_bytes()).is_ok()
+}

@@ -1,0 +1,518 @@
+//! Attacks on the authorization server, each a row: never a 500, never an open redirect.
+
+use anyhow::{Context, Result};
+use integration_tests::{
+    Reply, Server,
+    browser::{Browser, CALLBACK, CHALLENGE, PASSWORD, VERIFIER, claims, page, parameters, start},
+};
+use serde_json::json;
+
+/// Logs somebody in at this request's log-in page; what the browser is sent to next.
+async fn log_in(browser: &Browser<'_>, path: &str, user: &str) -> Result<String> {
+    let login = browser.open(path).await?;
+    let form = [("username", user), ("password", PASSWORD), ("csrf", &login.csrf)];
+    let reply = browser.send(browser.post(&login.action, &form)).await?;
+    assert_eq!(reply.status, 303, "{reply:?}");
+    Ok(reply.header("location").to_owned())
+}
+
+/// The code that alice's browser is given for this client.
+async fn code(server: &Server, client: &str) -> Result<String> {
+    let browser = &Browser::new(server)?;
+    let path = browser.request(client, &[]);
+    let next = log_in(browser, &path, "alice").await?;
+    let consent = browser.open(&next).await?;
+    let form = [("csrf", consent.csrf.as_str()), ("decision", "allow"), ("scope", "mcp:read"), ("scope", "mcp:tools")];
+    let reply = browser.send(browser.post(&consent.action, &form)).await?;
+    parameters(reply.header("location"))?.remove("code").context("no code")
+}
+
+/// What is wrong, the parameters that are, and the error that it gives.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
+fn redemption<'a>(client: &'a str, code: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        ("grant_type", "authorization_code"),
+        ("client_id", client),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ]
+}
+
+fn changed<'a>(form: &[(&'a str, &'a str)], name: &'a str, value: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let mut form: Vec<_> = form.iter().copied().filter(|(known, _)| *known != name).collect();
+    form.extend(value.map(|value| (name, value)));
+    form
+}
+
+#[tokio::test]
+async fn an_answer_never_goes_to_an_address_that_is_not_the_clients() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let web = "https://client.example/callback";
+    let client = browser.register(&[web, "http://localhost/callback", "com.example.app:/callback"]).await?;
+    for uri in [
+        "https://client.example/callback/",
+        "https://client.example/callback/extra",
+        "https://client.example/callback?x=1",
+        "https://client.example/callback#x",
+        "https://client.example/callbac",
+        "https://client.example/Callback",
+        "https://CLIENT.example/callback",
+        "HTTPS://client.example/callback",
+        "https://client.example:443/callback",
+        "https://client.example:8443/callback",
+        "https://client.example.evil.example/callback",
+        "https://evil.example/https://client.example/callback",
+        "https://client.example@evil.example/callback",
+        "https://user@client.example/callback",
+        "https://client.example/%63allback",
+        "https://client.example/x/../callback",
+        "https://client.example\\.evil.example/callback",
+        "//client.example/callback",
+        "/callback",
+        "http://client.example/callback",
+        "http://localhost.evil.example/callback",
+        "http://localhost:1@evil.example/callback",
+        "http://localhost:99999/callback",
+        "http://localhost:1/callback/extra",
+        "https://localhost:1/callback",
+        "http://127.0.0.1:1/callback",
+        "http://[::1]:1/callback",
+        "http://localhost:1/callback#",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "com.example.app:/callback/extra",
+        "com.example.app2:/callback",
+        "",
+    ] {
+        let reply = browser.send(browser.get(&browser.request(&client, &[("redirect_uri", uri)]))).await?;
+        assert_eq!(reply.status, 400, "{uri}: {reply:?}");
+        assert!(!reply.headers.contains_key("location"), "{uri}");
+    }
+    for uri in [web, "http://localhost:1/callback", "http://localhost:65535/callback", "http://localhost/callback"] {
+        let reply = browser.send(browser.get(&browser.request(&client, &[("redirect_uri", uri)]))).await?;
+        assert_eq!(reply.status, 200, "{uri}: {reply:?}");
+    }
+    for (what, path) in [
+        ("an unknown client", browser.request("nobody", &[])),
+        ("no client", browser.request("", &[])),
+        ("two clients", format!("{}&client_id=other", browser.request(&client, &[]))),
+        ("two redirect URIs", format!("{}&redirect_uri=https%3A%2F%2Fevil.example", browser.request(&client, &[]))),
+        ("a client at a private address", browser.request("https://10.0.0.1/client", &[])),
+        ("a client at the metadata address", browser.request("https://169.254.169.254/client", &[])),
+        ("a client at loopback", browser.request(&format!("{}/client", server.url()), &[])),
+        ("50 KB of scope", browser.request(&client, &[("scope", &"x ".repeat(25_000))])),
+    ] {
+        let reply = browser.send(browser.get(&path)).await?;
+        assert_eq!(reply.status, 400, "{what}: {reply:?}");
+        assert!(!reply.headers.contains_key("location"), "{what}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_is_wrong_goes_back_to_the_client_with_its_state_and_our_issuer() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let other = format!("{}/mcp/", server.url());
+    let long = "x".repeat(129);
+    let rows: [Row; 17] = [
+        ("no response type", &[("response_type", "")], "invalid_request"),
+        ("the implicit grant", &[("response_type", "token")], "unsupported_response_type"),
+        ("an ID token", &[("response_type", "code id_token")], "unsupported_response_type"),
+        ("no PKCE", &[("code_challenge", ""), ("code_challenge_method", "")], "invalid_request"),
+        ("no challenge", &[("code_challenge", "")], "invalid_request"),
+        ("no method, which means plain", &[("code_challenge_method", "")], "invalid_request"),
+        ("plain", &[("code_challenge_method", "plain")], "invalid_request"),
+        ("another case", &[("code_challenge_method", "s256")], "invalid_request"),
+        ("a short challenge", &[("code_challenge", "short")], "invalid_request"),
+        ("a long challenge", &[("code_challenge", &long)], "invalid_request"),
+        ("a padded challenge", &[("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c=")], "invalid_request"),
+        ("no resource", &[("resource", "")], "invalid_target"),
+        ("a foreign resource", &[("resource", "https://evil.example/mcp")], "invalid_target"),
+        ("the server, not its endpoint", &[("resource", server.url())], "invalid_target"),
+        ("a trailing slash", &[("resource", &other)], "invalid_target"),
+        ("an unknown scope", &[("scope", "root")], "invalid_scope"),
+        ("a near miss", &[("scope", "MCP:READ mcp:readx")], "invalid_scope"),
+    ];
+    let own = format!("{}&resource={}/mcp", browser.request(&client, &[]), server.url());
+    let mut requests: Vec<_> =
+        rows.iter().map(|(what, change, error)| (*what, browser.request(&client, change), *error)).collect();
+    requests.push(("two resources", own, "invalid_target"));
+    for name in ["scope", "response_type", "code_challenge", "code_challenge_method"] {
+        requests.push(("a parameter twice", format!("{}&{name}=x", browser.request(&client, &[])), "invalid_request"));
+    }
+    for (what, path, error) in requests {
+        let reply = browser.send(browser.get(&path)).await?;
+        assert_eq!(reply.status, 303, "{what}: {reply:?}");
+        assert!(reply.header("location").starts_with(CALLBACK), "{what}: {reply:?}");
+        let back = parameters(reply.header("location"))?;
+        assert_eq!(back["error"], error, "{what}");
+        assert_eq!(back["iss"], server.url(), "{what}");
+        assert_eq!(back["state"], "the state", "{what}");
+        assert!(!back.contains_key("code"), "{what}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_code_is_good_once_for_its_client_with_its_verifier() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let thief = browser.register(&["http://localhost/callback"]).await?;
+    let rows: [(&str, &str, Option<&str>, &str); 12] = [
+        ("another verifier", "code_verifier", Some("xBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"), "invalid_grant"),
+        ("the challenge as verifier", "code_verifier", Some(CHALLENGE), "invalid_grant"),
+        ("a short verifier", "code_verifier", Some("short"), "invalid_grant"),
+        ("no verifier", "code_verifier", None, "invalid_request"),
+        ("another redirect URI", "redirect_uri", Some("http://localhost:2/callback"), "invalid_grant"),
+        ("no redirect URI", "redirect_uri", None, "invalid_request"),
+        ("another client", "client_id", Some(&thief), "invalid_grant"),
+        ("another code", "code", Some("nonsense"), "invalid_grant"),
+        ("no code", "code", None, "invalid_request"),
+        ("a foreign resource", "resource", Some("https://evil.example/mcp"), "invalid_target"),
+        ("another grant", "grant_type", Some("password"), "unsupported_grant_type"),
+        ("no grant", "grant_type", None, "invalid_request"),
+    ];
+    for (what, name, value, error) in rows {
+        let code = code(&server, &client).await?;
+        let reply = browser.token(&changed(&redemption(&client, &code), name, value)).await?;
+        assert_eq!((reply.status.as_u16(), reply.json()["error"].as_str()), (400, Some(error)), "{what}: {reply:?}");
+        assert_eq!(reply.header("cache-control"), "no-store", "{what}");
+    }
+
+    let code = code(&server, &client).await?;
+    let granted = browser.token(&redemption(&client, &code)).await?;
+    assert_eq!(granted.status, 200, "{granted:?}");
+    let again = browser.token(&redemption(&client, &code)).await?;
+    assert_eq!(again.json()["error"], "invalid_grant");
+    let refresh = granted.json()["refresh_token"].as_str().context("no refresh token")?.to_owned();
+    let refreshed =
+        browser.token(&[("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", &refresh)]).await?;
+    assert_eq!(refreshed.json()["error"], "invalid_grant", "a replayed code ends what it gave: {refreshed:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_request_says_everything_once_in_the_body() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let form = redemption(&client, "code");
+    let twice: Vec<_> = form.iter().copied().chain([("code", "other")]).collect();
+    let large = "x".repeat(100_000);
+    let long: Vec<_> = form.iter().copied().chain([("scope", large.as_str())]).collect();
+    for (what, request, status, error) in [
+        ("a parameter twice", browser.post("/token", &twice), 400, "invalid_request"),
+        ("parameters in the URL", browser.post(&format!("/token?client_id={client}"), &form), 400, "invalid_request"),
+        ("JSON", browser.post("/token", &form).header("Content-Type", "application/json"), 400, "invalid_request"),
+        ("100 KB", browser.post("/token", &long), 400, "invalid_request"),
+        ("an unknown client", browser.post("/token", &redemption("nobody", "code")), 401, "invalid_client"),
+        ("no client", browser.post("/token", &changed(&form, "client_id", None)), 401, "invalid_client"),
+        (
+            "a secret from a public client",
+            browser.post("/token", &changed(&form, "client_secret", Some("x"))),
+            401,
+            "invalid_client",
+        ),
+        (
+            "Basic from a public client",
+            browser.post("/token", &form).basic_auth(&client, Some("x")),
+            401,
+            "invalid_client",
+        ),
+        (
+            "two methods",
+            browser.post("/token", &changed(&form, "client_secret", Some("x"))).basic_auth(&client, Some("x")),
+            400,
+            "invalid_request",
+        ),
+        ("Bearer", browser.post("/token", &form).bearer_auth("x"), 401, "invalid_client"),
+        (
+            "an unsigned assertion",
+            browser.post("/token", &changed(&form, "client_assertion", Some("e30.e30."))),
+            401,
+            "invalid_client",
+        ),
+    ] {
+        let reply = Reply::of(request).await?;
+        assert_eq!((reply.status.as_u16(), reply.json()["error"].as_str()), (status, Some(error)), "{what}: {reply:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_good_once_and_its_theft_ends_the_family() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let thief = browser.register(&["http://localhost/callback"]).await?;
+    let fresh = async || -> Result<String> {
+        let code = code(&server, &client).await?;
+        let granted = browser.token(&redemption(&client, &code)).await?;
+        granted.json()["refresh_token"].as_str().map(str::to_owned).with_context(|| format!("{granted:?}"))
+    };
+    let refresh = async |client: &str, token: &str, scope: Option<&str>| {
+        let form = [("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", token)];
+        browser.token(&changed(&form, "scope", scope)).await
+    };
+
+    let token = fresh().await?;
+    assert_eq!(refresh(&thief, &token, None).await?.json()["error"], "invalid_grant", "another client's");
+    assert_eq!(refresh(&client, &token, Some("mcp:read mcp:prompts")).await?.json()["error"], "invalid_scope", "wider");
+    let narrow = refresh(&client, &token, Some("mcp:read")).await?;
+    assert_eq!(narrow.json()["scope"], "mcp:read", "{narrow:?}");
+    let next = narrow.json()["refresh_token"].as_str().context("none")?.to_owned();
+    assert_eq!(refresh(&client, &token, None).await?.json()["error"], "invalid_grant", "reuse");
+    assert_eq!(refresh(&client, &next, None).await?.json()["error"], "invalid_grant", "after reuse");
+
+    let token = fresh().await?;
+    let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", token.as_str())];
+    let race: Vec<_> = (0..20).map(|_| tokio::spawn(Reply::of(browser.post("/token", &form)))).collect();
+    let mut won = 0;
+    for reply in race {
+        let reply = reply.await??;
+        match reply.status.as_u16() {
+            200 => won += 1,
+            _ => assert_eq!(reply.json()["error"], "invalid_grant", "{reply:?}"),
+        }
+    }
+    assert_eq!(won, 1);
+
+    let token = fresh().await?;
+    let revoke =
+        |client: &str, token: &str| Reply::of(browser.post("/revoke", &[("client_id", client), ("token", token)]));
+    assert_eq!(revoke(&thief, &token).await?.status, 200);
+    let kept = refresh(&client, &token, None).await?;
+    assert_eq!(kept.status, 200, "a stranger's revocation has no effect: {kept:?}");
+    let token = kept.json()["refresh_token"].as_str().context("none")?.to_owned();
+    assert_eq!(revoke(&client, &token).await?.status, 200);
+    assert_eq!(refresh(&client, &token, None).await?.json()["error"], "invalid_grant", "revoked");
+    assert_eq!(revoke(&client, "nonsense").await?.status, 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_counts_only_in_the_browser_and_for_the_request_it_was_made_for() -> Result<()> {
+    let server = start("step9")?;
+    let (alice, mallory) = (Browser::new(&server)?, Browser::new(&server)?);
+    let client = alice.register(&["http://localhost/callback"]).await?;
+    let evil = alice.register(&["http://localhost/callback"]).await?;
+    let path = alice.request(&client, &[]);
+
+    let login = alice.open(&path).await?;
+    let before = alice.cookies.lock().unwrap().clone();
+    for (what, browser, csrf) in [("no token", &alice, ""), ("another browser", &mallory, login.csrf.as_str())] {
+        let form = [("username", "alice"), ("password", PASSWORD), ("csrf", csrf)];
+        let reply = browser.send(browser.post(&login.action, &form)).await?;
+        assert_eq!(reply.status, 403, "log-in, {what}: {reply:?}");
+    }
+    let next = log_in(&alice, &path, "alice").await?;
+    let after = alice.cookies.lock().unwrap().clone();
+    assert!(after.keys().any(|name| !before.contains_key(name)), "a log-in gives a new session");
+
+    let consent = alice.open(&next).await?;
+    for header in
+        ["content-security-policy", "x-frame-options", "referrer-policy", "cache-control", "x-content-type-options"]
+    {
+        assert!(consent.reply.headers.contains_key(header), "{header}");
+    }
+    let policy = consent.reply.header("content-security-policy");
+    assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let cookie = consent.reply.text.contains("<script");
+    assert!(!cookie, "no script");
+
+    log_in(&mallory, &path, "bob").await?;
+    let evil_action = consent.action.replace(&client, &evil);
+    let form = |csrf| [("csrf", csrf), ("decision", "allow"), ("scope", "mcp:read")];
+    for (what, browser, action, csrf) in [
+        ("no token", &alice, &consent.action, ""),
+        ("the log-in form's token", &alice, &consent.action, login.csrf.as_str()),
+        ("another browser", &mallory, &consent.action, consent.csrf.as_str()),
+        ("another client", &alice, &evil_action, consent.csrf.as_str()),
+    ] {
+        let reply = browser.send(browser.post(action, &form(csrf))).await?;
+        assert_eq!(reply.status, 403, "consent, {what}: {reply:?}");
+        assert!(!reply.headers.contains_key("location"), "{what}");
+    }
+    for (name, value) in
+        [("Origin", "https://evil.example"), ("Origin", "http://localhost:1"), ("Sec-Fetch-Site", "cross-site")]
+    {
+        let reply = alice.send(alice.post(&consent.action, &form(&consent.csrf)).header(name, value)).await?;
+        assert_eq!(reply.status, 403, "{name}: {value}: {reply:?}");
+    }
+    let nobody = Browser::new(&server)?;
+    let reply = nobody.send(nobody.post(&consent.action, &form(&consent.csrf))).await?;
+    assert_eq!(reply.status, 401, "nobody is logged in: {reply:?}");
+
+    // A new client does not profit from a consent that another was given.
+    let allowed = alice.send(alice.post(&consent.action, &form(&consent.csrf))).await?;
+    assert!(parameters(allowed.header("location"))?.contains_key("code"), "{allowed:?}");
+    let asked = alice.send(alice.get(&alice.request(&evil, &[]))).await?;
+    assert_eq!(asked.status, 200, "it is asked for, not given: {asked:?}");
+    assert!(page(asked).is_ok());
+
+    for decision in ["deny", "", "Allow"] {
+        let reply =
+            alice.send(alice.post(&consent.action, &[("csrf", consent.csrf.as_str()), ("decision", decision)])).await?;
+        assert_eq!(parameters(reply.header("location"))?["error"], "access_denied", "{decision}");
+    }
+    let unticked =
+        alice.send(alice.post(&consent.action, &[("csrf", consent.csrf.as_str()), ("decision", "allow")])).await?;
+    assert_eq!(parameters(unticked.header("location"))?["error"], "access_denied");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_person_grants_no_more_than_the_role_and_the_request_allow() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    for (user, asked, ticked, granted) in [
+        ("guest", "mcp:read mcp:tools", vec!["mcp:read", "mcp:tools"], "mcp:read"),
+        ("alice", "mcp:read", vec!["mcp:read", "mcp:tools", "mcp:prompts"], "mcp:read"),
+        ("admin", "mcp:read mcp:tools mcp:prompts", vec!["mcp:tools"], "mcp:tools"),
+    ] {
+        let person = Browser::new(&server)?;
+        let answer = person.consent(&browser.request(&client, &[("scope", asked)]), user, &ticked).await?;
+        let reply = browser.token(&redemption(&client, &answer["code"])).await?;
+        assert_eq!(reply.json()["scope"], granted, "{user}: {reply:?}");
+        let said = claims(reply.json()["access_token"].as_str().context("no token")?)?;
+        assert_eq!(said["scope"], granted);
+        assert_eq!(said["preferred_username"], user);
+    }
+    let person = Browser::new(&server)?;
+    let refused = person.consent(&browser.request(&client, &[("scope", "mcp:tools")]), "guest", &["mcp:tools"]).await?;
+    assert_eq!(refused["error"], "access_denied");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hostile_registration_is_refused_and_a_flood_is_stopped() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let many: Vec<_> = (0..11).map(|number| format!("https://client.example/{number}")).collect();
+    let good = json!(["https://client.example/callback"]);
+    for (what, metadata, error) in [
+        ("script", json!({ "redirect_uris": ["javascript:alert(1)"] }), "invalid_redirect_uri"),
+        ("data", json!({ "redirect_uris": ["data:text/html,x"] }), "invalid_redirect_uri"),
+        ("a file", json!({ "redirect_uris": ["file:///etc/passwd"] }), "invalid_redirect_uri"),
+        ("plain http", json!({ "redirect_uris": ["http://client.example/"] }), "invalid_redirect_uri"),
+        ("a fragment", json!({ "redirect_uris": ["https://client.example/#x"] }), "invalid_redirect_uri"),
+        ("a user", json!({ "redirect_uris": ["https://user@client.example/"] }), "invalid_redirect_uri"),
+        ("a newline", json!({ "redirect_uris": ["https://client.example/\nx"] }), "invalid_redirect_uri"),
+        ("one of two", json!({ "redirect_uris": ["https://client.example/", "javascript:x"] }), "invalid_redirect_uri"),
+        ("none", json!({ "redirect_uris": [] }), "invalid_redirect_uri"),
+        ("eleven", json!({ "redirect_uris": many }), "invalid_redirect_uri"),
+        ("no list", json!({ "redirect_uris": "https://client.example/" }), "invalid_client_metadata"),
+        (
+            "an endless name",
+            json!({ "redirect_uris": good, "client_name": "x".repeat(101) }),
+            "invalid_client_metadata",
+        ),
+        ("a name with controls", json!({ "redirect_uris": good, "client_name": "a\u{7}" }), "invalid_client_metadata"),
+        (
+            "a script as its page",
+            json!({ "redirect_uris": good, "client_uri": "javascript:x" }),
+            "invalid_client_metadata",
+        ),
+        (
+            "its own behalf",
+            json!({ "redirect_uris": good, "grant_types": ["client_credentials"] }),
+            "invalid_client_metadata",
+        ),
+        ("implicit", json!({ "redirect_uris": good, "response_types": ["token"] }), "invalid_client_metadata"),
+        (
+            "another method",
+            json!({ "redirect_uris": good, "token_endpoint_auth_method": "tls_client_auth" }),
+            "invalid_client_metadata",
+        ),
+        (
+            "keys without keys",
+            json!({ "redirect_uris": good, "token_endpoint_auth_method": "private_key_jwt" }),
+            "invalid_client_metadata",
+        ),
+        ("17 KB", json!({ "redirect_uris": good, "x": "x".repeat(17 * 1024) }), "invalid_client_metadata"),
+        ("a list", json!([1]), "invalid_client_metadata"),
+    ] {
+        let reply = browser.register_as(&metadata).await?;
+        assert_eq!((reply.status.as_u16(), reply.json()["error"].as_str()), (400, Some(error)), "{what}: {reply:?}");
+    }
+
+    let metadata = json!({ "redirect_uris": ["http://localhost/callback"], "client_name": "<script>alert(1)</script>", "token_endpoint_auth_method": "none" });
+    let html = browser.register_as(&metadata).await?;
+    let client = html.json()["client_id"].as_str().with_context(|| format!("{html:?}"))?.to_owned();
+    let page = browser.open(&browser.request(&client, &[])).await?;
+    assert!(!page.reply.text.contains("<script>"), "{page:?}");
+
+    let mut stopped = 0;
+    for _ in 0..60 {
+        stopped += u32::from(browser.register_as(&metadata).await?.status == 429);
+    }
+    assert!(stopped >= 20, "{stopped}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_guesses_passwords_is_slowed_and_learns_no_names() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let path = browser.request(&client, &[]);
+    let mut answers = Vec::new();
+    for name in ["alice", "nobody"] {
+        let mut seen = Vec::new();
+        for _ in 0..8 {
+            let login = browser.open(&path).await?;
+            let form = [("username", name), ("password", "wrong"), ("csrf", &login.csrf)];
+            let reply = browser.send(browser.post(&login.action, &form)).await?;
+            assert!(!reply.text.contains("wrong\""), "the password comes back");
+            seen.push(reply.status.as_u16());
+        }
+        assert!(seen.contains(&401) && seen.contains(&429), "{name}: {seen:?}");
+        answers.push(seen);
+    }
+    assert_eq!(answers[0], answers[1], "a name that exists answers as one that does not");
+    Ok(())
+}
+
+#[tokio::test]
+async fn clients_consents_and_refresh_tokens_survive_kill_9() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).to_str().map(str::to_owned).context("a path that is not UTF-8");
+    let (database, keys) = (path("auth.db")?, path("keys")?);
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    let again = || {
+        let args = ["--auth-database", &database, "--keys", &keys, "--port", &port];
+        Server::start_in_env("step9", &args, &[("MCP_DEV_PASSWORD", PASSWORD)])
+    };
+    let server = again()?;
+    let (client, code, refresh) = {
+        let browser = Browser::new(&server)?;
+        let client = browser.register(&["http://localhost/callback"]).await?;
+        let first = code(&server, &client).await?;
+        let granted = browser.token(&redemption(&client, &first)).await?;
+        let refresh = granted.json()["refresh_token"].as_str().with_context(|| format!("{granted:?}"))?.to_owned();
+        (client.clone(), code(&server, &client).await, refresh)
+    };
+    drop(server); // SIGKILL
+    let server = again()?;
+    let browser = Browser::new(&server)?;
+    let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", refresh.as_str())];
+    let refreshed = browser.token(&form).await?;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+    if let Ok(code) = code {
+        let redeemed = browser.token(&redemption(&client, &code)).await?;
+        assert_eq!(redeemed.status, 200, "{redeemed:?}");
+    }
+    for file in ["auth.db", "auth.db-wal"] {
+        let text = String::from_utf8_lossy(&std::fs::read(folder.path().join(file))?).into_owned();
+        assert!(!text.contains(&refresh) && !text.contains(PASSWORD), "{file} has a secret in it");
+    }
+    Ok(())
+}
