@@ -1,0 +1,254 @@
+//! Clients that prove who they are, clients that are their own URL, and a separate authorization server.
+
+#![allow(clippy::too_many_lines)] // a table reads best in one piece
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use integration_tests::{
+    Reply, Server,
+    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, claims},
+};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use rsa::pkcs8::{EncodePrivateKey, LineEnding};
+use serde_json::{Value, json};
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+fn now() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs().cast_signed())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is not UTF-8")
+}
+
+/// Writes the operator's file of clients, readable by its owner only.
+fn clients_file(folder: &Path, clients: &Value) -> Result<String> {
+    let file = folder.join("clients.json");
+    fs::write(&file, clients.to_string())?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    Ok(text(&file)?.to_owned())
+}
+
+#[tokio::test]
+async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048)?;
+    let key = EncodingKey::from_rsa_pem(key.to_pkcs8_pem(LineEnding::LF)?.as_bytes())?;
+    let jwk = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
+    let machine = json!({ "roles": ["user"], "scope": "mcp:read mcp:tools", "grant_types": ["client_credentials"] });
+    let with = |more: Value| {
+        let mut client = machine.clone();
+        client.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        client
+    };
+    let clients = json!([
+        with(json!({ "client_id": "basic", "client_secret": "a secret & more", "token_endpoint_auth_method": "client_secret_basic" })),
+        with(json!({ "client_id": "post", "client_secret": "another secret", "token_endpoint_auth_method": "client_secret_post" })),
+        with(json!({ "client_id": "signed", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [jwk] } })),
+        with(json!({ "client_id": "public", "token_endpoint_auth_method": "none" })),
+        { "client_id": "powerless", "client_secret": "a secret", "grant_types": ["client_credentials"] },
+    ]);
+    let file = clients_file(folder.path(), &clients)?;
+    let server = Server::start_in_env("step9", &["--clients", &file], &[("MCP_DEV_PASSWORD", PASSWORD)])?;
+    let browser = Browser::new(&server)?;
+    let resource = format!("{}/mcp", server.url());
+    let form = [("grant_type", "client_credentials"), ("resource", resource.as_str())];
+    let plus = |more: &[(&'static str, &str)]| -> Vec<(String, String)> {
+        form.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let post = |form: &[(String, String)]| {
+        let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        browser.post("/token", &form)
+    };
+    let assertion = |change: Value, jti: &str| -> Result<String> {
+        let mut said = json!({
+            "iss": "signed", "sub": "signed", "aud": format!("{}/token", server.url()), "exp": now() + 60, "jti": jti,
+        });
+        said.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        Ok(encode(&Header::new(Algorithm::RS256), &said, &key)?)
+    };
+    let signed = |assertion: &str| plus(&[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion)]);
+
+    let good = assertion(json!({}), "one")?;
+    for (what, request) in [
+        ("Basic", post(&plus(&[])).basic_auth("basic", Some("a%20secret%20%26%20more"))),
+        ("a form", post(&plus(&[("client_id", "post"), ("client_secret", "another secret")]))),
+        ("a signature", post(&signed(&good))),
+        ("a signature for the issuer", post(&signed(&assertion(json!({ "aud": server.url() }), "two")?))),
+    ] {
+        let reply = Reply::of(request).await?;
+        assert_eq!(reply.status, 200, "{what}: {reply:?}");
+        assert!(reply.json().get("refresh_token").is_none(), "{what}");
+        let token = reply.json()["access_token"].as_str().context("no token")?.to_owned();
+        let said = claims(&token)?;
+        assert_eq!(said["sub"], said["client_id"], "{what}");
+        assert_eq!((&said["roles"], &said["scope"]), (&json!(["user"]), &json!("mcp:read mcp:tools")), "{what}");
+        let call = server.legacy("tools/call", json!({ "name": "whoami", "arguments": {} })).bearer_auth(&token);
+        let call = Reply::of(call).await?;
+        assert_eq!(call.json()["result"]["structuredContent"]["sub"], said["sub"], "{what}: {call:?}");
+    }
+
+    for (what, request, status, error) in [
+        ("a wrong secret", post(&plus(&[])).basic_auth("basic", Some("wrong")), 401, "invalid_client"),
+        (
+            "the secret in another place",
+            post(&plus(&[("client_id", "basic"), ("client_secret", "a secret & more")])),
+            401,
+            "invalid_client",
+        ),
+        ("no proof", post(&plus(&[("client_id", "post")])), 401, "invalid_client"),
+        ("a replay", post(&signed(&good)), 401, "invalid_client"),
+        ("expired", post(&signed(&assertion(json!({ "exp": now() - 600 }), "3")?)), 401, "invalid_client"),
+        ("good for a day", post(&signed(&assertion(json!({ "exp": now() + 86400 }), "4")?)), 401, "invalid_client"),
+        (
+            "for somebody else",
+            post(&signed(&assertion(json!({ "aud": "https://evil.example" }), "5")?)),
+            401,
+            "invalid_client",
+        ),
+        ("from somebody else", post(&signed(&assertion(json!({ "iss": "post" }), "6")?)), 401, "invalid_client"),
+        ("about somebody else", post(&signed(&assertion(json!({ "sub": "basic" }), "7")?)), 401, "invalid_client"),
+        ("without jti", post(&signed(&assertion(json!({ "jti": "" }), "")?)), 401, "invalid_client"),
+        (
+            "another type",
+            post(&plus(&[("client_assertion_type", "x"), ("client_assertion", &assertion(json!({}), "8")?)])),
+            401,
+            "invalid_client",
+        ),
+        ("a public client", post(&plus(&[("client_id", "public")])), 400, "unauthorized_client"),
+        ("no roles", post(&plus(&[])).basic_auth("powerless", Some("a secret")), 400, "unauthorized_client"),
+        (
+            "more than its scope",
+            post(&plus(&[("scope", "mcp:prompts")])).basic_auth("basic", Some("a%20secret%20%26%20more")),
+            400,
+            "invalid_scope",
+        ),
+    ] {
+        let reply = Reply::of(request).await?;
+        assert_eq!((reply.status.as_u16(), reply.json()["error"].as_str()), (status, Some(error)), "{what}: {reply:?}");
+    }
+    let no_resource =
+        [("grant_type", "client_credentials"), ("client_id", "post"), ("client_secret", "another secret")];
+    assert_eq!(browser.token(&no_resource).await?.json()["error"], "invalid_target");
+    let log = server.stderr()?;
+    assert!(!log.contains("secret &") && !log.contains(&good), "a secret is in the log");
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+    assert!(Server::start_with("step9", &["--clients", &file]).is_err(), "secrets that others can read");
+    Ok(())
+}
+
+/// Serves one document, whatever is asked for, and says how often.
+fn serve(document: impl Fn(&str) -> String + Send + 'static) -> Result<String> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let url = format!("http://localhost:{}/client.json", listener.local_addr()?.port());
+    let body = document(&url);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    Ok(url)
+}
+
+#[tokio::test]
+async fn a_client_that_is_its_own_url_logs_a_person_in() -> Result<()> {
+    let client = serve(|url| {
+        json!({ "client_id": url, "client_name": "Its own URL", "redirect_uris": ["http://localhost/callback"],
+            "grant_types": ["authorization_code", "refresh_token"] })
+        .to_string()
+    })?;
+    let server = Server::start_in_env("step9", &["--allow-loopback-client-ids"], &[("MCP_DEV_PASSWORD", PASSWORD)])?;
+    let browser = Browser::new(&server)?;
+    let answer = browser.consent(&browser.request(&client, &[]), "alice", &["mcp:read"]).await?;
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &client),
+        ("code", answer.get("code").with_context(|| format!("{answer:?}"))?),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ];
+    let granted = browser.token(&form).await?;
+    assert_eq!(
+        claims(granted.json()["access_token"].as_str().with_context(|| format!("{granted:?}"))?)?["client_id"],
+        client.as_str()
+    );
+    assert!(granted.json()["refresh_token"].is_string());
+
+    let liar = serve(|_| {
+        json!({ "client_id": "http://localhost/other", "client_name": "x", "redirect_uris": [CALLBACK] }).to_string()
+    })?;
+    let refused = browser.send(browser.get(&browser.request(&liar, &[]))).await?;
+    assert_eq!(refused.status, 400, "{refused:?}");
+
+    let strict = Server::start_in_env("step9", &[], &[("MCP_DEV_PASSWORD", PASSWORD)])?;
+    let browser = Browser::new(&strict)?;
+    let refused = browser.send(browser.get(&browser.request(&client, &[]))).await?;
+    assert_eq!(refused.status, 400, "loopback is for development: {refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_separate_authorization_server_serves_several_mcp_servers() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let free = || -> Result<String> { Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string()) };
+    let (one_port, two_port) = (free()?, free()?);
+    let (one, two) = (format!("http://localhost:{one_port}/mcp"), format!("http://localhost:{two_port}/mcp"));
+    let keys = folder.path().join("keys");
+    let args = ["--keys", text(&keys)?, "--resource", &one, "--resource", &two];
+    let issuer = Server::start_in_env("auth-server", &args, &[("MCP_DEV_PASSWORD", PASSWORD)])?;
+    let public_key = keys.join("mcp_public_key.pem");
+    let trust = ["--authorization-server", issuer.url(), "--public-key", text(&public_key)?];
+    let start = |port: &str| Server::start_with("step9", &[&trust[..], &["--port", port]].concat());
+    let (first, second) = (start(&one_port)?, start(&two_port)?);
+
+    let document = Reply::of(first.get("/.well-known/oauth-protected-resource/mcp")).await?.json();
+    assert_eq!(document["authorization_servers"], json!([issuer.url()]));
+    for path in ["/.well-known/oauth-authorization-server", "/authorize", "/token", "/register"] {
+        assert_eq!(Reply::of(first.get(path)).await?.status, 404, "{path}: nothing is mounted");
+    }
+    let metadata = Reply::of(issuer.get("/.well-known/oauth-authorization-server")).await?.json();
+    assert_eq!(metadata["issuer"], issuer.url());
+
+    let browser = Browser::new(&issuer)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let answer = browser.consent(&browser.request(&client, &[("resource", &one)]), "alice", &["mcp:read"]).await?;
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &client),
+        ("code", answer.get("code").with_context(|| format!("{answer:?}"))?),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+        ("resource", &one),
+    ];
+    let granted = browser.token(&form).await?;
+    let token = granted.json()["access_token"].as_str().with_context(|| format!("{granted:?}"))?.to_owned();
+    let here = Reply::of(first.legacy("tools/list", json!({})).bearer_auth(&token)).await?;
+    assert_eq!(here.status, 200, "{here:?}");
+    let there = Reply::of(second.legacy("tools/list", json!({})).bearer_auth(&token)).await?;
+    assert_eq!(there.status, 401, "a token for one resource is worth nothing at the other: {there:?}");
+    Ok(())
+}
+
+#[test]
+fn a_development_password_is_refused_where_others_can_connect() -> Result<()> {
+    for step in ["step9", "auth-server"] {
+        let error = Server::start_in_env(step, &["--host", "0.0.0.0"], &[("MCP_DEV_PASSWORD", PASSWORD)]);
+        let error = error.err().context("it started")?.to_string();
+        assert!(error.contains("MCP_DEV_PASSWORD"), "{step}: {error}");
+    }
+    Ok(())
+}
