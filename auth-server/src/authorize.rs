@@ -4,7 +4,7 @@
 //! step, and each form is bound to it and to the browser ([`crate::session`]).
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header::LOCATION},
     web,
 };
@@ -43,7 +43,17 @@ struct Asked {
 impl Asked {
     /// Whether the code would go to a program on the person's own computer, which could be any.
     fn loopback_only(&self) -> bool {
-        Url::parse(&self.redirect_uri).is_ok_and(|url| is_loopback(&url))
+        Url::parse(&self.redirect_uri).is_ok_and(|url| is_loopback(&url) || !matches!(url.scheme(), "http" | "https"))
+    }
+
+    /// Where the code would go, in the person's words: a host, or an app by its scheme, in whose URIs what
+    /// looks like a host is none.
+    fn destination(&self) -> String {
+        match Url::parse(&self.redirect_uri) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => url.host_str().unwrap_or_default().to_owned(),
+            Ok(url) => format!("{}:", url.scheme()),
+            Err(_) => self.redirect_uri.clone(),
+        }
     }
 }
 
@@ -73,7 +83,14 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
         return page("The program wants the answer sent to an address that is not its own.", "Do not go on.");
     }
 
+    // Anybody can register a client, and so a redirect URI: before somebody has logged in, an error goes
+    // nowhere but to a program on this computer or to a client of the operator's (RFC 9700 §4.11.2).
+    let loopback = Url::parse(&redirect_uri).is_ok_and(|url| is_loopback(&url));
+    let known = client.listed || loopback || state.session(http).await.map_err(|cause| internal(&cause))?.is_some();
     let back = |error, description| {
+        if !known {
+            return Err(error_page(StatusCode::BAD_REQUEST, description, "The program that sent you is at fault."));
+        }
         let state_param = params.get("state").filter(|_| params.all("state").count() == 1);
         Err(state.redirect(&redirect_uri, state_param, &[("error", error), ("error_description", description)]))
     };
@@ -107,6 +124,11 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
         None => SCOPES.to_vec(),
         Some(asked) => SCOPES.into_iter().filter(|scope| asked.split(' ').any(|one| one == *scope)).collect(),
     };
+    let allowed = |scope: &&str| match &client.metadata.scope {
+        Some(registered) => registered.split(' ').any(|one| one == *scope),
+        None => true,
+    };
+    let scopes: Vec<_> = scopes.into_iter().filter(allowed).collect();
     if scopes.is_empty() {
         return back("invalid_scope", "None of these scopes is known here.");
     }
@@ -153,6 +175,18 @@ fn login_page(
     response
 }
 
+/// `GET /login`: who reloads the page after a wrong password starts again.
+pub(crate) async fn start_again(http: HttpRequest) -> HttpResponse {
+    to_authorize(&http).finish()
+}
+
+fn to_authorize(http: &HttpRequest) -> HttpResponseBuilder {
+    let mut response = HttpResponse::SeeOther();
+    response.insert_header((LOCATION, format!("/authorize?{}", http.query_string())));
+    response.insert_header(("Cache-Control", "no-store"));
+    response
+}
+
 /// `POST /login`: back to the authorization endpoint, with a session.
 pub(crate) async fn log_in(state: web::Data<State>, http: HttpRequest, body: Result<Body, HttpError>) -> HttpResponse {
     let asked = match read(&state, &http).await {
@@ -162,12 +196,8 @@ pub(crate) async fn log_in(state: web::Data<State>, http: HttpRequest, body: Res
     let Some(form) = own_form(&state, &http, body, Form::LogIn) else { return foreign_form() };
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
     match state.users.log_in(name, password).await {
-        Ok(LogIn::Welcome(account)) => match state.begin_session(&account.name).await {
-            Ok(cookie) => HttpResponse::SeeOther()
-                .cookie(cookie)
-                .insert_header((LOCATION, format!("/authorize?{}", http.query_string())))
-                .insert_header(("Cache-Control", "no-store"))
-                .finish(),
+        Ok(LogIn::Welcome(account)) => match state.begin_session(&http, &account.name).await {
+            Ok(cookie) => to_authorize(&http).cookie(cookie).finish(),
             Err(cause) => internal(&cause),
         },
         Ok(LogIn::Wrong) => {
@@ -191,7 +221,6 @@ async fn consent_page(
     session: &str,
 ) -> Result<HttpResponse> {
     let grantable = account.grantable();
-    let host = |uri: &str| Url::parse(uri).ok().and_then(|url| url.host_str().map(str::to_owned));
     let before: Option<(String,)> =
         sqlx::query_as("SELECT scope FROM consents WHERE user = ? AND client_id = ? AND resource = ?")
             .bind(&account.name)
@@ -202,7 +231,7 @@ async fn consent_page(
     let page = ConsentPage {
         client: asked.client.name().to_owned(),
         client_id_host: cimd::is_client_id_url(&asked.client.id).and_then(|url| url.host_str().map(str::to_owned)),
-        redirect_host: host(&asked.redirect_uri).unwrap_or_else(|| asked.redirect_uri.clone()),
+        redirect_host: asked.destination(),
         loopback_only: asked.loopback_only(),
         user: account.name.clone(),
         action: format!("/authorize?{}", http.query_string()),
@@ -258,6 +287,11 @@ impl State {
         let (code, family, at) = (random()?, uuid::Uuid::new_v4().to_string(), now());
         self.store.remove_expired().await?;
         let mut all = self.store.0.begin().await?;
+        sqlx::query("UPDATE clients SET used_at = ? WHERE id = ?")
+            .bind(at)
+            .bind(&asked.client.id)
+            .execute(&mut *all)
+            .await?;
         sqlx::query(
             "INSERT INTO families (id, client_id, user, scope, resource, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
         )

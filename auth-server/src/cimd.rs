@@ -385,7 +385,7 @@ fn parse(body: &[u8], client_id: &str) -> Result<ClientMetadata, Problem> {
 
 /// A name that a consent page can show. Besides control characters, those that are invisible or turn the
 /// direction of writing are refused: they make one name look like another.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let invisible = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::{
-    State, cimd,
+    State,
+    authorize::FAMILY_LIFETIME,
+    cimd,
     failure::Failure,
     store::{digest, now, random},
 };
@@ -48,12 +50,15 @@ pub struct ClientMetadata {
 pub fn is_redirect_uri(uri: &str) -> bool {
     let Ok(url) = Url::parse(uri) else { return false };
     let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none() && uri.len() <= 2048;
+    // What the URL parser forgives, another reader may take for something else.
+    let authority = |prefix| uri.strip_prefix(prefix).and_then(|rest| rest.split(['/', '?']).next());
+    let has_host = |prefix| authority(prefix).is_some_and(|host| !host.is_empty() && !host.contains('@'));
     let scheme = match url.scheme() {
-        "https" => url.host_str().is_some_and(|host| !host.is_empty()),
-        "http" => is_loopback(&url),
+        "https" => has_host("https://"),
+        "http" => has_host("http://") && is_loopback(&url),
         scheme => scheme.contains('.'),
     };
-    plain && scheme && !uri.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+    plain && scheme && uri.chars().all(|c| c.is_ascii_graphic() && c != '\\')
 }
 
 /// `localhost`, `127.0.0.1` or `[::1]`.
@@ -107,6 +112,8 @@ pub struct Client {
     pub roles: Vec<String>,
     /// Whether `id` is the URL of the document that `metadata` comes from.
     pub self_hosted: bool,
+    /// Whether it is in the operator's file.
+    pub listed: bool,
 }
 
 impl Client {
@@ -156,11 +163,24 @@ pub fn read_file(file: &Path) -> Result<HashMap<String, Client>> {
     }
     let mut clients = HashMap::new();
     for ListedClient { client_id: id, client_secret, roles, metadata } in listed {
+        let what = format!("{}: the client {id:?}", file.display());
+        if id.starts_with("user_") {
+            bail!("{what} could be taken for a person: an id does not begin with user_");
+        }
+        if let Some(role) = roles.iter().find(|role| !matches!(role.as_str(), "admin" | "user" | "guest")) {
+            bail!("{what} has the role {role:?}: there are admin, user and guest");
+        }
+        if metadata.scope.as_deref().is_some_and(|scope| Scopes::parse(scope).is_err()) {
+            bail!("{what} has a scope that is none");
+        }
+        if clients.contains_key(&id) {
+            bail!("{what} is there twice");
+        }
         if let Some(uri) = metadata.redirect_uris.iter().find(|uri| !is_redirect_uri(uri)) {
             bail!("{}: {uri:?} of {id:?} cannot be a redirect URI", file.display());
         }
         let secret_digest = client_secret.as_deref().map(digest);
-        clients.insert(id.clone(), Client { id, metadata, secret_digest, roles, self_hosted: false });
+        clients.insert(id.clone(), Client { id, metadata, secret_digest, roles, self_hosted: false, listed: true });
     }
     Ok(clients)
 }
@@ -180,27 +200,48 @@ impl State {
         if cimd::is_client_id_url(id).is_some() {
             let metadata = self.fetcher.fetch(id).await.map_err(ClientProblem::Document)?;
             let id = id.to_owned();
-            return Ok(Some(Client { id, metadata, secret_digest: None, roles: Vec::new(), self_hosted: true }));
+            return Ok(Some(Client {
+                id,
+                metadata,
+                secret_digest: None,
+                roles: Vec::new(),
+                self_hosted: true,
+                listed: false,
+            }));
         }
         let row: Option<(Option<String>, String)> =
-            sqlx::query_as("UPDATE clients SET used_at = ? WHERE id = ? RETURNING secret_digest, metadata")
-                .bind(now())
+            sqlx::query_as("SELECT secret_digest, metadata FROM clients WHERE id = ?")
                 .bind(id)
                 .fetch_optional(&self.store.0)
                 .await
                 .map_err(|error| ClientProblem::Internal(error.into()))?;
         let Some((secret_digest, metadata)) = row else { return Ok(None) };
         let metadata = serde_json::from_str(&metadata).map_err(|error| ClientProblem::Internal(error.into()))?;
-        Ok(Some(Client { id: id.to_owned(), metadata, secret_digest, roles: Vec::new(), self_hosted: false }))
+        Ok(Some(Client {
+            id: id.to_owned(),
+            metadata,
+            secret_digest,
+            roles: Vec::new(),
+            self_hosted: false,
+            listed: false,
+        }))
     }
 
     async fn register(&self, metadata: ClientMetadata) -> Result<HttpResponse, Failure> {
         let metadata = checked(metadata)?;
+        if self.registrations.check().is_err() {
+            return Err(Failure::too_many("Too many clients register at the moment; try again in a minute."));
+        }
         let full: (i64,) = sqlx::query_as("SELECT count(*) FROM clients").fetch_one(&self.store.0).await?;
         if full.0 >= MAX_CLIENTS {
-            // Never asked for anything within an hour: it will not come back.
-            let unused = "DELETE FROM clients WHERE used_at = created_at AND created_at < ?";
-            let removed = sqlx::query(unused).bind(now() - 3600).execute(&self.store.0).await?.rows_affected();
+            // Nobody let it in within an hour, or for as long as a consent lasts: it will not come back.
+            let unused = "DELETE FROM clients WHERE created_at < ? AND used_at < ?";
+            let removed = sqlx::query(unused)
+                .bind(now() - 3600)
+                .bind(now() - FAMILY_LIFETIME)
+                .execute(&self.store.0)
+                .await?
+                .rows_affected();
             if removed == 0 {
                 return Err(Failure::too_many("There are too many clients; try again in an hour."));
             }
@@ -217,7 +258,7 @@ impl State {
             .bind(secret.as_deref().map(digest))
             .bind(&text)
             .bind(at)
-            .bind(at)
+            .bind(0) // not used yet
             .execute(&self.store.0)
             .await?;
         let answer = Registered {
@@ -263,8 +304,8 @@ fn checked(mut metadata: ClientMetadata) -> Result<ClientMetadata, Failure> {
         return Err(Failure::bad("invalid_redirect_uri", why));
     }
     let name = metadata.client_name.as_deref().unwrap_or_default();
-    if name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return invalid("client_name has at most 100 characters, and no control characters.");
+    if metadata.client_name.is_some() && !cimd::is_name(name) {
+        return invalid("client_name has 1 to 100 characters, all of which can be seen.");
     }
     let web =
         |uri: &String| Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) && uri.len() <= 2048;
@@ -293,6 +334,7 @@ fn checked(mut metadata: ClientMetadata) -> Result<ClientMetadata, Failure> {
         return invalid("scope must be scopes with spaces between them.");
     }
     metadata.client_id = None;
+    metadata.scope = None; // what a client may have, the person decides each time
     Ok(metadata)
 }
 
@@ -303,9 +345,6 @@ pub(crate) async fn register(state: web::Data<State>, body: Result<JsonBody, Htt
         Ok(_) => return Failure::bad("invalid_client_metadata", "The metadata has at most 16 KiB.").respond(),
         Err(error) => return error.error_response(),
     };
-    if state.registrations.check().is_err() {
-        return Failure::too_many("Too many clients register at the moment; try again in a minute.").respond();
-    }
     let outcome = match serde_json::from_slice::<ClientMetadata>(&body) {
         Ok(metadata) => state.register(metadata).await,
         Err(_) => Err(Failure::bad("invalid_client_metadata", "The body is no client metadata (RFC 7591 §2) in JSON.")),

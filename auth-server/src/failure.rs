@@ -26,6 +26,11 @@ impl Failure {
         Failure { status: StatusCode::TOO_MANY_REQUESTS, error: "temporarily_unavailable", description, basic: false }
     }
 
+    pub fn unavailable(description: &'static str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Failure { status, error: "temporarily_unavailable", description, basic: false }
+    }
+
     pub fn respond(&self) -> HttpResponse {
         #[derive(Serialize)]
         struct Body {

@@ -31,6 +31,7 @@ use common::{
     server::Listener,
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use url::Url;
 
 use crate::{cimd::Fetcher, clients::Client, store::Store, users::Users};
 
@@ -91,7 +92,7 @@ impl AuthServer {
             let metadata = metadata(&listener.public_url, false);
             return Ok(AuthServer { state: None, metadata });
         };
-        let dev_password = std::env::var("MCP_DEV_PASSWORD").ok().filter(|password| !password.is_empty());
+        let dev_password = dev_password();
         if dev_password.is_some() && !listener.on_loopback {
             bail!("MCP_DEV_PASSWORD is for development: it is refused on a host that is not loopback");
         }
@@ -101,6 +102,11 @@ impl AuthServer {
         let store = Store::open(&args.auth_database).await?;
         store.remove_expired().await?;
         for resource in &resources {
+            let absolute = Url::parse(resource)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none());
+            if !absolute {
+                bail!("the resource {resource:?} is not the URL of an MCP server (RFC 8707 §2)");
+            }
             tracing::info!("connect an MCP client to {resource}: it finds the way to the log-in by itself");
         }
         let state = State {
@@ -125,7 +131,7 @@ impl AuthServer {
         let Some(state) = &self.state else { return };
         app.app_data(state.clone())
             .service(web::resource("/authorize").get(authorize::authorize).post(authorize::decide))
-            .service(web::resource("/login").post(authorize::log_in))
+            .service(web::resource("/login").get(authorize::start_again).post(authorize::log_in))
             .service(web::resource("/token").post(token::token))
             .service(web::resource("/register").post(clients::register))
             .service(web::resource("/revoke").post(token::revoke));
@@ -135,6 +141,11 @@ impl AuthServer {
     pub fn metadata(&self) -> AuthorizationServerMetadata {
         self.metadata.clone()
     }
+}
+
+/// The password that `MCP_DEV_PASSWORD` gives to all users that the first start makes.
+pub fn dev_password() -> Option<String> {
+    std::env::var("MCP_DEV_PASSWORD").ok().filter(|password| !password.is_empty())
 }
 
 fn metadata(issuer: &PublicUrl, mounted: bool) -> AuthorizationServerMetadata {

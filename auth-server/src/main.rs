@@ -3,8 +3,8 @@
 use std::{io, process::ExitCode};
 
 use actix_web::{App, HttpResponse, HttpServer, middleware::from_fn, web};
-use anyhow::{Context, Result};
-use auth_server::{AuthArgs, AuthServer, store::Store, users::Users};
+use anyhow::{Context, Result, bail};
+use auth_server::{AuthArgs, AuthServer, dev_password, store::Store, users::Users};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::{
     config::{KeyArgs, ServerArgs},
@@ -75,6 +75,9 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> Result<()> {
+    if args.keys.public_key.is_some() {
+        bail!("an authorization server signs tokens: it needs both keys (--keys), not --public-key");
+    }
     let listener = args.server.bind()?;
     let key = web::Data::new(args.keys.public_key()?);
     let issuer = listener.public_url.as_str().to_owned();
@@ -106,7 +109,7 @@ async fn jwks(key: web::Data<PublicKey>) -> HttpResponse {
 
 async fn manage(args: &AuthArgs, user: User) -> Result<()> {
     let store = Store::open(&args.auth_database).await?;
-    let users = Users::open(&store, std::env::var("MCP_DEV_PASSWORD").ok().as_deref()).await?;
+    let users = Users::open(&store, dev_password().as_deref()).await?;
     match user {
         User::Add { name, roles } => users.add(&name, &roles, &read_password()?).await,
         User::Passwd { name } => users.set_password(&name, &read_password()?).await,

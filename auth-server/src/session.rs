@@ -34,7 +34,9 @@ impl State {
             Form::LogIn => "mcp_login",
             Form::Consent => "mcp_session",
         };
-        format!("{kind}_{}", &digest(&self.issuer)[..10])
+        // `__Host-`: no other host of the domain, and no plain http, can set it (RFC 6265bis §4.1.3.2).
+        let prefix = if self.issuer.starts_with("https:") { "__Host-" } else { "" };
+        format!("{prefix}{kind}_{}", &digest(&self.issuer)[..10])
     }
 
     pub(crate) fn cookie(&self, form: Form, value: String) -> Cookie<'static> {
@@ -57,7 +59,10 @@ impl State {
     }
 
     /// Begins a session under a new name: one that was there before the log-in is worth nothing after it.
-    pub(crate) async fn begin_session(&self, user: &str) -> Result<Cookie<'static>> {
+    pub(crate) async fn begin_session(&self, http: &HttpRequest, user: &str) -> Result<Cookie<'static>> {
+        if let Some(old) = self.cookie_value(http, Form::Consent) {
+            sqlx::query("DELETE FROM sessions WHERE digest = ?").bind(digest(&old)).execute(&self.store.0).await?;
+        }
         let value = random()?;
         sqlx::query("INSERT INTO sessions (digest, user, expires_at) VALUES (?, ?, ?)")
             .bind(digest(&value))

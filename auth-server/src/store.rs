@@ -59,6 +59,8 @@ impl Store {
         if opened.metadata()?.permissions().mode() & 0o077 != 0 {
             bail!("{}: it can be read by others, chmod 600 it", cannot());
         }
+        // Before SQLite opens it: closing any handle of a file drops all of the process's locks on it (POSIX).
+        drop(opened);
         let options = SqliteConnectOptions::new()
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)
@@ -78,10 +80,13 @@ impl Store {
     /// If the database cannot be written.
     pub async fn remove_expired(&self) -> sqlx::Result<()> {
         let now = now();
-        for table in ["sessions", "codes", "refresh_tokens", "families", "assertions"] {
+        for table in ["sessions", "refresh_tokens", "families", "assertions"] {
             let statement = format!("DELETE FROM {table} WHERE expires_at < ?");
             sqlx::query(sqlx::AssertSqlSafe(statement)).bind(now).execute(&self.0).await?;
         }
+        // A code that was used is remembered as long as what it gave, so that a replay is noticed.
+        let codes = "DELETE FROM codes WHERE expires_at < ? AND (used = 0 OR family NOT IN (SELECT id FROM families))";
+        sqlx::query(codes).bind(now).execute(&self.0).await?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use common::{
-    claims::{Audience, Claims, NumericDate, SCOPES, Scopes},
+    claims::{Audience, Claims, NumericDate, SCOPES, Scopes, has_crit},
     http::{Body, HttpError},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header, encode};
@@ -22,6 +22,7 @@ use url::form_urlencoded;
 
 use crate::{
     State, authorize,
+    cimd::{self, Problem},
     clients::{Client, ClientProblem},
     failure::Failure,
     params::Params,
@@ -154,8 +155,15 @@ impl State {
         if form.get("client_id").is_some_and(|other| other != id) {
             return Err(wrong);
         }
+        // A client that is its own URL is looked up only if somebody ever let it in: nobody makes us fetch.
+        if cimd::is_client_id_url(&id).is_some() && !self.listed.contains_key(&id) && !self.has_family(&id).await? {
+            return Err(wrong);
+        }
         let client = match self.client(&id).await {
             Ok(Some(client)) => client,
+            Err(ClientProblem::Document(Problem::Busy | Problem::TooSlow | Problem::Unreachable)) => {
+                return Err(Failure::unavailable("The client's metadata document cannot be had at the moment."));
+            }
             Ok(None) | Err(ClientProblem::Document(_)) => return Err(wrong),
             Err(ClientProblem::Internal(cause)) => return Err(cause.into()),
         };
@@ -181,7 +189,7 @@ impl State {
         let Ok(header) = decode_header(assertion) else { return Ok(false) };
         let keys = client.metadata.jwks.iter().flat_map(|jwks| &jwks.keys);
         let named = |jwk: &&jsonwebtoken::jwk::Jwk| header.kid.is_none() || jwk.common.key_id == header.kid;
-        if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) || header.crit.is_some() {
+        if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) || has_crit(assertion) {
             return Ok(false);
         }
         let mut validation = Validation::new(header.alg);
@@ -198,6 +206,7 @@ impl State {
             if expires_at > now() + 3600 || token.claims.jti.is_empty() || token.claims.jti.len() > 256 {
                 return Ok(false);
             }
+            sqlx::query("DELETE FROM assertions WHERE expires_at < ?").bind(now()).execute(&self.store.0).await?;
             let first = sqlx::query("INSERT OR IGNORE INTO assertions (digest, expires_at) VALUES (?, ?)")
                 .bind(digest(&format!("{}\0{}", client.id, token.claims.jti)))
                 .bind(expires_at + 60)
@@ -226,9 +235,7 @@ impl State {
         };
         let family = self.family(&family).await?.filter(|family| family.client_id == client.id);
         let Some(family) = family else { return Err(invalid("The code is not known, or has expired.")) };
-        let take = "UPDATE codes SET used = 1 WHERE digest = ? AND used = 0";
-        let first = sqlx::query(take).bind(digest(code)).execute(&self.store.0).await?.rows_affected() == 1;
-        if used || !first {
+        if used {
             self.revoke_family(&family.id).await?;
             return Err(invalid("The code was used before."));
         }
@@ -242,12 +249,19 @@ impl State {
             return Err(invalid("code_verifier does not fit the code_challenge."));
         }
         same_resource(form, &family)?;
-        let refresh_token = if client.may_use("refresh_token") {
-            let mut connection = self.store.0.acquire().await?;
-            Some(new_refresh_token(&mut connection, &family.id).await?)
-        } else {
-            None
-        };
+        // Together, so that a crash in between does not cost the person a log-in.
+        let mut redemption = self.store.0.begin().await?;
+        let take = "UPDATE codes SET used = 1 WHERE digest = ? AND used = 0";
+        if sqlx::query(take).bind(digest(code)).execute(&mut *redemption).await?.rows_affected() == 0 {
+            redemption.rollback().await?;
+            self.revoke_family(&family.id).await?;
+            return Err(invalid("The code was used before."));
+        }
+        let mut refresh_token = None;
+        if client.may_use("refresh_token") {
+            refresh_token = Some(new_refresh_token(&mut redemption, &family.id).await?);
+        }
+        redemption.commit().await?;
         self.grant(client, &family, &family.scope, refresh_token).await
     }
 
@@ -271,7 +285,7 @@ impl State {
         let scope = match form.get("scope") {
             None => family.scope.clone(),
             Some(asked) => match Scopes::parse(asked) {
-                Ok(asked) if asked.as_slice().iter().all(|scope| granted.contains(scope)) => asked.to_string(),
+                Ok(asked) if is_part(&asked, &granted) => asked.to_string(),
                 _ => {
                     return Err(Failure::bad(
                         "invalid_scope",
@@ -307,7 +321,7 @@ impl State {
         let scope = match form.get("scope") {
             None => allowed,
             Some(asked) => match Scopes::parse(asked) {
-                Ok(asked) if asked.as_slice().iter().all(|scope| allowed.contains(scope)) => asked,
+                Ok(asked) if is_part(&asked, &allowed) => asked,
                 _ => return Err(Failure::bad("invalid_scope", "This client may not have these scopes.")),
             },
         };
@@ -333,6 +347,12 @@ impl State {
             resource,
             revoked,
         }))
+    }
+
+    async fn has_family(&self, client_id: &str) -> sqlx::Result<bool> {
+        let select = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = ? AND expires_at > ?)";
+        let (found,): (bool,) = sqlx::query_as(select).bind(client_id).bind(now()).fetch_one(&self.store.0).await?;
+        Ok(found)
     }
 
     async fn revoke_family(&self, id: &str) -> sqlx::Result<()> {
@@ -398,6 +418,11 @@ impl State {
         header.kid = Some(self.keys.public.kid.clone());
         Ok(encode(&header, &claims, &self.keys.encoding_key)?)
     }
+}
+
+/// Whether what is asked for is something, and no more than this.
+fn is_part(asked: &Scopes, of: &Scopes) -> bool {
+    !asked.as_slice().is_empty() && asked.as_slice().iter().all(|scope| of.contains(scope))
 }
 
 /// RFC 8707 §2.2: a token request may name the resource again, but no other.

@@ -3,7 +3,7 @@
 //! the same limits (RFC 6749 §10.10; OWASP Authentication Cheat Sheet).
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     fmt::Write,
     sync::Arc,
     time::{Duration, Instant},
@@ -283,8 +283,6 @@ fn notice(passwords: &[String]) -> String {
 #[derive(Default)]
 struct Failures {
     names: HashMap<String, Failed>,
-    /// When the failures of the last minute were, whoever's; at most `A_MINUTE` of them.
-    recent: VecDeque<Instant>,
 }
 
 /// Failures in a row.
@@ -297,42 +295,32 @@ impl Failures {
     /// What a name may get wrong before it has to wait.
     const FREE: u32 = 5;
     const LONGEST_WAIT: u64 = 60;
-    /// What all names together may get wrong in a minute.
-    const A_MINUTE: usize = 60;
-    const MINUTE: Duration = Duration::from_mins(1);
     /// A name with no failure for so long starts anew.
     const MEMORY: Duration = Duration::from_mins(15);
+    /// How many names are remembered; the one that failed longest ago makes room. Who fills the table keeps
+    /// nobody else out, and is as slow as one password check at a time.
     const NAMES: usize = 1000;
-    /// The names that do not fit count as one; no digest is empty.
-    const OTHERS: &str = "";
 
     /// How many seconds it takes until the name may try again, if it may not now.
     fn wait(&mut self, name: &str, now: Instant) -> Option<u64> {
         self.names.retain(|_, failed| now.duration_since(failed.last) < Self::MEMORY);
-        self.recent.retain(|at| now.duration_since(*at) < Self::MINUTE);
-        let its_own = self.names.get(self.row(name)).map(|failed| failed.last + failed.delay());
-        let everybodys =
-            self.recent.front().filter(|_| self.recent.len() >= Self::A_MINUTE).map(|at| *at + Self::MINUTE);
-        let left = its_own.max(everybodys)?.duration_since(now);
+        let failed = self.names.get(name)?;
+        let left = (failed.last + failed.delay()).duration_since(now);
         (!left.is_zero()).then(|| left.as_secs() + u64::from(left.subsec_nanos() > 0))
     }
 
     fn add(&mut self, name: &str, now: Instant) {
-        self.recent.push_back(now);
-        let row = self.row(name).to_owned();
-        let failed = self.names.entry(row).or_insert(Failed { times: 0, last: now });
+        if self.names.len() >= Self::NAMES && !self.names.contains_key(name) {
+            let oldest = self.names.iter().min_by_key(|(_, failed)| failed.last).map(|(name, _)| name.clone());
+            self.names.remove(&oldest.unwrap_or_default());
+        }
+        let failed = self.names.entry(name.to_owned()).or_insert(Failed { times: 0, last: now });
         failed.times = failed.times.saturating_add(1);
         failed.last = now;
     }
 
     fn forget(&mut self, name: &str) {
         self.names.remove(name);
-    }
-
-    /// Where the name is counted.
-    fn row<'a>(&self, name: &'a str) -> &'a str {
-        let fits = self.names.len() < Self::NAMES || self.names.contains_key(name);
-        if fits { name } else { Self::OTHERS }
     }
 }
 
@@ -481,30 +469,14 @@ mod tests {
     }
 
     #[test]
-    fn sixty_failures_a_minute_make_everybody_wait() {
-        let (mut failures, start) = (Failures::default(), Instant::now());
-        for i in 0..60 {
-            let now = start + Duration::from_millis(500) * i;
-            assert_eq!(failures.wait("someone", now), None);
-            failures.add(&i.to_string(), now);
-        }
-        assert_eq!(failures.wait("someone", start + Duration::from_millis(30_500)), Some(30));
-        assert_eq!(failures.wait("someone", start + Failures::MINUTE), None);
-        assert_eq!(failures.recent.len(), 59);
-    }
-
-    #[test]
-    fn the_names_that_do_not_fit_into_the_table_share_one_count() {
+    fn failures_of_other_names_keep_nobody_out_and_do_not_grow_the_table() {
         let (mut failures, start) = (Failures::default(), Instant::now());
         for i in 0..Failures::NAMES + 5 {
-            failures.add(&format!("name {i}"), start);
+            failures.add(&format!("name {i}"), start + Duration::from_millis(1) * u32::try_from(i).unwrap());
         }
-        assert_eq!(failures.names.len(), Failures::NAMES + 1);
-        failures.recent.clear();
-        assert_eq!(failures.wait("name 7", start), None);
-        assert_eq!(failures.wait("another", start), Some(1));
-        assert_eq!(failures.wait("another", start + Failures::MEMORY), None);
-        assert!(failures.names.is_empty());
+        assert_eq!(failures.names.len(), Failures::NAMES);
+        assert!(!failures.names.contains_key("name 0") && failures.names.contains_key("name 1004"));
+        assert_eq!(failures.wait("someone", start), None);
     }
 
     #[tokio::test]

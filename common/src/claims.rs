@@ -3,7 +3,9 @@
 
 use std::fmt;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{Map, Value};
 
 use crate::jsonrpc::present;
 
@@ -151,4 +153,10 @@ impl Role {
             _ => None,
         }
     }
+}
+
+/// Whether a token's header has the member `crit`, whatever is in it (RFC 7515 §4.1.11).
+pub fn has_crit(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+    serde_json::from_slice::<Map<String, Value>>(&header).is_ok_and(|header| header.contains_key("crit"))
 }

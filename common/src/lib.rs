@@ -8,6 +8,7 @@
 //! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire;
 //! - [`oauth`]: the metadata documents;
+//! - [`token_cache`]: tokens that were verified before;
 //! - [`keys`] and [`claims`]: the RSA key pair, and what a token says.
 
 pub mod claims;
@@ -19,3 +20,4 @@ pub mod keys;
 pub mod mcp;
 pub mod oauth;
 pub mod server;
+pub mod token_cache;

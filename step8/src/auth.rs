@@ -4,7 +4,7 @@
 //! token from the one place where it may be ([`bearer_token`]), has [`Auth::verify`] check it, and leaves a [`User`]
 //! behind for the handlers. All else is answered with a challenge that says what is wrong.
 
-use std::{ops::Deref, rc::Rc};
+use std::{ops::Deref, sync::Arc};
 
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest, HttpResponse,
@@ -17,15 +17,13 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
-    claims::Claims,
+    claims::{Claims, has_crit},
     guards::LogUser,
     http::{HttpError, error_response},
     keys::PublicKey,
 };
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
-use serde_json::{Map, Value};
 
 /// The longest token we look at, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -104,7 +102,7 @@ impl Auth {
             Missing::Syntax(why) => self.refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why),
         })?;
         match self.verify(token) {
-            Ok(claims) => Ok(User(Rc::new(claims))),
+            Ok(claims) => Ok(User(Arc::new(claims))),
             Err(why) => Err(self.refuse(StatusCode::UNAUTHORIZED, Some("invalid_token"), why)),
         }
     }
@@ -128,7 +126,7 @@ impl Auth {
 /// The person behind a request. Only [`authenticate`] makes one, so a handler that takes a `User`
 /// cannot be reached without a valid token.
 #[derive(Clone)]
-pub struct User(Rc<Claims>);
+pub struct User(Arc<Claims>);
 
 impl Deref for User {
     type Target = Claims;
@@ -162,12 +160,6 @@ pub async fn authenticate<B: MessageBody + 'static>(
     req.extensions_mut().insert(LogUser(user.username().to_owned()));
     req.extensions_mut().insert(user);
     Ok(next.call(req).await?.map_into_left_body())
-}
-
-/// Whether the header has the member `crit`, whatever is in it (RFC 7515 §4.1.11).
-fn has_crit(token: &str) -> bool {
-    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
-    serde_json::from_slice::<Map<String, Value>>(&header).is_ok_and(|header| header.contains_key("crit"))
 }
 
 /// Why a request has no token.

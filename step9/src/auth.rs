@@ -4,7 +4,7 @@
 //! token from the one place where it may be ([`bearer_token`]), has [`Auth::verify`] check it, and leaves a [`User`]
 //! behind for the handlers. All else is answered with a challenge that says what is wrong.
 
-use std::{ops::Deref, rc::Rc};
+use std::{ops::Deref, sync::Arc};
 
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest, HttpResponse,
@@ -17,15 +17,14 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
-    claims::Claims,
+    claims::{Claims, has_crit},
     guards::LogUser,
     http::{HttpError, error_response},
     keys::PublicKey,
+    token_cache::TokenCache,
 };
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
-use serde_json::{Map, Value};
 
 use crate::user_tools;
 
@@ -39,6 +38,7 @@ const LEEWAY: u64 = 30;
 pub struct Auth {
     key: PublicKey,
     validation: Validation,
+    verified: TokenCache,
     /// Parameters that every challenge carries.
     challenge: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Auth {
         validation.set_audience(&[audience]);
         validation.validate_nbf = true;
         validation.leeway = LEEWAY;
-        Auth { key: key.clone(), validation, challenge: Vec::new() }
+        Auth { key: key.clone(), validation, verified: TokenCache::new(LEEWAY), challenge: Vec::new() }
     }
 
     /// Every challenge carries this parameter too, in the place of any of the same name.
@@ -105,8 +105,8 @@ impl Auth {
             Missing::Token => self.refuse(StatusCode::UNAUTHORIZED, None, "This needs an access token."),
             Missing::Syntax(why) => self.refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why),
         })?;
-        match self.verify(token) {
-            Ok(claims) => Ok(User(Rc::new(claims))),
+        match self.verified.get_or_verify(token, |token| self.verify(token)) {
+            Ok(claims) => Ok(User(claims)),
             Err(why) => Err(self.refuse(StatusCode::UNAUTHORIZED, Some("invalid_token"), why)),
         }
     }
@@ -130,7 +130,7 @@ impl Auth {
 /// The person behind a request. Only [`authenticate`] makes one, so a handler that takes a `User`
 /// cannot be reached without a valid token.
 #[derive(Clone)]
-pub struct User(Rc<Claims>);
+pub struct User(Arc<Claims>);
 
 impl Deref for User {
     type Target = Claims;
@@ -166,12 +166,6 @@ pub async fn authenticate<B: MessageBody + 'static>(
     let mut response = next.call(req).await?.map_into_left_body();
     user_tools::name_caller(&mut response);
     Ok(response)
-}
-
-/// Whether the header has the member `crit`, whatever is in it (RFC 7515 §4.1.11).
-fn has_crit(token: &str) -> bool {
-    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
-    serde_json::from_slice::<Map<String, Value>>(&header).is_ok_and(|header| header.contains_key("crit"))
 }
 
 /// Why a request has no token.

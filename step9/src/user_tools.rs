@@ -60,6 +60,8 @@ impl Notes {
         if opened.metadata()?.permissions().mode() & 0o077 != 0 {
             anyhow::bail!("{}: it can be read by others, chmod 600 it", cannot());
         }
+        // Before SQLite opens it: closing any handle of a file drops all of the process's locks on it (POSIX).
+        drop(opened);
         let options = SqliteConnectOptions::new()
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)

@@ -53,6 +53,15 @@ async fn an_answer_never_goes_to_an_address_that_is_not_the_clients() -> Result<
     let web = "https://client.example/callback";
     let client = browser.register(&[web, "http://localhost/callback", "com.example.app:/callback"]).await?;
     for uri in [
+        "https:client.example/",
+        "http:localhost/",
+        "https:///x",
+        "https://@client.example/",
+        "https://clïent.example/",
+    ] {
+        assert!(browser.register(&[uri]).await.is_err(), "{uri}");
+    }
+    for uri in [
         "https://client.example/callback/",
         "https://client.example/callback/extra",
         "https://client.example/callback?x=1",
@@ -514,5 +523,114 @@ async fn clients_consents_and_refresh_tokens_survive_kill_9() -> Result<()> {
         let text = String::from_utf8_lossy(&std::fs::read(folder.path().join(file))?).into_owned();
         assert!(!text.contains(&refresh) && !text.contains(PASSWORD), "{file} has a secret in it");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_request_redirects_nobody_who_has_not_logged_in_to_a_strangers_site() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let uri = "https://evil.example/phish";
+    let client = browser.register(&[uri]).await?;
+    let path = browser.request(&client, &[("redirect_uri", uri), ("response_type", "x")]);
+    let reply = browser.send(browser.get(&path)).await?;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(!reply.headers.contains_key("location"));
+    log_in(&browser, &browser.request(&client, &[("redirect_uri", uri)]), "alice").await?;
+    let reply = browser.send(browser.get(&path)).await?;
+    assert_eq!(reply.status, 303, "{reply:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_consent_page_names_an_app_by_its_scheme_not_by_what_looks_like_a_host() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let uri = "com.evil.app://accounts.google.com/cb";
+    let client = browser.register(&[uri]).await?;
+    let next = log_in(&browser, &browser.request(&client, &[("redirect_uri", uri)]), "alice").await?;
+    let consent = browser.open(&next).await?;
+    let visible = consent.reply.text.replace(&consent.action.replace('&', "&#38;"), "");
+    assert!(visible.contains("com.evil.app:") && !visible.contains(">accounts.google.com"), "{visible}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_log_in_ends_the_session_before_it() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let path = browser.request(&client, &[]);
+    let login = browser.open(&path).await?;
+    let form = |user| [("username", user), ("password", PASSWORD), ("csrf", login.csrf.as_str())];
+    browser.send(browser.post(&login.action, &form("alice"))).await?;
+    let alice = browser.cookies.lock().unwrap().clone();
+    browser.send(browser.post(&login.action, &form("bob"))).await?;
+    *browser.cookies.lock().unwrap() = alice;
+    assert!(browser.open(&path).await?.action.starts_with("/login"), "alice's old session still works");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_verifier_or_an_empty_scope_costs_the_rightful_client_nothing() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let code = code(&server, &client).await?;
+    let form = redemption(&client, &code);
+    let wrong = changed(&form, "code_verifier", Some("xBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"));
+    assert_eq!(browser.token(&wrong).await?.json()["error"], "invalid_grant");
+    let granted = browser.token(&form).await?;
+    assert_eq!(granted.status, 200, "{granted:?}");
+    let token = granted.json()["refresh_token"].as_str().context("none")?.to_owned();
+    let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", token.as_str())];
+    assert_eq!(browser.token(&changed(&form, "scope", Some(" "))).await?.json()["error"], "invalid_scope");
+    assert_eq!(browser.token(&form).await?.status, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_log_ins_of_others_keep_nobody_out() -> Result<()> {
+    let server = start("step9")?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let login = browser.open(&browser.request(&client, &[])).await?;
+    for number in 0..70 {
+        let name = format!("nobody{number}");
+        let form = [("username", name.as_str()), ("password", "wrong"), ("csrf", &login.csrf)];
+        assert_eq!(browser.send(browser.post(&login.action, &form)).await?.status, 401, "{name}");
+    }
+    let form = [("username", "alice"), ("password", PASSWORD), ("csrf", &login.csrf)];
+    assert_eq!(browser.send(browser.post(&login.action, &form)).await?.status, 303);
+    Ok(())
+}
+
+/// Another program that looks into the database must not take away what is written after it.
+#[tokio::test]
+async fn what_is_acknowledged_stays_when_another_program_has_read_the_database() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).to_str().map(str::to_owned).context("a path that is not UTF-8");
+    let (database, notes, keys) = (path("auth.db")?, path("notes.db")?, path("keys")?);
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    let again = || {
+        let args = ["--auth-database", &database, "--database", &notes, "--keys", &keys, "--port", &port];
+        Server::start_in_env("step9", &args, &[("MCP_DEV_PASSWORD", PASSWORD)])
+    };
+    let server = again()?;
+    for file in [&database, &notes] {
+        let reader = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('select count(*) from sqlite_master').fetchall(); c.close()";
+        let Ok(status) = std::process::Command::new("python3").args(["-c", reader, file]).status() else {
+            eprintln!("skipped: needs python3");
+            return Ok(());
+        };
+        assert!(status.success());
+        assert!(std::path::Path::new(&format!("{file}-wal")).exists(), "{file}: the log was taken away");
+    }
+    let client = Browser::new(&server)?.register(&["http://localhost/callback"]).await?;
+    drop(server); // SIGKILL
+    let server = again()?;
+    let browser = Browser::new(&server)?;
+    let reply = browser.send(browser.get(&browser.request(&client, &[]))).await?;
+    assert_eq!(reply.status, 200, "the client is forgotten: {reply:?}");
     Ok(())
 }

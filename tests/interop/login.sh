@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Real clients that know only the URL of step 9 log a person in, and the official conformance suite's
+# authorization-server command against auth-server. Needs what run.sh needs.
+set -euo pipefail
+cd "$(dirname "$0")"
+root=$PWD/../..
+target=${CARGO_TARGET_DIR:-$root/target}
+unset "${!MCP_@}"
+
+for tool in node npm python3; do
+  command -v "$tool" >/dev/null || { echo "$tool is missing: install Node.js 20 and Python 3.11" >&2; exit 1; }
+done
+cargo build --quiet --manifest-path "$root/Cargo.toml" -p step9 -p auth-server
+[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund
+[ -x node_modules/node/bin/node ] || (cd node_modules/node && node installArchSpecificPackage)
+[ -x "$target/interop-venv/bin/python" ] || python3 -m venv "$target/interop-venv"
+"$target/interop-venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+
+work=$(mktemp -d)
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
+password='correct horse battery staple'
+
+# start PROGRAM [ARGUMENTS]: leaves its URL in $url
+start() {
+  local program=$1
+  shift
+  mkdir "$work/$program"
+  (cd "$work/$program" && MCP_DEV_PASSWORD=$password exec "$target/debug/$program" --port 0 --keys "$work/keys" "$@" >out 2>err) &
+  pids+=($!)
+  for _ in $(seq 150); do
+    url=$(sed -n 's/^listening on //p' "$work/$program/out" 2>/dev/null || true)
+    [ -z "$url" ] || return 0
+    sleep 0.2
+  done
+  echo "$program did not start:" >&2
+  cat "$work/$program/err" >&2
+  exit 1
+}
+
+start step9
+node login.mjs sdk "$url/mcp" "$password"
+"$target/interop-venv/bin/python" login.py "$url/mcp" "$password"
+node login.mjs mcp-remote "$url/mcp" "$password"
+node login.mjs inspector "$url/mcp" "$password"
+export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+if [ -x "$CHROMIUM" ] || [ -n "${CI+set}" ]; then
+  node login.mjs inspector-page "$url/mcp" "$password"
+else
+  echo "skipped: MCP Inspector's page: needs Chromium"
+fi
+
+# The suite's client: without a secret, for it proves itself with none wherever a server lists "none".
+port=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })')
+printf '[{"client_id": "conformance", "redirect_uris": ["http://127.0.0.1:%s/callback"], "token_endpoint_auth_method": "none"}]' "$port" >"$work/clients.json"
+resource=http://localhost:9000/mcp
+start auth-server --clients "$work/clients.json" --resource "$resource"
+node login.mjs conformance "$url" "$password" conformance "$resource" "$port"
