@@ -1,6 +1,8 @@
 //! Helpers for the integration tests: they start the real programs and talk to them over HTTP.
 
 pub mod browser;
+pub mod client;
+pub mod mock;
 
 use std::{
     collections::HashMap,
