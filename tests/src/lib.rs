@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod interop;
 pub mod mock;
 
 use std::{
