@@ -54,7 +54,11 @@ impl TokenEndpoint<'_> {
     pub async fn request(&self, why: &str, grant: &[(&'static str, &str)]) -> Result<Tokens> {
         let answer = self.send(why, grant).await?;
         if answer.status != 200 {
-            return Err(oauth_failure(&answer, "the authorization server gives no token"));
+            let failure = oauth_failure(&answer, "the authorization server gives no token");
+            return Err(match failure.oauth_error.as_deref() {
+                Some("invalid_scope") => failure.advice("Name the scopes that this client may have with --scope."),
+                _ => failure,
+            });
         }
         let tokens: BasicTokenResponse = serde_json::from_slice(&answer.body).map_err(|_| {
             Failure::authorization("the authorization server's answer is no token response").at(answer.exchange)
@@ -81,7 +85,9 @@ impl TokenEndpoint<'_> {
         if expires_in == Some(0) {
             return fail("the access token had expired when it arrived");
         }
-        let scope = tokens.scopes().map(|scopes| scopes.iter().map(|scope: &Scope| scope.to_string()).collect());
+        let scope = tokens.scopes().map(|scopes| {
+            scopes.iter().map(|scope: &Scope| scope.to_string()).filter(|scope| !scope.is_empty()).collect()
+        });
         Ok(Tokens { access_token, refresh_token, expires_in, scope })
     }
 

@@ -111,6 +111,7 @@ fn check(readme: &Path, step: &str) -> Result<usize> {
     let mut bash = Command::new("bash");
     bash.args(["-c", &script]).current_dir(&folder).env("PATH", path);
     bash.env("MCP_PORT", "0").env("MCP_PUBLIC_URL", server.url()).env_remove("MCP_KEYS").env("NO_COLOR", "1");
+    bash.env("MCP_CREDENTIALS", folder.join("credentials"));
     let output = bash.output()?;
     let output = format!("{}\n@@@", String::from_utf8_lossy(&output.stdout).replace('\r', ""));
 
@@ -143,6 +144,7 @@ fn every_command_in_the_readmes_prints_what_they_show() -> Result<()> {
         (root().join("README.md"), "step6".to_owned()),
         (root().join("auth-server/README.md"), "auth-server".to_owned()),
     ];
+    readmes.push((root().join("step11/README.md"), "step9".to_owned()));
     readmes.extend((1..=9).map(|step| (root().join(format!("step{step}/README.md")), format!("step{step}"))));
     let mut failures = Vec::new();
     for (readme, step) in &readmes {
