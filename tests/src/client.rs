@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::command;
 
 /// Nothing that a test starts may take longer: a hang is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a run left behind.
 #[derive(Debug)]

@@ -155,7 +155,7 @@ fn send(mut stream: TcpStream, reply: Reply) -> Option<()> {
         Reply::Http { status, headers, body } => {
             let mut text = format!("HTTP/1.1 {status} Mock\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
             for (name, value) in headers {
-                text.push_str(&format!("{name}: {value}\r\n"));
+                text.extend([&name, ": ", &value, "\r\n"]);
             }
             stream.write_all(format!("{text}\r\n{body}").as_bytes()).ok()
         }
@@ -170,7 +170,7 @@ fn send(mut stream: TcpStream, reply: Reply) -> Option<()> {
         Reply::Flood(text) => {
             stream.write_all(text.as_bytes()).ok()?;
             loop {
-                stream.write_all(&[b' '; 65_536]).ok()?;
+                stream.write_all(&[b' '; 16_384]).ok()?;
             }
         }
     }

@@ -38,7 +38,8 @@ struct World {
     client: Client,
 }
 
-type Twist = Arc<dyn Fn(&Request, &Urls) -> Option<Reply> + Send + Sync>;
+type Change = dyn Fn(&Request, &Urls) -> Option<Reply> + Send + Sync;
+type Twist = Arc<Change>;
 
 impl World {
     fn new(mcp_twist: Option<Twist>, authorization_twist: Option<Twist>) -> Result<Self> {
@@ -199,7 +200,7 @@ fn server(
 
 /// A path answered otherwise.
 fn path(
-    row: fn(&'static str, (i32, &'static str), Box<dyn Fn(&Request, &Urls) -> Option<Reply> + Send + Sync>) -> Row,
+    row: fn(&'static str, (i32, &'static str), Box<Change>) -> Row,
     name: &'static str,
     ends: (i32, &'static str),
     path: &'static str,
@@ -419,10 +420,10 @@ fn rows() -> Vec<Row> {
         back("two states", (4, "state twice"), |pairs, _| pairs.push(("state", "other".into()))),
         back("another iss", (4, "another issuer"), |pairs, urls| set(pairs, "iss", &urls.evil)),
         back("iss with a slash", (4, "another issuer"), |pairs, urls| {
-            set(pairs, "iss", &format!("{}/", urls.authorization))
+            set(pairs, "iss", &format!("{}/", urls.authorization));
         }),
         back("no iss, though there should be one", (4, "does not say who"), |pairs, _| {
-            pairs.retain(|(name, _)| *name != "iss")
+            pairs.retain(|(name, _)| *name != "iss");
         }),
         back("two codes", (4, "code twice"), |pairs, _| pairs.push(("code", "other".into()))),
         back("no code", (4, "no code"), |pairs, _| pairs.retain(|(name, _)| *name != "code")),
