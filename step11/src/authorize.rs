@@ -136,6 +136,8 @@ pub async fn authorize(
         .advice("No safe log-in is possible there; its operator must enable PKCE."));
     }
     let endpoint = server.endpoint("authorization_endpoint", server.authorization_endpoint.as_deref())?;
+    http.check(&endpoint)
+        .map_err(|why| Failure::authorization(format!("the authorization_endpoint is refused: {why}")))?;
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     http.secrets.add(verifier.secret(), "code verifier");
     let client = BasicClient::new(ClientId::new(question.client_id.to_owned()))

@@ -1,8 +1,7 @@
 //! What a person can ask for.
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
-use anstream::{eprintln, println};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -27,16 +26,21 @@ pub struct Output {
 impl Output {
     /// Text for people, which may have several lines.
     fn text(&self, text: &str) {
-        println!("{}", terminal::escape(&self.secrets.scrub(text)));
+        Self::print(&terminal::escape(&self.secrets.scrub(text)));
     }
 
     fn json(&self, value: &Value) {
-        println!("{}", self.secrets.scrub(&terminal::json(value)));
+        Self::print(&self.secrets.scrub(&terminal::json(value)));
+    }
+
+    /// Who closes standard output has seen enough.
+    fn print(text: &str) {
+        let _ = writeln!(std::io::stdout(), "{text}");
     }
 
     /// Something to know beside the result.
     fn warn(&self, text: &str) {
-        eprintln!("{}", terminal::line(&self.secrets.scrub(text)));
+        let _ = writeln!(std::io::stderr(), "{}", terminal::line(&self.secrets.scrub(text)));
     }
 }
 
@@ -209,7 +213,7 @@ pub async fn prompt(session: &mut Session, name: &str, pairs: &[String], output:
 
 fn headline(item: &Value, output: &Output) {
     let of = |name: &str| item[name].as_str().unwrap_or_default();
-    output.text(&terminal::line(&format!("{}  {}", of("name"), of("description"))));
+    output.text(&format!("{}  {}", of("name"), of("description")).replace('\n', " "));
 }
 
 /// What a tool says, for people.

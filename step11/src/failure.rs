@@ -91,14 +91,6 @@ impl Failure {
         self
     }
 
-    /// What a document or an answer says that it must not: the flow ends here, whatever the cause was called before.
-    pub fn during_authorization(mut self) -> Self {
-        if self.kind == Kind::Tool {
-            self.kind = Kind::Authorization;
-        }
-        self
-    }
-
     pub fn is_oauth(&self, code: &str) -> bool {
         self.oauth_error.as_deref() == Some(code)
     }

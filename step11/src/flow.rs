@@ -39,6 +39,8 @@ pub struct Flow {
     entry: Entry,
     credentials: Credentials,
     dpop: Option<Dpop>,
+    /// Whether the token was got in this run: then it is used, however short its life is.
+    fresh: bool,
     authorizations: u8,
     step_ups: u8,
 }
@@ -64,7 +66,8 @@ impl Flow {
             GrantKind::IdentityAssertion { id_token, .. } => http.secrets.add(id_token, "ID token"),
             _ => {}
         }
-        let mut flow = Flow { http, settings, entry, credentials, dpop: None, authorizations: 0, step_ups: 0 };
+        let mut flow =
+            Flow { http, settings, entry, credentials, dpop: None, fresh: false, authorizations: 0, step_ups: 0 };
         flow.adopt()?;
         Ok(flow)
     }
@@ -111,9 +114,7 @@ impl Flow {
                     self.authorizations += 1;
                     authorized = true;
                     self.http.note("The server wants a token. Its challenge says where to learn more.");
-                    self.authorize(challenge.as_ref(), &BTreeSet::new())
-                        .await
-                        .map_err(Failure::during_authorization)?;
+                    self.authorize(challenge.as_ref(), &BTreeSet::new()).await?;
                 }
                 403 if error == Some("insufficient_scope") => self.step_up(&answer, challenge.as_ref()).await?,
                 403 => return Err(refusal(&answer, challenge.as_ref(), "the MCP server does not allow this")),
@@ -193,7 +194,7 @@ impl Flow {
 
     /// Renews a token that is about to expire. One that cannot be renewed is tried until the server refuses it.
     async fn refresh_ahead(&mut self) -> Result<()> {
-        let Some(grant) = &self.credentials.grant else { return Ok(()) };
+        let Some(grant) = self.credentials.grant.as_ref().filter(|_| !self.fresh) else { return Ok(()) };
         let Some(expires_at) = grant.expires_at.filter(|at| *at < Utc::now() + AHEAD) else { return Ok(()) };
         let token = grant.access_token.clone();
         match self.refresh(&token).await {
@@ -262,6 +263,7 @@ impl Flow {
             ..before
         };
         self.credentials.grant = Some(grant);
+        self.fresh = true;
         self.entry.save(lock, &self.credentials)?;
         self.adopt()
     }
@@ -287,7 +289,7 @@ impl Flow {
         let requested = self.credentials.grant.as_ref().map(|grant| grant.requested_scope.clone()).unwrap_or_default();
         let union: BTreeSet<String> = requested.into_iter().chain(wanted).collect();
         self.http.note("The token is not enough for this. Back to the authorization server, for more scopes.");
-        self.authorize(challenge, &union).await.map_err(Failure::during_authorization)
+        self.authorize(challenge, &union).await
     }
 
     /// The way to a token, from the challenge on.

@@ -259,12 +259,17 @@ impl Http {
         self.trace.note(&self.secrets, text);
     }
 
-    /// No resolver is asked about an address written as such, so the [`Guard`] never sees it.
-    fn check(&self, url: &Url) -> std::result::Result<(), String> {
+    /// Whether a URL may be asked, or opened in a browser. No resolver is asked about an address written as such, so the
+    /// [`Guard`] never sees it.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn check(&self, url: &Url) -> std::result::Result<(), String> {
         parse_url(url.as_str())?;
         let literal = match url.host() {
             Some(Host::Ipv4(v4)) => Reach::of(v4.into()),
             Some(Host::Ipv6(v6)) => Reach::of(v6.into()),
+            Some(Host::Domain("localhost")) => Reach::Loopback,
             _ => return Ok(()),
         };
         if literal < self.nearest && !self.chosen.iter().any(|host| url.host_str() == Some(host)) {
@@ -299,7 +304,7 @@ impl Http {
         let (status, headers) = (response.status(), response.headers().clone());
         let at = |error: Failure| error.at(exchange);
         let chunks = Box::pin(bounded(response, request.limit));
-        let body = if is_event_stream(&headers) {
+        let body = if status == StatusCode::OK && is_event_stream(&headers) {
             let mut events = SseStream::from_bytes_stream(chunks);
             loop {
                 let Some(event) = events.next().await else {
@@ -495,6 +500,7 @@ mod tests {
             "https://169.254.169.254/",
             "https://10.1.2.3/",
             "http://127.0.0.1/",
+            "http://localhost/",
             "https://[::1]/",
             "https://[::ffff:10.0.0.1]/",
             "https://[64:ff9b::a00:1]/",

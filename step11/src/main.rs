@@ -24,9 +24,8 @@ mod terminal;
 mod token;
 mod trace;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
-use anstream::eprintln;
 use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Style},
@@ -44,6 +43,8 @@ use crate::{
     trace::Secrets,
 };
 
+/// The longest error message, in characters.
+const LONGEST: usize = 1_000;
 const HELP: &str = "Try, with a server running (cargo run -p step9):
   step11 tools
   step11 call echo message=hi repeat_count=3
@@ -147,20 +148,21 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
 
 /// Says what went wrong, on standard error.
 fn report(failure: &Failure, secrets: &Secrets, as_json: bool) {
-    let clean = |text: &str| terminal::line(&secrets.scrub(text));
+    let clean = |text: &str| terminal::cut(&terminal::line(&secrets.scrub(text)), LONGEST);
+    let mut stderr = anstream::stderr();
     let advice = failure.advice.as_deref().map(clean);
     if as_json {
         let error = json!({
             "kind": failure.kind.name(), "message": clean(&failure.message), "exchange": failure.exchange,
             "advice": advice, "oauth_error": failure.oauth_error.as_deref().map(clean),
         });
-        eprintln!("{}", terminal::json(&json!({ "error": error })));
+        let _ = writeln!(stderr, "{}", terminal::json(&json!({ "error": error })));
         return;
     }
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     let at = failure.exchange.map_or(String::new(), |number| format!(" at exchange {number}"));
-    eprintln!("{red}error{at}:{red:#} {}", clean(&failure.message));
+    let _ = writeln!(stderr, "{red}error{at}:{red:#} {}", clean(&failure.message));
     if let Some(advice) = advice {
-        eprintln!("{advice}");
+        let _ = writeln!(stderr, "{advice}");
     }
 }

@@ -1,8 +1,10 @@
 //! Shows each exchange of the flow, numbered and explained, without what is secret in it.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io::Write,
+    sync::{Mutex, PoisonError},
+};
 
-use anstream::println;
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
 use url::Url;
@@ -70,7 +72,7 @@ impl Trace {
     /// An explanation between the exchanges.
     pub fn note(&self, secrets: &Secrets, text: &str) {
         if self.on {
-            println!("   {}\n", terminal::line(&secrets.scrub(text)));
+            say(&format!("   {}\n", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
         }
     }
 
@@ -80,7 +82,7 @@ impl Trace {
             return;
         }
         heading(number, why);
-        let show = |text: &str| println!("   > {}", terminal::line(&secrets.scrub(text)));
+        let show = |text: &str| say(&format!("   > {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
         show(&format!("{} {}", request.method, masked_url(&request.url)));
         for (name, value) in &request.headers {
             show(&format!("{name}: {}", masked_header(name, value)));
@@ -101,7 +103,7 @@ impl Trace {
         if !self.on {
             return;
         }
-        let show = |text: &str| println!("   < {}", terminal::line(&secrets.scrub(text)));
+        let show = |text: &str| say(&format!("   < {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
         show(&status.to_string());
         for name in TELLING {
             for value in headers.get_all(name) {
@@ -113,11 +115,10 @@ impl Trace {
                 Ok(json) => masked_json(&json).to_string(),
                 Err(_) => String::from_utf8_lossy(body).into_owned(),
             };
-            let end = text.char_indices().nth(SHOWN).map_or(text.len(), |(end, _)| end);
-            let more = if end < text.len() { "…" } else { "" };
-            println!("   < {}{more}", terminal::escape(&secrets.scrub(&text[..end])).replace('\n', "\n   < "));
+            let text = terminal::cut(&terminal::escape(&secrets.scrub(&text)), SHOWN);
+            say(&format!("   < {}", text.replace('\n', "\n   < ")));
         }
-        println!();
+        say("");
     }
 
     /// What the browser does, of which this program sees only the beginning and the end.
@@ -126,14 +127,19 @@ impl Trace {
             if direction == '>' {
                 heading(number, why);
             }
-            println!("   {direction} GET {}", terminal::line(&masked_url(url)));
+            say(&format!("   {direction} GET {}", terminal::line(&masked_url(url))));
         }
     }
 }
 
 fn heading(number: u32, why: &str) {
     let bold = clap::builder::styling::Style::new().bold();
-    println!("{bold}{number}. {why}{bold:#}");
+    say(&format!("{bold}{number}. {why}{bold:#}"));
+}
+
+/// To standard output. Who closes it has seen enough.
+fn say(text: &str) {
+    let _ = writeln!(anstream::stdout(), "{text}");
 }
 
 fn is_secret(name: &str) -> bool {

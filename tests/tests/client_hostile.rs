@@ -461,6 +461,13 @@ fn rows() -> Vec<Row> {
             let error = json!({ "error": "invalid_grant", "error_description": told });
             (request.path() == "/token").then(|| Reply::json(400, &error))
         }),
+        at_authorization("an error that tells a secret at its edge", (4, "invalid_grant"), |request, _| {
+            let code = request.param("code").unwrap_or_default();
+            let error = |pad: usize| format!("{}{code}", "x".repeat(pad));
+            let told = [470, 480, 490, 930, 950, 970].map(error).join(" ");
+            let error = json!({ "error": "invalid_grant", "error_description": told });
+            (request.path() == "/token").then(|| Reply::json(400, &error))
+        }),
         path(at_authorization, "a client that is forgotten again and again", (4, "invalid_client"), "/token", |_| {
             Reply::json(401, &json!({ "error": "invalid_client" }))
         }),
@@ -658,8 +665,8 @@ fn hostile_servers_get_nothing_and_are_told_apart() {
 
 #[test]
 fn a_port_where_nobody_is_and_arguments_that_make_no_sense() -> Result<()> {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let client = Client::new(&format!("http://127.0.0.1:{nobody}/mcp"))?;
+    // Not a port that was free a moment ago: another test may have taken it.
+    let client = Client::new("http://127.0.0.1:1/mcp")?;
     let outcome = client.run(&["tools"], follow)?;
     assert_eq!(outcome.code, Some(3), "{outcome:?}");
     assert!(
@@ -780,6 +787,31 @@ fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_i
             world.authorization.seen().iter().filter(|request| request.param("refresh_token").is_some()).count();
         assert_eq!(refreshes, 1, "{reply:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_token_with_a_short_life_is_used_and_not_renewed_all_the_time() -> Result<()> {
+    let twist: Twist = Arc::new(|request, _| {
+        let mut short = tokens(request.body.len());
+        short["expires_in"] = json!(5);
+        (request.path() == "/token").then(|| Reply::json(200, &short))
+    });
+    let world = World::new(None, Some(twist))?;
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    assert_eq!(world.authorization.hits("/token"), 1);
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    assert_eq!(world.authorization.hits("/token"), 2);
+    Ok(())
+}
+
+#[test]
+fn who_closes_the_pipe_has_seen_enough() -> Result<()> {
+    let world = logged_in(None, None)?;
+    let mut child = world.client.command(&["trace", "echo", "message=hi"])?.spawn()?;
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    assert!(output.status.success(), "{output:?}");
     Ok(())
 }
 
