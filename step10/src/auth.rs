@@ -1,0 +1,307 @@
+//! The bearer-token middleware on `/mcp`: no valid token, no entry (RFC 6750, RFC 9068 §4).
+//!
+//! [`authenticate`] runs before the request's method, type and body are looked at. It takes the
+//! token from the one place where it may be ([`bearer_token`]), has [`Auth::verify`] check it with its issuer's keys,
+//! and leaves a [`User`] behind for the handlers. All else is answered with a challenge that says what is wrong.
+
+use std::{ops::Deref, sync::Arc};
+
+use actix_web::{
+    Error, FromRequest, HttpMessage, HttpRequest, HttpResponse,
+    body::{BoxBody, EitherBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE},
+    },
+    middleware::Next,
+    web,
+};
+use common::{
+    claims::{Claims, has_crit},
+    guards::LogUser,
+    http::HttpError,
+};
+use jsonwebtoken::{dangerous::insecure_decode_claims, decode, decode_header, errors::ErrorKind};
+use serde::Deserialize;
+
+use crate::{
+    jwks_client::NoKey,
+    providers::{Members, Provider, Providers},
+    reasons::Refusal,
+    user_tools,
+};
+
+/// The longest token we look at, in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+/// How far, in seconds, the issuer's clock may be from ours.
+pub const LEEWAY: u64 = 30;
+
+/// Whose tokens are accepted.
+#[derive(Clone)]
+pub struct Auth {
+    pub providers: Providers,
+    /// Parameters that every challenge carries.
+    challenge: Vec<String>,
+}
+
+impl Auth {
+    /// Accepts what one of these issuers signed for us.
+    pub fn new(providers: Providers) -> Self {
+        Auth { providers, challenge: Vec::new() }
+    }
+
+    /// Every challenge carries this parameter too, in the place of any of the same name.
+    pub fn challenge(mut self, name: &str, value: &str) -> Self {
+        self.challenge.retain(|param| !param.starts_with(&format!("{name}=")));
+        self.challenge.push(format!("{name}=\"{value}\""));
+        self
+    }
+
+    /// The token's claims, if every check passes; else which one did not.
+    pub fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        if token.len() > MAX_TOKEN {
+            return Err(Refusal::token("token_too_long", "The token is longer than 16 KiB."));
+        }
+        // The header is the sender's word until the signature is checked: it may only narrow the choice.
+        let malformed = |_| Refusal::token("token_malformed", "The token is not a JWT with a signature that we check.");
+        let header = decode_header(token).map_err(malformed)?;
+        let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
+        if !matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
+            return Err(Refusal::token("typ_other", "The token is not an access token: its typ is another."));
+        }
+        if has_crit(token) {
+            let description = "The token has critical headers (crit) that are not understood.";
+            return Err(Refusal::token("crit_unknown", description));
+        }
+        // So is its issuer: it says with whose keys the signature must be right.
+        let provider = self.issuer(token)?;
+        let validation = provider.validation(header.alg, LEEWAY);
+        let validation = validation.ok_or_else(|| no_key(provider, NoKey::Algorithm))?;
+        let key = provider.keys.key(header.kid.as_deref(), header.alg).map_err(|why| no_key(provider, why))?;
+        let decoded = decode::<Members>(token, &key.decoding_key, &validation);
+        let members = decoded.map_err(|error| refusal(error.kind(), token, provider))?.claims;
+        let claims = provider.claims(members).map_err(|why| malformed_claim().with("why", &why))?;
+        if claims.sub.is_empty() {
+            return Err(Refusal::token("subject_missing", "The token's subject (sub) is empty."));
+        }
+        Ok(claims)
+    }
+
+    /// The issuer whose token this claims to be, if it is one that we trust.
+    fn issuer(&self, token: &str) -> Result<&Provider, Refusal> {
+        let unverified = unverified(token)?;
+        let Some(iss) = unverified.iss else {
+            return Err(Refusal::token("issuer_missing", "The token lacks iss, its issuer."));
+        };
+        self.providers.of(&iss).ok_or_else(|| {
+            let trusted: Vec<_> = self.providers.iter().map(|provider| provider.issuer.as_str()).collect();
+            let description = format!(
+                "The token is from another issuer (iss). This server trusts {}, to the letter.",
+                trusted.join(" and ")
+            );
+            Refusal::token("issuer_unknown", description).with("iss", &iss)
+        })
+    }
+
+    /// The person whose token the request carries, or the refusal.
+    async fn user(&self, headers: &HeaderMap) -> Result<User, HttpResponse> {
+        if !self.providers.any_ready() {
+            return Err(no_keys_yet().respond());
+        }
+        let token = bearer_token(headers).map_err(|missing| match missing {
+            Missing::Token => {
+                let description = "This needs an access token.";
+                self.refuse(&Refusal::new(StatusCode::UNAUTHORIZED, None, "token_missing", description))
+            }
+            Missing::Syntax(why) => {
+                self.refuse(&Refusal::new(StatusCode::BAD_REQUEST, Some("invalid_request"), "request_malformed", why))
+            }
+        })?;
+        let mut outcome = self.verify_once(token);
+        if let Err(refusal) = &mut outcome
+            && matches!(refusal.reason, "key_unknown" | "keys_missing")
+            && let Ok(provider) = self.issuer(token)
+        {
+            // The issuer may have made a key since. Those whose key is known do not come here.
+            match provider.keys.look_again().await {
+                None => outcome = self.verify_once(token),
+                Some(wait) => refusal.retry_after = Some(wait.as_secs() + 1),
+            }
+        }
+        outcome.map(User).map_err(|refusal| self.refuse(&refusal))
+    }
+
+    /// The same as [`Auth::verify`], but for a token that was verified before.
+    fn verify_once(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
+        self.providers.verified().get_or_verify(token, |token| self.verify(token))
+    }
+
+    /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people.
+    pub fn refuse(&self, refusal: &Refusal) -> HttpResponse {
+        let mut response = refusal.respond();
+        if refusal.status.is_server_error() {
+            return response; // another token would not help
+        }
+        let mut params = self.challenge.clone();
+        if let Some(error) = refusal.error {
+            // Nothing that would end the quotes, or is not ASCII (RFC 6750 §3).
+            let allowed = |c| matches!(c, ' '..='~') && c != '"' && c != '\\';
+            let description: String = refusal.description.chars().map(|c| if allowed(c) { c } else { '\'' }).collect();
+            params.push(format!("error=\"{error}\""));
+            params.push(format!("error_description=\"{description}\""));
+        }
+        let challenge = format!("Bearer {}", params.join(", "));
+        if let Ok(challenge) = challenge.trim_end().parse() {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// What the payload says of itself. Nothing of it is believed.
+#[derive(Deserialize)]
+struct Unverified {
+    #[serde(default)]
+    iss: Option<String>,
+    #[serde(default)]
+    aud: Option<serde_json::Value>,
+    #[serde(default)]
+    exp: Option<serde_json::Number>,
+    #[serde(default)]
+    nbf: Option<serde_json::Number>,
+}
+
+fn unverified(token: &str) -> Result<Unverified, Refusal> {
+    insecure_decode_claims(token).map_err(|_| malformed_claim())
+}
+
+fn malformed_claim() -> Refusal {
+    Refusal::token("claim_malformed", "The token is malformed, or a claim has the wrong type.")
+}
+
+fn no_keys_yet() -> Refusal {
+    let description = "The keys of the identity provider are not here yet; /health says why. Try again in a moment.";
+    Refusal::unavailable("keys_missing", description, 5)
+}
+
+fn no_key(provider: &Provider, why: NoKey) -> Refusal {
+    let refusal = match why {
+        NoKey::NoKeys => return no_keys_yet().with("iss", &provider.issuer),
+        NoKey::Unknown => Refusal::token("key_unknown", "The token was signed with an unknown key (kid)."),
+        NoKey::Ambiguous => Refusal::token("key_ambiguous", "The token names no key (kid), and several would fit."),
+        NoKey::Algorithm => {
+            Refusal::token("algorithm_other", "The token is not signed with an algorithm (alg) that its key is for.")
+        }
+    };
+    refusal.with("iss", &provider.issuer)
+}
+
+/// Which check failed, and what to do. The signature is checked first, so from then on the claims are the issuer's.
+fn refusal(kind: &ErrorKind, token: &str, provider: &Provider) -> Refusal {
+    let Ok(claims) = unverified(token) else { return malformed_claim() };
+    #[allow(clippy::cast_possible_truncation)] // it saturates
+    let off = |date: Option<serde_json::Number>| {
+        let date = date.and_then(|date| date.as_f64()).unwrap_or_default() as i64;
+        chrono::Utc::now().timestamp().saturating_sub(date).unsigned_abs()
+    };
+    let audience = |reason, description: &str| {
+        let aud = claims.aud.clone().unwrap_or_default().to_string();
+        let refusal = Refusal::token(reason, format!("{description} It must be {}.", provider.audience.join(" or ")));
+        refusal.advise(provider.advice(|advice| &advice.audience)).with("aud", &aud)
+    };
+    let refusal = match kind {
+        ErrorKind::ExpiredSignature => {
+            let description = format!(
+                "The token has expired (exp), {} s ago. Ask for a new one; if it is new, the clocks differ.",
+                off(claims.exp)
+            );
+            Refusal::token("expired", description)
+        }
+        ErrorKind::ImmatureSignature => {
+            let description = format!(
+                "The token is not valid yet (nbf), but in {} s. The clocks of the provider and of this server differ.",
+                off(claims.nbf)
+            );
+            Refusal::token("not_yet_valid", description)
+        }
+        ErrorKind::InvalidAudience => audience("audience_other", "The token is for another audience (aud)."),
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::Json(_) if claims.aud.is_none() => {
+            audience("audience_missing", "The token says of no audience (aud) that it is for.")
+        }
+        ErrorKind::InvalidSignature => Refusal::token("signature_wrong", "The token's signature is wrong."),
+        ErrorKind::InvalidAlgorithm => return no_key(provider, NoKey::Algorithm),
+        ErrorKind::MissingRequiredClaim(_) => {
+            Refusal::token("claim_missing", "The token lacks one of iss, aud, exp, sub.")
+        }
+        _ => malformed_claim(),
+    };
+    refusal.with("iss", &provider.issuer)
+}
+
+/// The person behind a request. Only [`authenticate`] makes one, so a handler that takes a `User`
+/// cannot be reached without a valid token.
+#[derive(Clone)]
+pub struct User(Arc<Claims>);
+
+impl Deref for User {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
+        &self.0
+    }
+}
+
+impl FromRequest for User {
+    type Error = HttpError;
+    type Future = std::future::Ready<Result<Self, HttpError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let user = req.extensions().get::<User>().cloned();
+        let refused = HttpError::new(StatusCode::UNAUTHORIZED, "unauthorized", "This needs an access token.");
+        std::future::ready(user.ok_or(refused))
+    }
+}
+
+/// The middleware: a valid token or an answer from here.
+pub async fn authenticate<B: MessageBody + 'static>(
+    auth: web::Data<Auth>,
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    let user = match auth.user(req.headers()).await {
+        Ok(user) => user,
+        Err(refusal) => return Ok(req.into_response(refusal).map_into_right_body()),
+    };
+    req.extensions_mut().insert(LogUser(user.username().to_owned()));
+    req.extensions_mut().insert(user);
+    let mut response = next.call(req).await?.map_into_left_body();
+    user_tools::name_caller(&mut response);
+    Ok(response)
+}
+
+/// Why a request has no token.
+enum Missing {
+    Token,
+    Syntax(&'static str),
+}
+
+/// The token of `Authorization: Bearer …` (RFC 6750 §2.1). Query, body and cookies are not looked at.
+fn bearer_token(headers: &HeaderMap) -> Result<&str, Missing> {
+    let mut values = headers.get_all(AUTHORIZATION);
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Err(Missing::Token),
+        (Some(value), None) => value.as_bytes().trim_ascii(),
+        (Some(_), Some(_)) => return Err(Missing::Syntax("Send one Authorization header, not several.")),
+    };
+    let (scheme, token) = value.split_at(value.iter().position(|byte| *byte == b' ').unwrap_or(value.len()));
+    if !scheme.eq_ignore_ascii_case(b"Bearer") {
+        return Err(Missing::Token);
+    }
+    let b64token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    match std::str::from_utf8(token.trim_ascii()) {
+        Ok("") => Err(Missing::Syntax("There is no token after Bearer.")),
+        Ok(token) if token.as_bytes().iter().all(b64token) => Ok(token),
+        _ => Err(Missing::Syntax("What comes after Bearer is not one token.")),
+    }
+}
