@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use integration_tests::{
     Server,
     browser::{Browser, start},
+    has,
 };
 use rmcp::{
     ServiceExt,
@@ -22,15 +23,6 @@ use rmcp::{
     },
 };
 use serde_json::json;
-
-/// Whether the first number of `program --version` is at least this.
-fn has(program: &str, least: [u32; 2]) -> bool {
-    let Ok(output) = Command::new(program).arg("--version").output() else { return false };
-    let version = String::from_utf8_lossy(&output.stdout);
-    let digits = version.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let mut numbers = digits.trim().split('.').map_while(|number| number.parse().ok());
-    [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)] >= least
-}
 
 #[test]
 fn real_clients_log_a_person_in_and_the_conformance_suite_passes() -> Result<()> {

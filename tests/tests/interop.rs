@@ -7,15 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-
-/// Whether the first number of `program --version` is at least this.
-fn has(program: &str, least: [u32; 2]) -> bool {
-    let Ok(output) = Command::new(program).arg("--version").output() else { return false };
-    let version = String::from_utf8_lossy(&output.stdout);
-    let digits = version.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let mut numbers = digits.trim().split('.').map_while(|number| number.parse().ok());
-    [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)] >= least
-}
+use integration_tests::has;
 
 #[test]
 fn real_clients_can_use_the_steps_and_are_turned_away_when_they_should_be() -> Result<()> {

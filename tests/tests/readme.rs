@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::{Server, program};
+use integration_tests::{Server, program, provide_jq};
 use regex::Regex;
 
 struct Example {
@@ -73,26 +73,6 @@ fn make_clone(folder: &Path) -> Result<()> {
     fs::set_permissions(folder.join("bin/cargo"), fs::Permissions::from_mode(0o755))?;
     symlink(root().join("tests"), folder.join("tests"))?;
     provide_jq(&folder.join("bin"))
-}
-
-/// Where `jq` is missing, `jaq` takes its place, as it does in the shell tests.
-fn provide_jq(bin: &Path) -> Result<()> {
-    let on_path = |name: &str| Command::new(name).arg("--version").output().is_ok();
-    if on_path("jq") {
-        return Ok(());
-    }
-    let tools = root().canonicalize()?.join("target/tools");
-    let jaq = if on_path("jaq") { PathBuf::from("jaq") } else { tools.join("bin/jaq") };
-    if !on_path("jaq") && !jaq.exists() {
-        let install = Command::new(env!("CARGO"))
-            .args(["install", "--quiet", "jaq", "--locked", "--root"])
-            .arg(tools)
-            .status()?;
-        ensure!(install.success(), "jq is missing, and jaq could not be installed");
-    }
-    fs::write(bin.join("jq"), format!("#!/bin/sh\nexec '{}' \"$@\"\n", jaq.display()))?;
-    fs::set_permissions(bin.join("jq"), fs::Permissions::from_mode(0o755))?;
-    Ok(())
 }
 
 fn check(readme: &Path, step: &str) -> Result<usize> {
