@@ -11,7 +11,7 @@ usage() {
   cat <<EOF
 Starts Keycloak $version with the realm mcp-realm, for development, and waits until it is ready.
 
-Usage: keycloak/start.sh [start|stop] [--port PORT] [--data DIR]
+Usage: keycloak/start.sh [--port PORT] [--data DIR] [start|stop]
 
   start        fetches the distribution when there is none yet (176 MB, once), starts it; the default
   stop         stops it; what it knows is kept
@@ -33,13 +33,14 @@ misused() {
   exit 2
 }
 
-verb=start port=8080 data=
+verb=start port=8080 data= options=
 while [ $# -gt 0 ]; do
   case $1 in
     start | stop) verb=$1 ;;
     --port | --data)
       [ $# -ge 2 ] || misused "$1 needs a value"
       if [ "$1" = --port ]; then port=$2; else data=$2; fi
+      options+=" $1 $2"
       shift
       ;;
     -h | --help)
@@ -148,7 +149,9 @@ prepare() {
 }
 
 start() {
-  command -v curl >/dev/null || fail "curl is missing: install it first"
+  for tool in curl ps pgrep tar; do
+    command -v "$tool" >/dev/null || fail "$tool is missing: install it first (Debian: apt install curl procps tar)"
+  done
   lock
   if running; then
     answers || fail "Keycloak runs already on $data, but not on port $port: stop it first, or give this one another --data"
@@ -205,5 +208,5 @@ Keycloak $version is ready.
   people         mcp-admin/admin123, alice/alice123, bob/bob123, guest/guest123
   MCP server     cargo run -p step10 -- --issuer $issuer --profile keycloak
   admin console  $base/admin/ (admin; the password is in $data/admin-password)
-  stop it        keycloak/start.sh stop$([ "$port" = 8080 ] || echo " --port $port")
+  stop it        keycloak/start.sh$options stop
 EOF

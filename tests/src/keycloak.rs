@@ -17,7 +17,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::{Reply, Server};
+use crate::{Reply, Server, readme::root};
 
 /// For whom the realm's tokens are.
 pub const AUDIENCE: &str = "http://localhost:9000/mcp";
@@ -35,7 +35,7 @@ pub struct Keycloak {
 
 /// `keycloak/start.sh` with these arguments.
 pub fn script(args: &[&str]) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../keycloak/start.sh"));
+    let mut command = Command::new(root().join("keycloak/start.sh"));
     command.args(args).stdin(Stdio::null());
     command
 }
@@ -98,11 +98,20 @@ impl Keycloak {
     /// # Errors
     /// If it fails.
     pub async fn script(&self, verb: &str) -> Result<String> {
-        let (port, data) = (self.port.to_string(), self.data.to_str().context("a folder without a name")?);
-        let mut command = script(&[verb, "--port", &port, "--data", data]);
+        let mut command = script(&[verb]);
+        command.args(self.options()?);
         let output = spawn_blocking(move || command.output()).await??;
         ensure!(output.status.success(), "start.sh {verb}: {}", text(&output));
         Ok(text(&output))
+    }
+
+    /// Those of `start.sh` that make it this one.
+    ///
+    /// # Errors
+    /// If the folder of its data has no name that is text.
+    pub fn options(&self) -> Result<[String; 4]> {
+        let data = self.data.to_str().context("a folder without a name")?;
+        Ok(["--port", &self.port.to_string(), "--data", data].map(str::to_owned))
     }
 
     pub fn port(&self) -> u16 {

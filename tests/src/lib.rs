@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod keycloak;
 pub mod permissions;
+pub mod readme;
 
 use std::{
     collections::HashMap,

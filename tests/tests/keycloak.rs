@@ -4,7 +4,6 @@ use std::{
     cell::Cell,
     fs,
     net::TcpListener,
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use integration_tests::{
     keycloak::{Keycloak, PAGES_PORT, has_java, script, shared, text},
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
     provide_jq,
+    readme::{self, root},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ async fn call(server: &Server, token: &str, tool: &str) -> Result<Reply> {
 async fn the_pages_own_curl_gets_a_token_that_calls_a_tool() -> Result<()> {
     let Some(keycloak) = shared().await? else { return Ok(()) };
     let keycloak = keycloak.read().await;
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../keycloak/README.md"))?;
+    let readme = fs::read_to_string(root().join("keycloak/README.md"))?;
     assert!(readme.contains(PAGES_CURL), "keycloak/README.md has another command than the page");
 
     let bin = tempfile::tempdir()?;
@@ -81,7 +81,7 @@ async fn real_clients_register_and_log_people_in_through_chromium() -> Result<()
         }
     }
     let server = keycloak.step10(&[])?;
-    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/keycloak.sh"))
+    let output = Command::new(root().join("tests/interop/keycloak.sh"))
         .args([format!("{}/mcp", server.url()), keycloak.issuer()])
         .output()?;
     let text = text(&output);
@@ -334,6 +334,19 @@ async fn outage(keycloak: &Keycloak, server: &Server, args: &[&str], known: &str
 }
 
 #[tokio::test]
+async fn the_commands_in_its_readme_print_what_it_shows() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let server = keycloak.step10(&[])?;
+    let (page, here) = (format!("localhost:{PAGES_PORT}"), format!("localhost:{}", keycloak.port()));
+    let script = format!("keycloak/start.sh {}", keycloak.options()?.join(" "));
+    let more = [(page.as_str(), here.as_str()), ("keycloak/start.sh", &script)];
+    let count = readme::check(&root().join("keycloak/README.md"), &server, &more)?;
+    assert!(count >= 8, "{count} examples");
+    Ok(())
+}
+
+#[tokio::test]
 async fn started_twice_it_runs_once() -> Result<()> {
     let Some(keycloak) = shared().await? else { return Ok(()) };
     let keycloak = keycloak.read().await;
@@ -362,7 +375,7 @@ fn what_keeps_keycloak_from_starting_is_said_in_a_sentence() -> Result<()> {
         (&["--data", data, "--port", &taken], None, 1, "is busy on 127.0.0.1: stop what uses it, or choose another"),
         (&["--data", data], Some("/nowhere"), 1, "there is no Java at /nowhere/bin/java: install a JDK"),
         (&["stop", "--data", data], None, 0, "Keycloak is not running"),
-        (&["--help"], None, 0, "Usage: keycloak/start.sh [start|stop]"),
+        (&["--help"], None, 0, "Usage: keycloak/start.sh [--port PORT]"),
     ] {
         let mut command = script(args);
         let output = command.envs(java.map(|java| ("JAVA_HOME", java))).output()?;
