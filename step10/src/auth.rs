@@ -59,7 +59,7 @@ impl Auth {
     }
 
     /// The token's claims, if every check passes; else which one did not.
-    pub fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+    fn verify(&self, token: &str) -> Result<Claims, Refusal> {
         if token.len() > MAX_TOKEN {
             return Err(Refusal::token("token_too_long", "The token is longer than 16 KiB."));
         }
@@ -79,7 +79,7 @@ impl Auth {
         let validation = provider.validation(header.alg, LEEWAY);
         let validation = validation.ok_or_else(|| no_key(provider, NoKey::Algorithm))?;
         let key = provider.keys.key(header.kid.as_deref(), header.alg).map_err(|why| no_key(provider, why))?;
-        let decoded = decode::<Members>(token, &key.decoding_key, &validation);
+        let decoded = decode::<Members>(token, &key.decoding, &validation);
         let members = decoded.map_err(|error| refusal(error.kind(), token, provider))?.claims;
         let claims = provider.claims(members).map_err(|why| malformed_claim().with("why", &why))?;
         if claims.sub.is_empty() {
@@ -106,33 +106,48 @@ impl Auth {
 
     /// The person whose token the request carries, or the refusal.
     async fn user(&self, headers: &HeaderMap) -> Result<User, HttpResponse> {
-        if !self.providers.any_ready() {
-            return Err(no_keys_yet().respond());
-        }
-        let token = bearer_token(headers).map_err(|missing| match missing {
-            Missing::Token => {
-                let description = "This needs an access token.";
-                self.refuse(&Refusal::new(StatusCode::UNAUTHORIZED, None, "token_missing", description))
+        let refusal = match bearer_token(headers) {
+            Ok(token) => match self.claims(token).await {
+                Ok(claims) => return Ok(User(claims)),
+                Err(refusal) => refusal,
+            },
+            Err(Missing::Token) => {
+                Refusal::new(StatusCode::UNAUTHORIZED, None, "token_missing", "This needs an access token.")
             }
-            Missing::Syntax(why) => {
-                self.refuse(&Refusal::new(StatusCode::BAD_REQUEST, Some("invalid_request"), "request_malformed", why))
+            Err(Missing::Syntax(why)) => {
+                Refusal::new(StatusCode::BAD_REQUEST, Some("invalid_request"), "request_malformed", why)
             }
-        })?;
-        let mut outcome = self.verify_once(token);
-        if let Err(refusal) = &mut outcome
-            && matches!(refusal.reason, "key_unknown" | "keys_missing")
-            && let Ok(provider) = self.issuer(token)
-        {
-            // The issuer may have made a key since. Those whose key is known do not come here.
-            match provider.keys.look_again().await {
-                None => outcome = self.verify_once(token),
-                Some(wait) => refusal.retry_after = Some(wait.as_secs() + 1),
-            }
-        }
-        outcome.map(User).map_err(|refusal| self.refuse(&refusal))
+        };
+        // While nobody's token can be checked, no other token would help.
+        let refusal = if self.providers.any_ready() { refusal } else { no_keys_yet() };
+        Err(self.refuse(&refusal))
     }
 
-    /// The same as [`Auth::verify`], but for a token that was verified before.
+    /// The claims of a token that we, or its issuer, find good.
+    pub async fn claims(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
+        match self.verify_once(token) {
+            Ok(claims) => Ok(claims),
+            Err(refusal) => self.ask_issuer(token, refusal).await,
+        }
+    }
+
+    /// What the issuer knows, and we do not: whether it has made a key since, or what an opaque token is worth. Those
+    /// whose key is known do not come here.
+    async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<Arc<Claims>, Refusal> {
+        match refusal.reason {
+            "key_unknown" | "keys_missing" => match self.issuer(token)?.keys.look_again().await {
+                None => self.verify_once(token),
+                Some(wait) => Err(Refusal { retry_after: Some(wait.as_secs() + 1), ..refusal }),
+            },
+            "token_malformed" if token.split('.').count() != 3 => match self.providers.of_opaque() {
+                Some((provider, introspection)) => introspection.claims(token, provider).await,
+                None => Err(refusal),
+            },
+            _ => Err(refusal),
+        }
+    }
+
+    /// The same as [`Auth::verify`], but not again for a token that was verified before.
     fn verify_once(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
         self.providers.verified().get_or_verify(token, |token| self.verify(token))
     }
@@ -205,11 +220,6 @@ fn refusal(kind: &ErrorKind, token: &str, provider: &Provider) -> Refusal {
         let date = date.and_then(|date| date.as_f64()).unwrap_or_default() as i64;
         chrono::Utc::now().timestamp().saturating_sub(date).unsigned_abs()
     };
-    let audience = |reason, description: &str| {
-        let aud = claims.aud.clone().unwrap_or_default().to_string();
-        let refusal = Refusal::token(reason, format!("{description} It must be {}.", provider.audience.join(" or ")));
-        refusal.advise(provider.advice(|advice| &advice.audience)).with("aud", &aud)
-    };
     let refusal = match kind {
         ErrorKind::ExpiredSignature => {
             let description = format!(
@@ -225,10 +235,8 @@ fn refusal(kind: &ErrorKind, token: &str, provider: &Provider) -> Refusal {
             );
             Refusal::token("not_yet_valid", description)
         }
-        ErrorKind::InvalidAudience => audience("audience_other", "The token is for another audience (aud)."),
-        ErrorKind::MissingRequiredClaim(_) | ErrorKind::Json(_) if claims.aud.is_none() => {
-            audience("audience_missing", "The token says of no audience (aud) that it is for.")
-        }
+        ErrorKind::InvalidAudience => return provider.wrong_audience(claims.aud.as_ref()),
+        ErrorKind::MissingRequiredClaim(_) if claims.aud.is_none() => return provider.wrong_audience(None),
         ErrorKind::InvalidSignature => Refusal::token("signature_wrong", "The token's signature is wrong."),
         ErrorKind::InvalidAlgorithm => return no_key(provider, NoKey::Algorithm),
         ErrorKind::MissingRequiredClaim(_) => {

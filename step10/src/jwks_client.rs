@@ -84,7 +84,7 @@ pub struct Key {
     pub kid: Option<String>,
     /// Those of [`ALGORITHMS`] that go with the key's own type, or the one that its `alg` names.
     pub algorithms: Vec<Algorithm>,
-    pub decoding_key: DecodingKey,
+    pub decoding: DecodingKey,
     /// The key itself, to tell whether a `kid` still stands for the same one.
     material: Vec<u8>,
     /// Until when it is good if nobody confirms it. Our own needs no confirmation.
@@ -163,7 +163,7 @@ impl JwksClient {
         let key = Key {
             kid: Some(key.kid.clone()),
             algorithms: vec![Algorithm::RS256],
-            decoding_key: key.decoding_key.clone(),
+            decoding: key.decoding_key.clone(),
             material: Vec::new(),
             until: None,
         };
@@ -257,20 +257,14 @@ impl JwksClient {
     pub async fn run(self: Arc<Self>, on_loss: impl Fn()) {
         let Some(remote) = &self.remote else { return };
         let times = &remote.times;
-        let mut failures = 0;
+        let mut failures = 0_u32;
         loop {
             self.status.send_modify(|status| status.fetching = true);
             let outcome = self.fetch(remote).await;
+            failures = if outcome.is_ok() { 0 } else { failures + 1 };
             let pause = match &outcome {
-                Ok((_, lifetime)) => {
-                    failures = 0;
-                    *lifetime
-                }
-                Err(_) => {
-                    failures += 1;
-                    let slower = times.jwks_cooldown * 2_u32.pow((failures - 1).min(6));
-                    slower.min(times.jwks_min_age)
-                }
+                Ok((_, lifetime)) => *lifetime,
+                Err(_) => (times.jwks_cooldown * 2_u32.pow(failures.min(7) - 1)).min(times.jwks_min_age),
             };
             let (now, name) = (Instant::now(), &remote.issuer);
             let mut gone = false;
@@ -491,7 +485,7 @@ impl Jwk<'_> {
         if self.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(|operation| operation == "verify")) {
             return Err("its key_ops have no verify");
         }
-        let (fitting, material, decoding_key) = match (self.kty.as_str(), self.crv.as_deref()) {
+        let (fitting, material, decoding) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", None) => self.rsa()?,
             ("EC", Some("P-256")) => self.p256()?,
             ("OKP", Some("Ed25519")) => self.ed25519()?,
@@ -507,7 +501,7 @@ impl Jwk<'_> {
                 vec![named.ok_or("its alg is not one that we use with its kty")?]
             }
         };
-        Ok(Key { kid: self.kid.clone(), algorithms, decoding_key, material, until: None })
+        Ok(Key { kid: self.kid.clone(), algorithms, decoding, material, until: None })
     }
 
     fn rsa(&self) -> Result<(&'static [Algorithm], Vec<u8>, DecodingKey), &'static str> {

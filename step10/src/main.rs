@@ -6,13 +6,15 @@
 //! [`user_tools`] are the tools that know their caller; `common` checks who asks, before any of it.
 //!
 //! New: [`providers`] says whom we trust and how their tokens are read; [`discovery`] finds their metadata,
-//! [`jwks_client`] fetches their keys and keeps them, both through [`fetch`]; [`reasons`] tells people what is wrong.
+//! [`jwks_client`] fetches their keys and keeps them, [`introspection`] asks about opaque tokens, all through [`fetch`]; [`reasons`] tells people what is wrong, and
+//! [`doctor`] tells it beforehand.
 
-#![allow(dead_code)]
 mod auth;
 mod discovery;
+mod doctor;
 mod fetch;
 mod health;
+mod introspection;
 mod jwks;
 mod jwks_client;
 mod metadata;
@@ -29,12 +31,13 @@ use std::process::ExitCode;
 use actix_web::{App, HttpServer, middleware::from_fn, web};
 use auth::Auth;
 use auth_server::{AuthArgs, AuthServer};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use common::{
     config::{HELP, KeyArgs, ServerArgs},
     guards::Guards,
     http, server,
 };
+use doctor::DoctorArgs;
 use health::Health;
 use metadata::Metadata;
 use providers::{ProviderArgs, Providers};
@@ -43,7 +46,7 @@ use user_tools::{Notes, NotesArgs};
 
 /// An MCP server, step by step.
 #[derive(Parser)]
-#[command(version, after_help = HELP)]
+#[command(version, after_help = HELP, args_conflicts_with_subcommands = true)]
 struct Args {
     #[command(flatten)]
     server: ServerArgs,
@@ -55,11 +58,25 @@ struct Args {
     auth_server: AuthArgs,
     #[command(flatten)]
     notes: NotesArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks an identity provider, and says what to change
+    Doctor(DoctorArgs),
 }
 
 #[actix_web::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Command::Doctor(args)) = &args.command {
+        return match doctor::examine(args).await {
+            Ok(healthy) => ExitCode::from(u8::from(!healthy)),
+            Err(error) => server::exit(Err(error)),
+        };
+    }
     server::init_log();
     server::exit(serve(args).await)
 }

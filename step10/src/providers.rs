@@ -21,7 +21,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     fetch,
+    introspection::{self, Introspection},
     jwks_client::{ALGORITHMS, JwksClient, Times},
+    reasons::Refusal,
 };
 
 /// How many issuers may be trusted at once.
@@ -63,7 +65,10 @@ impl ProviderArgs {
     }
 
     /// The issuers with their profiles.
-    fn profiles(&self) -> Result<Vec<(&str, Profile)>> {
+    ///
+    /// # Errors
+    /// If they do not go together, or a profile cannot be read.
+    pub fn profiles(&self) -> Result<Vec<(&str, Profile)>> {
         let (issuers, profiles) = (self.issuer.len(), self.profile.len());
         ensure!(issuers <= MAX_ISSUERS, "--issuer: at most {MAX_ISSUERS} issuers can be trusted at once");
         if profiles > 1 && profiles != issuers {
@@ -97,6 +102,8 @@ pub struct Profile {
     roles: BTreeMap<String, Ours>,
     scopes: BTreeMap<String, String>,
     pub advice: Advice,
+    /// Only for an issuer of opaque tokens.
+    introspection: Option<introspection::Settings>,
 }
 
 /// Where things are in a token.
@@ -160,7 +167,7 @@ impl Profile {
             Ok(table.try_into()?)
         };
         let profile = parse().with_context(|| format!("--profile: {name} cannot be used"))?;
-        if profile.roles.get("default").is_none() {
+        if !profile.roles.contains_key("default") {
             bail!("--profile: {name} has no default in [roles]");
         }
         Ok(profile)
@@ -293,6 +300,8 @@ pub struct Provider {
     pub keys: Arc<JwksClient>,
     /// `None`: we are the issuer, and our claims are as we read them.
     pub profile: Option<Profile>,
+    /// For opaque tokens, if the issuer has such.
+    pub introspection: Option<Introspection>,
 }
 
 impl Provider {
@@ -317,6 +326,17 @@ impl Provider {
             Some(profile) => profile.claims(&members.0),
             None => serde_json::from_value(members.0.into()).map_err(|error| error.to_string()),
         }
+    }
+
+    /// The refusal of a token for somebody else, or for nobody.
+    pub fn wrong_audience(&self, aud: Option<&Value>) -> Refusal {
+        let (reason, description) = match aud {
+            Some(_) => ("audience_other", "The token is for another audience (aud)."),
+            None => ("audience_missing", "The token has no audience (aud)."),
+        };
+        let refusal = Refusal::token(reason, format!("{description} It must be {}.", self.audience.join(" or ")));
+        let refusal = refusal.advise(self.advice(|advice| &advice.audience)).with("iss", &self.issuer);
+        aud.map_or(refusal.clone(), |aud| refusal.with("aud", &aud.to_string()))
     }
 
     /// What to do about a fault of this provider's tokens.
@@ -355,12 +375,17 @@ impl Providers {
                 audience: vec![resource.clone()],
                 keys: Arc::new(JwksClient::own(key)),
                 profile: None,
+                introspection: None,
             });
         }
         let times = &args.times;
         ensure!(times.jwks_min_age <= times.jwks_max_age, "--jwks-min-age is longer than --jwks-max-age");
         for (issuer, profile) in args.profiles()? {
             list.push(provider(issuer, profile, args, &resource, public_url)?);
+        }
+        // An opaque token does not tell its issuer, and must not be shown to another.
+        if list.iter().filter(|provider| provider.introspection.is_some()).count() > 1 {
+            bail!("--profile: only one issuer can have opaque tokens (introspection)");
         }
         let verified = Arc::new(RwLock::new(TokenCache::new(leeway)));
         for provider in &list {
@@ -389,6 +414,11 @@ impl Providers {
         self.iter().find(|provider| provider.issuer == issuer)
     }
 
+    /// The issuer of opaque tokens, if there is one.
+    pub fn of_opaque(&self) -> Option<(&Provider, &Introspection)> {
+        self.iter().find_map(|provider| Some((provider, provider.introspection.as_ref()?)))
+    }
+
     /// Whether anybody's token can be checked.
     pub fn any_ready(&self) -> bool {
         self.iter().any(|provider| provider.keys.is_ready())
@@ -414,6 +444,9 @@ fn provider(
         _ => vec![resource.to_owned()],
     };
     tracing::info!(issuer, profile = profile.name, ?audience, "trusting an issuer");
-    let keys = JwksClient::remote(issuer.to_owned(), url.clone(), fetch::client(&url)?, args.times.clone(), false);
-    Ok(Provider { issuer: issuer.to_owned(), audience, keys: Arc::new(keys), profile: Some(profile) })
+    let introspection =
+        profile.introspection.as_ref().map(|settings| Introspection::new(settings, &url)).transpose()?;
+    let (http, opaque) = (fetch::client(&url)?, introspection.is_some());
+    let keys = Arc::new(JwksClient::remote(issuer.to_owned(), url, http, args.times.clone(), opaque));
+    Ok(Provider { issuer: issuer.to_owned(), audience, keys, profile: Some(profile), introspection })
 }

@@ -64,7 +64,8 @@ impl Refusal {
     /// Adds what the token said, for the log only.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         let short: String = value.chars().take(200).collect();
-        self.detail = format!("{} {name}={short:?}", self.detail).trim_start().to_owned();
+        let space = if self.detail.is_empty() { "" } else { " " };
+        self.detail = format!("{}{space}{name}={short:?}", self.detail);
         self
     }
 
