@@ -2,7 +2,8 @@
 //!
 //! A ```` ```console ```` block has commands (`$ `, continued by a backslash at the end of a line) and below each its output, in
 //! which `…` stands for anything. The commands of one README run in one shell, in order, in a fresh
-//! folder, beside a running server of the README's step, whose free port takes the place of 9000.
+//! folder, beside a running server of the README's step, whose free port takes the place of 9000. Step 10's trusts a
+//! running auth-server, whose port takes the place of 9090.
 
 use std::{
     fmt::Write,
@@ -56,7 +57,8 @@ fn root() -> PathBuf {
 
 /// Commands that are true by being run: this test is part of the second, and the server of the first is running.
 fn is_understood(command: &str) -> bool {
-    let server = Regex::new(r"^cargo run (-q )?-p step\d+$").expect("it is a regular expression");
+    let server = r"^cargo run (-q )?-p (step\d+|auth-server)( -- --issuer http://localhost:9090)?$";
+    let server = Regex::new(server).expect("it is a regular expression");
     server.is_match(command) || command == "cargo test --workspace"
 }
 
@@ -96,10 +98,19 @@ fn provide_jq(bin: &Path) -> Result<()> {
 }
 
 fn check(readme: &Path, step: &str) -> Result<usize> {
-    let server = Server::start(step)?;
+    let provider = if step == "step10" { Some(Server::start("auth-server")?) } else { None };
+    let server = match &provider {
+        Some(provider) => Server::start_with(step, &["--issuer", provider.url()])?,
+        None => Server::start(step)?,
+    };
     let folder = server.keys().parent().context("no folder")?.to_owned();
     make_clone(&folder)?;
-    let here = |text: &str| text.replace("http://localhost:9000", server.url());
+    if let Some(provider) = &provider {
+        symlink(provider.keys(), folder.join("keys"))?; // as in a clone, where both run in the same folder
+    }
+    let issuer = provider.as_ref().map_or("http://localhost:9090", Server::url);
+    let here =
+        |text: &str| text.replace("http://localhost:9000", server.url()).replace("http://localhost:9090", issuer);
 
     let examples = examples(&fs::read_to_string(readme)?);
     ensure!(!examples.is_empty(), "{} has no examples", readme.display());
@@ -143,7 +154,7 @@ fn every_command_in_the_readmes_prints_what_they_show() -> Result<()> {
         (root().join("README.md"), "step6".to_owned()),
         (root().join("auth-server/README.md"), "auth-server".to_owned()),
     ];
-    readmes.extend((1..=9).map(|step| (root().join(format!("step{step}/README.md")), format!("step{step}"))));
+    readmes.extend((1..=10).map(|step| (root().join(format!("step{step}/README.md")), format!("step{step}"))));
     let mut failures = Vec::new();
     for (readme, step) in &readmes {
         match check(readme, step) {
