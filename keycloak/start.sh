@@ -40,7 +40,7 @@ while [ $# -gt 0 ]; do
     --port | --data)
       [ $# -ge 2 ] || misused "$1 needs a value"
       if [ "$1" = --port ]; then port=$2; else data=$2; fi
-      options+=" $1 $2"
+      options+=$(printf ' %q' "$1" "$2")
       shift
       ;;
     -h | --help)

@@ -22,13 +22,12 @@ use common::{
     guards::LogUser,
     http::HttpError,
 };
-use jsonwebtoken::{dangerous::insecure_decode_claims, decode, decode_header, errors::ErrorKind};
-use serde::Deserialize;
+use jsonwebtoken::{decode, decode_header};
 
 use crate::{
     jwks_client::NoKey,
     providers::{Members, Provider, Providers},
-    reasons::Refusal,
+    reasons::{Refusal, unverified},
     user_tools,
 };
 
@@ -77,11 +76,11 @@ impl Auth {
         // So is its issuer: it says with whose keys the signature must be right.
         let provider = self.issuer(token)?;
         let validation = provider.validation(header.alg, LEEWAY);
-        let validation = validation.ok_or_else(|| no_key(provider, NoKey::Algorithm))?;
-        let key = provider.keys.key(header.kid.as_deref(), header.alg).map_err(|why| no_key(provider, why))?;
+        let validation = validation.ok_or_else(|| Refusal::no_key(provider, NoKey::Algorithm))?;
+        let key = provider.keys.key(header.kid.as_deref(), header.alg).map_err(|why| Refusal::no_key(provider, why))?;
         let decoded = decode::<Members>(token, &key.decoding, &validation);
-        let members = decoded.map_err(|error| refusal(error.kind(), token, provider))?.claims;
-        let claims = provider.claims(members).map_err(|why| malformed_claim().with("why", &why))?;
+        let members = decoded.map_err(|error| Refusal::of(error.kind(), token, provider))?.claims;
+        let claims = provider.claims(members).map_err(|why| Refusal::malformed().with("why", &why))?;
         if claims.sub.is_empty() {
             return Err(Refusal::token("subject_missing", "The token's subject (sub) is empty."));
         }
@@ -119,7 +118,7 @@ impl Auth {
             }
         };
         // While nobody's token can be checked, no other token would help.
-        let refusal = if self.providers.any_ready() { refusal } else { no_keys_yet() };
+        let refusal = if self.providers.any_ready() { refusal } else { Refusal::no_keys_yet() };
         Err(self.refuse(&refusal))
     }
 
@@ -172,79 +171,6 @@ impl Auth {
         }
         response
     }
-}
-
-/// What the payload says of itself. Nothing of it is believed.
-#[derive(Deserialize)]
-struct Unverified {
-    #[serde(default)]
-    iss: Option<String>,
-    #[serde(default)]
-    aud: Option<serde_json::Value>,
-    #[serde(default)]
-    exp: Option<serde_json::Number>,
-    #[serde(default)]
-    nbf: Option<serde_json::Number>,
-}
-
-fn unverified(token: &str) -> Result<Unverified, Refusal> {
-    insecure_decode_claims(token).map_err(|_| malformed_claim())
-}
-
-fn malformed_claim() -> Refusal {
-    Refusal::token("claim_malformed", "The token is malformed, or a claim has the wrong type.")
-}
-
-fn no_keys_yet() -> Refusal {
-    let description = "The keys of the identity provider are not here yet; /health says why. Try again in a moment.";
-    Refusal::unavailable("keys_missing", description, 5)
-}
-
-fn no_key(provider: &Provider, why: NoKey) -> Refusal {
-    let refusal = match why {
-        NoKey::NoKeys => return no_keys_yet().with("iss", &provider.issuer),
-        NoKey::Unknown => Refusal::token("key_unknown", "The token was signed with an unknown key (kid)."),
-        NoKey::Ambiguous => Refusal::token("key_ambiguous", "The token names no key (kid), and several would fit."),
-        NoKey::Algorithm => {
-            Refusal::token("algorithm_other", "The token is not signed with an algorithm (alg) that its key is for.")
-        }
-    };
-    refusal.with("iss", &provider.issuer)
-}
-
-/// Which check failed, and what to do. The signature is checked first, so from then on the claims are the issuer's.
-fn refusal(kind: &ErrorKind, token: &str, provider: &Provider) -> Refusal {
-    let Ok(claims) = unverified(token) else { return malformed_claim() };
-    #[allow(clippy::cast_possible_truncation)] // it saturates
-    let off = |date: Option<serde_json::Number>| {
-        let date = date.and_then(|date| date.as_f64()).unwrap_or_default() as i64;
-        chrono::Utc::now().timestamp().saturating_sub(date).unsigned_abs()
-    };
-    let refusal = match kind {
-        ErrorKind::ExpiredSignature => {
-            let description = format!(
-                "The token has expired (exp), {} s ago. Ask for a new one; if it is new, the clocks differ.",
-                off(claims.exp)
-            );
-            Refusal::token("expired", description)
-        }
-        ErrorKind::ImmatureSignature => {
-            let description = format!(
-                "The token is not valid yet (nbf), but in {} s. The clocks of the provider and of this server differ.",
-                off(claims.nbf)
-            );
-            Refusal::token("not_yet_valid", description)
-        }
-        ErrorKind::InvalidAudience => return provider.wrong_audience(claims.aud.as_ref()),
-        ErrorKind::MissingRequiredClaim(_) if claims.aud.is_none() => return provider.wrong_audience(None),
-        ErrorKind::InvalidSignature => Refusal::token("signature_wrong", "The token's signature is wrong."),
-        ErrorKind::InvalidAlgorithm => return no_key(provider, NoKey::Algorithm),
-        ErrorKind::MissingRequiredClaim(_) => {
-            Refusal::token("claim_missing", "The token lacks one of iss, aud, exp, sub.")
-        }
-        _ => malformed_claim(),
-    };
-    refusal.with("iss", &provider.issuer)
 }
 
 /// The person behind a request. Only [`authenticate`] makes one, so a handler that takes a `User`

@@ -50,7 +50,7 @@ pub async fn examine(args: &DoctorArgs) -> Result<bool> {
     let mut findings = Findings::new();
     for (issuer, profile) in args.providers.profiles()? {
         findings.title(format_args!("{issuer} (profile {})", profile.name));
-        provider(issuer, &profile, &mut findings).await?;
+        provider(issuer, &profile, token.is_some(), &mut findings).await?;
     }
     if let Some(token) = token {
         findings.title("the token");
@@ -71,7 +71,7 @@ fn read_token(file: &Path) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-async fn provider(issuer: &str, profile: &Profile, findings: &mut Findings) -> Result<()> {
+async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut Findings) -> Result<()> {
     let Some(url) = fetch::web_url(issuer) else {
         findings.bad("issuer", "This is not an https URL.", "Use https; http is for localhost and 127.0.0.1 only.");
         return Ok(());
@@ -96,11 +96,10 @@ async fn provider(issuer: &str, profile: &Profile, findings: &mut Findings) -> R
     keys(&http, &metadata, &url, findings).await;
     registration(&metadata, findings);
     scopes(&metadata, findings);
-    findings.unsure(
-        "audience",
-        "Metadata does not tell for whom tokens are: check one with --token-file.",
-        &profile.advice.audience,
-    );
+    if !token {
+        let what = "Metadata does not tell for whom tokens are: check one with --token-file.";
+        findings.unsure("audience", what, &profile.advice.audience);
+    }
     Ok(())
 }
 

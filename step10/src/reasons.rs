@@ -9,7 +9,10 @@ use actix_web::{
         header::{HeaderName, HeaderValue, RETRY_AFTER},
     },
 };
-use serde::Serialize;
+use jsonwebtoken::{dangerous::insecure_decode_claims, errors::ErrorKind};
+use serde::{Deserialize, Serialize};
+
+use crate::{jwks_client::NoKey, providers::Provider};
 
 /// A refusal that is not yet an answer.
 #[derive(Clone, Debug)]
@@ -51,6 +54,67 @@ impl Refusal {
     /// A refusal that no other token of this person would cure: 403.
     pub fn forbidden(reason: &'static str, description: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, Some("forbidden"), reason, description)
+    }
+
+    /// A claim of the wrong type, or no JWT at all.
+    pub fn malformed() -> Self {
+        Refusal::token("claim_malformed", "The token is malformed, or a claim has the wrong type.")
+    }
+
+    /// Nobody's token can be checked now.
+    pub fn no_keys_yet() -> Self {
+        let description =
+            "The keys of the identity provider are not here yet; /health says why. Try again in a moment.";
+        Refusal::unavailable("keys_missing", description, 5)
+    }
+
+    /// There is no key to check a token of this issuer with.
+    pub fn no_key(provider: &Provider, why: NoKey) -> Self {
+        let refusal = match why {
+            NoKey::NoKeys => return Self::no_keys_yet().with("iss", &provider.issuer),
+            NoKey::Unknown => Refusal::token("key_unknown", "The token was signed with an unknown key (kid)."),
+            NoKey::Ambiguous => Refusal::token("key_ambiguous", "The token names no key (kid), and several would fit."),
+            NoKey::Algorithm => Refusal::token(
+                "algorithm_other",
+                "The token is not signed with an algorithm (alg) that its key is for.",
+            ),
+        };
+        refusal.with("iss", &provider.issuer)
+    }
+
+    /// Which check failed, and what to do. The signature is checked first, so from then on the claims are the issuer's.
+    pub fn of(kind: &ErrorKind, token: &str, provider: &Provider) -> Self {
+        let Ok(claims) = unverified(token) else { return Self::malformed() };
+        #[allow(clippy::cast_possible_truncation)] // it saturates
+        let off = |date: Option<serde_json::Number>| {
+            let date = date.and_then(|date| date.as_f64()).unwrap_or_default() as i64;
+            chrono::Utc::now().timestamp().saturating_sub(date).unsigned_abs()
+        };
+        let refusal = match kind {
+            ErrorKind::ExpiredSignature => {
+                let description = format!(
+                    "The token has expired (exp), {} s ago. Ask for a new one; if it is new, the clocks differ.",
+                    off(claims.exp)
+                );
+                Refusal::token("expired", description)
+            }
+            ErrorKind::ImmatureSignature => {
+                let description = format!(
+                    "The token is not valid yet (nbf), but in {} s. The clocks of the provider and of this server differ.",
+                    off(claims.nbf)
+                );
+                Refusal::token("not_yet_valid", description)
+            }
+            ErrorKind::InvalidAudience => return provider.wrong_audience(claims.aud.as_ref()),
+            ErrorKind::MissingRequiredClaim(_) if claims.aud.is_none() => return provider.wrong_audience(None),
+            ErrorKind::InvalidSignature => Refusal::token("signature_wrong", "The token's signature is wrong."),
+            ErrorKind::InvalidAlgorithm => return Self::no_key(provider, NoKey::Algorithm),
+            ErrorKind::MissingRequiredClaim(_) => {
+                Refusal::token("claim_missing", "The token lacks one of iss, aud, exp, sub.")
+            }
+            _ => Self::malformed(),
+        };
+        refusal.with("iss", &provider.issuer)
     }
 
     /// Adds what to do about it.
@@ -96,4 +160,21 @@ impl Refusal {
         }
         response
     }
+}
+
+/// What the payload says of itself. Nothing of it is believed.
+#[derive(Deserialize)]
+pub struct Unverified {
+    #[serde(default)]
+    pub iss: Option<String>,
+    #[serde(default)]
+    aud: Option<serde_json::Value>,
+    #[serde(default)]
+    exp: Option<serde_json::Number>,
+    #[serde(default)]
+    nbf: Option<serde_json::Number>,
+}
+
+pub fn unverified(token: &str) -> Result<Unverified, Refusal> {
+    insecure_decode_claims(token).map_err(|_| Refusal::malformed())
 }

@@ -58,8 +58,8 @@ pub fn root() -> PathBuf {
 
 /// Commands that are true by being run: this test is part of the second, and the server of the first is running.
 fn is_understood(command: &str) -> bool {
-    let server = Regex::new(r"^cargo run (-q )?-p step\d+( -- --issuer \S+ --profile \w+)?$")
-        .expect("it is a regular expression");
+    let server = r"^cargo run (-q )?-p (step\d+|auth-server)( -- --issuer \S+( --profile \w+)?)?$";
+    let server = Regex::new(server).expect("it is a regular expression");
     server.is_match(command) || command == "cargo test --workspace"
 }
 

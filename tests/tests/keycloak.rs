@@ -13,7 +13,7 @@ use integration_tests::{
     Reply, Server,
     browser::claims,
     has,
-    keycloak::{Keycloak, PAGES_PORT, has_java, script, shared, text},
+    keycloak::{AUDIENCE, Keycloak, PAGES_PORT, has_java, script, shared, text},
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
     provide_jq,
     readme::{self, root},
@@ -340,7 +340,8 @@ async fn the_commands_in_its_readme_print_what_it_shows() -> Result<()> {
     let server = keycloak.step10(&[])?;
     let (page, here) = (format!("localhost:{PAGES_PORT}"), format!("localhost:{}", keycloak.port()));
     let script = format!("keycloak/start.sh {}", keycloak.options()?.join(" "));
-    let more = [(page.as_str(), here.as_str()), ("keycloak/start.sh", &script)];
+    let doctor = format!("doctor --audience {AUDIENCE}"); // which is that of port 9000, wherever the server is
+    let more = [(page.as_str(), here.as_str()), ("keycloak/start.sh", &script), ("doctor", &doctor)];
     let count = readme::check(&root().join("keycloak/README.md"), &server, &more)?;
     assert!(count >= 8, "{count} examples");
     Ok(())
@@ -396,7 +397,10 @@ fn what_is_not_keycloak_is_not_run() -> Result<()> {
     let copy = folder.path().join("keycloak/start.sh");
     fs::create_dir_all(folder.path().join("keycloak"))?;
     fs::copy(script(&[]).get_program(), &copy)?;
-    let version = "26.7.3";
+    let source = fs::read_to_string(&copy)?;
+    let version = source.lines().find_map(|line| line.strip_prefix("version=")).context("no version")?;
+    let compose = fs::read_to_string(root().join("keycloak/compose.yaml"))?;
+    assert!(compose.contains(&format!("image: quay.io/keycloak/keycloak:{version}\n")), "{compose}");
     let archive = format!("keycloak-quarkus-dist-{version}.tar.gz");
     let mirror = folder.path().join(format!("mirror/org/keycloak/keycloak-quarkus-dist/{version}"));
     let cache = folder.path().join("cache/mcp-auth-steps");
@@ -412,7 +416,7 @@ fn what_is_not_keycloak_is_not_run() -> Result<()> {
         .output()?;
     let text = text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("is not Keycloak 26.7.3: its SHA-256 is not"), "{text}");
+    assert!(text.contains(&format!("is not Keycloak {version}: its SHA-256 is not")), "{text}");
     assert_eq!(fs::read_dir(folder.path().join("keycloak/dist"))?.count(), 0, "something was left behind");
     Ok(())
 }
