@@ -59,6 +59,8 @@ dist=$here/dist/keycloak-$version
 umask 077 # the data has private keys
 mkdir -p "${data:=$here/run/$port}"
 data=$(cd "$data" && pwd)
+others=$(ls -A "$data" | grep -vx lock || true)
+[ -z "$others" ] || [ -f "$data/admin-password" ] || fail "$data has other things in it: give --data a folder of its own"
 
 # Whether Keycloak runs on this data: the process may have ended, and its number be another's now.
 running() {
@@ -102,7 +104,7 @@ need_java() {
   local java=java found
   [ -z "${JAVA_HOME:-}" ] || java=$JAVA_HOME/bin/java
   found=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') || true
-  [ -n "$found" ] || fail "there is no Java at $java: install a JDK of version 17 or later (Debian: apt install openjdk-17-jre-headless; macOS: brew install openjdk@21), or set JAVA_HOME"
+  [ -n "$found" ] || fail "there is no Java at $java: install a JDK of version 17 or later (Debian: apt install default-jre-headless; macOS: brew install openjdk@21), or set JAVA_HOME"
   [ "$found" -ge 17 ] || fail "Keycloak needs Java 17 or later, and $java is version $found: install a later one, or set JAVA_HOME"
 }
 

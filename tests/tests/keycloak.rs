@@ -375,6 +375,7 @@ fn what_keeps_keycloak_from_starting_is_said_in_a_sentence() -> Result<()> {
         (&["--port", "80a"], None, 2, "not 80a"),
         (&["--data", data, "--port", &taken], None, 1, "is busy on 127.0.0.1: stop what uses it, or choose another"),
         (&["--data", data], Some("/nowhere"), 1, "there is no Java at /nowhere/bin/java: install a JDK"),
+        (&["--data", "/"], None, 1, "/ has other things in it: give --data a folder of its own"),
         (&["stop", "--data", data], None, 0, "Keycloak is not running"),
         (&["--help"], None, 0, "Usage: keycloak/start.sh [--port PORT]"),
     ] {
