@@ -28,7 +28,7 @@ use crate::{
     jwks_client::NoKey,
     providers::{Members, Provider, Providers},
     reasons::{Refusal, unverified},
-    user_tools,
+    user_tools::Caller,
 };
 
 /// The longest token we look at, in bytes.
@@ -106,8 +106,8 @@ impl Auth {
     /// The person whose token the request carries, or the refusal.
     async fn user(&self, headers: &HeaderMap) -> Result<User, HttpResponse> {
         let refusal = match bearer_token(headers) {
-            Ok(token) => match self.claims(token).await {
-                Ok(claims) => return Ok(User(claims)),
+            Ok(token) => match self.user_of(token).await {
+                Ok(user) => return Ok(user),
                 Err(refusal) => refusal,
             },
             Err(Missing::Token) => {
@@ -122,24 +122,24 @@ impl Auth {
         Err(self.refuse(&refusal))
     }
 
-    /// The claims of a token that we, or its issuer, find good.
-    pub async fn claims(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
+    /// The person for whom a token speaks that we, or its issuer, find good.
+    pub async fn user_of(&self, token: &str) -> Result<User, Refusal> {
         match self.verify_once(token) {
-            Ok(claims) => Ok(claims),
+            Ok(user) => Ok(user),
             Err(refusal) => self.ask_issuer(token, refusal).await,
         }
     }
 
     /// What the issuer knows, and we do not: whether it has made a key since, or what an opaque token is worth. Those
     /// whose key is known do not come here.
-    async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<Arc<Claims>, Refusal> {
+    async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<User, Refusal> {
         match refusal.reason {
             "key_unknown" | "keys_missing" => match self.issuer(token)?.keys.look_again().await {
                 None => self.verify_once(token),
                 Some(wait) => Err(Refusal { retry_after: Some(wait.as_secs() + 1), ..refusal }),
             },
             "token_malformed" if token.split('.').count() != 3 => match self.providers.of_opaque() {
-                Some((provider, introspection)) => introspection.claims(token, provider).await,
+                Some((provider, introspection)) => introspection.user(token, provider).await,
                 None => Err(refusal),
             },
             _ => Err(refusal),
@@ -147,8 +147,8 @@ impl Auth {
     }
 
     /// The same as [`Auth::verify`], but not again for a token that was verified before.
-    fn verify_once(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
-        self.providers.verified().get_or_verify(token, |token| self.verify(token))
+    fn verify_once(&self, token: &str) -> Result<User, Refusal> {
+        self.providers.verified().get_or_verify(token, |token| self.verify(token).map(User::new))
     }
 
     /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people.
@@ -173,16 +173,28 @@ impl Auth {
     }
 }
 
-/// The person behind a request. Only [`authenticate`] makes one, so a handler that takes a `User`
+/// The person behind a request. Only verified claims make one, so a handler that takes a `User`
 /// cannot be reached without a valid token.
 #[derive(Clone)]
-pub struct User(Arc<Claims>);
+pub struct User(Arc<(Claims, Caller)>);
+
+impl User {
+    pub fn new(claims: Claims) -> Self {
+        let caller = Caller::new(&claims);
+        User(Arc::new((claims, caller)))
+    }
+
+    /// How answers name this person.
+    pub fn caller(&self) -> &Caller {
+        &self.0.1
+    }
+}
 
 impl Deref for User {
     type Target = Claims;
 
     fn deref(&self) -> &Claims {
-        &self.0
+        &self.0.0
     }
 }
 
@@ -208,9 +220,9 @@ pub async fn authenticate<B: MessageBody + 'static>(
         Err(refusal) => return Ok(req.into_response(refusal).map_into_right_body()),
     };
     req.extensions_mut().insert(LogUser(user.username().to_owned()));
-    req.extensions_mut().insert(user);
+    req.extensions_mut().insert(user.clone());
     let mut response = next.call(req).await?.map_into_left_body();
-    user_tools::name_caller(&mut response);
+    user.caller().name_in(response.headers_mut());
     Ok(response)
 }
 
@@ -232,10 +244,16 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Missing> {
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
         return Err(Missing::Token);
     }
-    let b64token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
     match std::str::from_utf8(token.trim_ascii()) {
         Ok("") => Err(Missing::Syntax("There is no token after Bearer.")),
-        Ok(token) if token.as_bytes().iter().all(b64token) => Ok(token),
+        Ok(token) if is_b64token(token) => Ok(token),
         _ => Err(Missing::Syntax("What comes after Bearer is not one token.")),
     }
+}
+
+/// The characters of RFC 6750 §2.1. It looks at all of them, whatever it finds: so the compiler takes many at a time.
+fn is_b64token(token: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+    token.bytes().fold(true, |good, byte| good & allowed(byte))
 }

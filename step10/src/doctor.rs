@@ -221,14 +221,14 @@ fn scopes(metadata: &Metadata, findings: &mut Findings) {
 
 async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, findings: &mut Findings) -> Result<()> {
     let auth = Auth::new(Providers::open(&args.providers, public_url, None, LEEWAY).await?);
-    match auth.claims(token).await {
-        Ok(claims) => {
-            let roles = claims.roles.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-            findings.good("token", format_args!("is accepted, as {:?} of {}", short(claims.username()), claims.iss));
-            findings.note("sub", format_args!("{:?}", short(&claims.sub)));
-            findings.note("scopes", format_args!("{:?}", short(&claims.scope.to_string())));
+    match auth.user_of(token).await {
+        Ok(user) => {
+            let roles = user.roles.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+            findings.good("token", format_args!("is accepted, as {:?} of {}", short(user.username()), user.iss));
+            findings.note("sub", format_args!("{:?}", short(&user.sub)));
+            findings.note("scopes", format_args!("{:?}", short(&user.scope.to_string())));
             findings.note("roles", format_args!("{roles:?}"));
-            if !SCOPES.iter().any(|scope| claims.scope.contains(scope)) {
+            if !SCOPES.iter().any(|scope| user.scope.contains(scope)) {
                 let what = format!("Have the client ask for {}.", SCOPES.join(", "));
                 findings.unsure("scopes", "The token has no scope of this server.", what);
             }

@@ -8,13 +8,11 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::digest::{SHA256, digest};
-use common::claims::Claims;
 use quick_cache::sync::Cache;
 use reqwest::Client;
 use serde::Deserialize;
@@ -23,7 +21,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use url::{Url, form_urlencoded::byte_serialize};
 
 use crate::{
-    auth::LEEWAY,
+    auth::{LEEWAY, User},
     fetch::{self, Problem},
     providers::{Members, Provider},
     reasons::Refusal,
@@ -68,7 +66,7 @@ pub struct Introspection {
 #[derive(Clone)]
 struct Known {
     until: Instant,
-    outcome: Result<Arc<Claims>, Refusal>,
+    outcome: Result<User, Refusal>,
 }
 
 /// The answer (RFC 7662 §2.2), beside the claims.
@@ -119,11 +117,11 @@ impl Introspection {
         })
     }
 
-    /// The claims of an opaque token of this issuer.
+    /// The person for whom an opaque token of this issuer speaks.
     ///
     /// # Errors
     /// If the issuer does not vouch for it, or cannot be asked.
-    pub async fn claims(&self, token: &str, provider: &Provider) -> Result<Arc<Claims>, Refusal> {
+    pub async fn user(&self, token: &str, provider: &Provider) -> Result<User, Refusal> {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         loop {
@@ -152,8 +150,8 @@ impl Introspection {
             }
         };
         let lifetime = match &outcome {
-            Ok(claims) => {
-                let left = claims.exp.seconds().saturating_sub(chrono::Utc::now().timestamp());
+            Ok(user) => {
+                let left = user.exp.seconds().saturating_sub(chrono::Utc::now().timestamp());
                 GOOD.min(Duration::from_secs(left.try_into().unwrap_or(0)))
             }
             Err(refusal) if refusal.status.is_server_error() => FAILED,
@@ -191,7 +189,7 @@ fn unavailable(description: &str) -> Refusal {
 }
 
 /// What the answer is worth: the checks of a JWT, but for the signature, in whose place the connection stands.
-fn judge(body: &[u8], provider: &Provider) -> Result<Arc<Claims>, Refusal> {
+fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
     let malformed = || Refusal::token("introspection_malformed", "The identity provider's answer is malformed.");
     let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
     if !answer.active {
@@ -229,5 +227,5 @@ fn judge(body: &[u8], provider: &Provider) -> Result<Arc<Claims>, Refusal> {
     if claims.sub.is_empty() {
         return Err(Refusal::token("subject_missing", "The token's subject (sub) is empty."));
     }
-    Ok(Arc::new(claims))
+    Ok(User::new(claims))
 }

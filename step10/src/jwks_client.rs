@@ -424,14 +424,18 @@ impl KeySet {
             #[serde(borrow)]
             keys: Vec<&'a RawValue>,
         }
-        let document: Document = serde_json::from_slice(body).map_err(|_| Problem::NotJson)?;
+        // An array would do for serde, which takes it for the members in their order.
+        let document = Some(body).filter(|body| body.trim_ascii_start().starts_with(b"{"));
+        let document = document.and_then(|body| serde_json::from_slice::<Document>(body).ok());
+        let document = document.ok_or(Problem::NotJson)?;
         if document.keys.len() > MAX_KEYS {
             return Err(Problem::NotAKeySet("it has more than 100 keys"));
         }
         let mut set = KeySet::default();
         let mut names: Vec<String> = Vec::new();
         for entry in document.keys {
-            let Ok(jwk) = serde_json::from_str::<Jwk>(entry.get()) else {
+            let jwk = Some(entry.get()).filter(|json| json.starts_with('{'));
+            let Some(jwk) = jwk.and_then(|json| serde_json::from_str::<Jwk>(json).ok()) else {
                 // Its name, if it can be read at all, is spoilt.
                 let name = serde_json::from_str::<serde_json::Value>(entry.get()).unwrap_or_default();
                 let name = name["kid"].as_str().unwrap_or_default().chars().take(MAX_KID).collect::<String>();

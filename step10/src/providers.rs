@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    auth::User,
     fetch,
     introspection::{self, Introspection},
     jwks_client::{ALGORITHMS, JwksClient, Times},
@@ -352,7 +353,7 @@ pub struct Providers(Arc<Trusted>);
 struct Trusted {
     list: Vec<Provider>,
     /// Replaced by an empty one when a key has gone: what it had verified must be verified again.
-    verified: Arc<RwLock<TokenCache>>,
+    verified: Arc<RwLock<TokenCache<User>>>,
 }
 
 impl Providers {
@@ -401,7 +402,7 @@ impl Providers {
 
     /// The tokens that were verified, to be asked before the keys are looked at: so that what is verified with a key
     /// that goes away meanwhile is remembered in a cache that goes with it.
-    pub fn verified(&self) -> TokenCache {
+    pub fn verified(&self) -> TokenCache<User> {
         self.0.verified.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
