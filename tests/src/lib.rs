@@ -8,7 +8,7 @@ pub mod readme;
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write, stderr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
@@ -89,6 +89,19 @@ pub fn has(program: &str, least: [u32; 2]) -> bool {
     let digits = version.trim_start_matches(|c: char| !c.is_ascii_digit());
     let mut numbers = digits.trim().split('.').map_while(|number| number.parse().ok());
     [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)] >= least
+}
+
+/// Whether what a test needs is there. If not, it says that the test is skipped; in CI that is a failure.
+///
+/// # Panics
+/// If it is not there in CI.
+pub fn is_there(test: &str, needed: &str, there: bool) -> bool {
+    assert!(there || std::env::var_os("CI").is_none(), "{test}: needs {needed}");
+    if !there {
+        // Past the test runner, which keeps what passing tests print to itself.
+        let _ = writeln!(stderr(), "skipped: {test}: needs {needed}");
+    }
+    there
 }
 
 /// A token from `gen-token` for the server at `server_url`, signed with the key in `keys`.

@@ -1,21 +1,14 @@
 //! Real clients and the official conformance suite: `tests/interop/run.sh`.
 
-use std::{
-    io::{Write, stderr},
-    path::Path,
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use anyhow::Result;
-use integration_tests::has;
+use integration_tests::{has, is_there};
 
 #[test]
 fn real_clients_can_use_the_steps_and_are_turned_away_when_they_should_be() -> Result<()> {
     for (needed, there) in [("Node 20", has("node", [20, 0])), ("Python 3.11", has("python3", [3, 11]))] {
-        if !there {
-            assert!(std::env::var_os("CI").is_none(), "real clients need {needed}");
-            // Past the test runner, which keeps what passing tests print to itself.
-            writeln!(stderr(), "skipped: real clients: needs {needed}")?;
+        if !is_there("real clients", needed, there) {
             return Ok(());
         }
     }
