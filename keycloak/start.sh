@@ -70,9 +70,13 @@ answers() { curl -sf --noproxy localhost -m 5 "$issuer/.well-known/openid-config
 
 # One at a time on the same data. A lock whose owner is gone is nobody's.
 lock() {
+  local owner told=
+  [ -w "$data" ] || fail "$data cannot be written: give --data another folder"
   until ln -s $$ "$data/lock" 2>/dev/null; do
     owner=$(readlink "$data/lock") || continue
     kill -0 "$owner" 2>/dev/null || rm -f "$data/lock"
+    [ -n "$told" ] || say "Waiting for another start.sh on $data (process $owner) …"
+    told=yes
     sleep 0.2
   done
   trap 'rm -f "$data/lock"' EXIT
@@ -118,7 +122,7 @@ is_genuine() {
 fetch() {
   local path=org/keycloak/keycloak-quarkus-dist/$version/$archive
   if [ -z "${MAVEN_REPO:-}" ] && command -v mvn >/dev/null; then
-    mvn -q -B dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$version:tar.gz" \
+    mvn -q -B -Dstyle.color=never dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$version:tar.gz" \
       -DoutputDirectory="$1" -Dmaven.repo.local="$1/repository" >&2
   else
     curl -fSL --retry 3 -o "$1/$archive" "${MAVEN_REPO:-https://repo.maven.apache.org/maven2}/$path"

@@ -307,7 +307,9 @@ async fn outage(keycloak: &Keycloak, server: &Server, args: &[&str], known: &str
         Ok(health["issuers"][keycloak.issuer()]["state"].as_str().context("no state")?.to_owned())
     };
     keycloak.script("stop").await?;
+    let stopped = Instant::now();
     while state(server).await? != "stale" {
+        assert!(stopped.elapsed() < COOLDOWN + SLACK, "the server does not notice that Keycloak is away");
         sleep(Duration::from_millis(100)).await;
     }
     let before = count.get();
