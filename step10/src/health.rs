@@ -12,13 +12,13 @@ use crate::{jwks_client::Report, metadata::OAuthUrls, providers::Providers};
 pub struct Health {
     version: &'static str,
     step: u8,
-    enabled: &'static [&'static str],
+    enabled: Vec<&'static str>,
     oauth: OAuthUrls,
 }
 
 impl Health {
     /// `enabled`: the capabilities that `main.rs` has wired up.
-    pub fn new(enabled: &'static [&'static str], oauth: OAuthUrls) -> Self {
+    pub fn new(enabled: Vec<&'static str>, oauth: OAuthUrls) -> Self {
         let step = env!("CARGO_PKG_NAME").trim_start_matches(|c: char| !c.is_ascii_digit()).parse();
         Health { version: env!("CARGO_PKG_VERSION"), step: step.unwrap_or_default(), enabled, oauth }
     }

@@ -436,10 +436,9 @@ impl KeySet {
         for entry in document.keys {
             let jwk = Some(entry.get()).filter(|json| json.starts_with('{'));
             let Some(jwk) = jwk.and_then(|json| serde_json::from_str::<Jwk>(json).ok()) else {
-                // Its name, if it can be read at all, is spoilt.
-                let name = serde_json::from_str::<serde_json::Value>(entry.get()).unwrap_or_default();
-                let name = name["kid"].as_str().unwrap_or_default().chars().take(MAX_KID).collect::<String>();
-                set.spoilt.push(name.clone());
+                let entry = serde_json::from_str::<serde_json::Value>(entry.get()).unwrap_or_default();
+                let name: String = entry["kid"].as_str().unwrap_or_default().chars().take(MAX_KID).collect();
+                names.push(name.clone());
                 set.unused.push((name, "it is malformed"));
                 continue;
             };

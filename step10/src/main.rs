@@ -113,10 +113,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .on("prompts/get", prompts::get)
         .in_handshake("io.github.mcp-auth-steps/oauth", metadata.in_handshake());
     let methods = web::Data::new(methods);
-    let health = web::Data::new(Health::new(
-        &["health", "mcp", "tools", "prompts", "jwks", "auth", "metadata", "permissions", "user_tools", "providers"],
-        metadata.urls.clone(),
-    ));
+    let mut enabled =
+        vec!["health", "mcp", "tools", "prompts", "auth", "metadata", "permissions", "user_tools", "providers"];
+    enabled.extend(own.is_some().then_some("jwks"));
+    let health = web::Data::new(Health::new(enabled, metadata.urls.clone()));
 
     let (auth, providers) = (web::Data::new(auth), web::Data::new(providers));
     let guards = listener.guards.clone();

@@ -99,6 +99,8 @@ pub struct Profile {
     audience: Vec<String>,
     #[serde(deserialize_with = "algorithms")]
     algorithms: Vec<Algorithm>,
+    /// Claims that no other kind of token has with these values.
+    access_token: BTreeMap<String, String>,
     pub claims: Places,
     roles: BTreeMap<String, Ours>,
     scopes: BTreeMap<String, String>,
@@ -183,6 +185,12 @@ impl Profile {
             }
         }
         Profile::load("generic")
+    }
+
+    /// Whether the claims by which the provider tells its kinds of tokens apart say so, as far as they are there
+    /// (RFC 8725 §3.12).
+    fn is_access_token(&self, members: &Map<String, Value>) -> bool {
+        self.access_token.iter().all(|(name, wanted)| members.get(name).is_none_or(|value| value == wanted))
     }
 
     /// The claims that this server reads, from where this provider puts them. Fails if one is of the wrong type.
@@ -321,12 +329,18 @@ impl Provider {
         Some(validation)
     }
 
-    /// The claims of a verified token.
-    pub fn claims(&self, members: Members) -> Result<Claims, String> {
-        match &self.profile {
+    /// The claims of a verified token, which must be an access token and say whom it is about.
+    pub fn claims(&self, members: Members) -> Result<Claims, Refusal> {
+        let claims = match &self.profile {
+            Some(profile) if !profile.is_access_token(&members.0) => return Err(Refusal::other_type()),
             Some(profile) => profile.claims(&members.0),
             None => serde_json::from_value(members.0.into()).map_err(|error| error.to_string()),
+        };
+        let claims = claims.map_err(|why| Refusal::malformed().with("iss", &self.issuer).with("why", &why))?;
+        if claims.sub.is_empty() {
+            return Err(Refusal::token("subject_missing", "The token's subject (sub) is empty."));
         }
+        Ok(claims)
     }
 
     /// The refusal of a token for somebody else, or for nobody.

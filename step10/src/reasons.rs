@@ -61,6 +61,11 @@ impl Refusal {
         Refusal::token("claim_malformed", "The token is malformed, or a claim has the wrong type.")
     }
 
+    /// A token for something else, such as an ID token.
+    pub fn other_type() -> Self {
+        Self::token("typ_other", "The token is not an access token: its typ is another.")
+    }
+
     /// Nobody's token can be checked now.
     pub fn no_keys_yet() -> Self {
         let description =

@@ -396,6 +396,7 @@ fn hostile_sets(good: &Signer, evil: &Signer, trap: &Mock) -> Vec<(&'static str,
         ("exponent of 5 bytes", but("e", number(&[1, 0, 0, 0, 1])), UNFIT),
         ("a member twice", ok(&text.replacen("\"kid\"", "\"n\":\"AQAB\",\"kid\"", 1)), UNFIT),
         ("kid a number", but("kid", json!(1)), UNFIT),
+        ("kid twice, one malformed", Answer::Json(set(vec![with(evil_jwk, "alg", json!(1)), evil_jwk.clone()])), UNFIT),
         ("kid very long", but("kid", json!("k".repeat(1000))), UNFIT),
         ("kid twice", Answer::Json(set(vec![good.jwk.clone(), evil_jwk.clone()])), UNFIT),
         ("kid twice, of other types", Answer::Json(set(vec![good.jwk.clone(), ec.clone()])), UNFIT),
@@ -710,6 +711,9 @@ async fn each_refusal_says_what_to_do() {
         assert!(says.iter().all(|part| description.contains(part)), "{says:?} {description}");
         assert!(reply.header("www-authenticate").contains(&description), "{reply:?}");
     }
+    // An ID token of Keycloak's has the same keys and header, and a client that is named like us its audience.
+    assert_eq!(reason(&ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("ID")))).await), "401 typ_other");
+    assert_eq!(ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("Bearer")))).await.status, 200);
     // A person without any role of ours is a guest, and is told where roles come from.
     let reply = call(&server, &key.sign(&claims(&mock.url)), "whoami", json!({})).await;
     assert_eq!(reason(&reply), "403 roles_missing");
@@ -1125,9 +1129,9 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
         ("no audience", but("aud", Value::Null), "401 audience_missing"),
         ("expired", but("exp", json!(now() - 100)), "401 expired"),
         ("not yet valid", but("nbf", json!(now() + 100)), "401 not_yet_valid"),
-        ("no sub", but("sub", Value::Null), "401 introspection_malformed"),
+        ("no sub", but("sub", Value::Null), "401 claim_malformed"),
         ("empty sub", but("sub", json!("")), "401 subject_missing"),
-        ("scope a number", but("scope", json!(1)), "401 introspection_malformed"),
+        ("scope a number", but("scope", json!(1)), "401 claim_malformed"),
         ("a refresh token", but("token_type", json!("refresh_token")), "401 typ_other"),
         ("no JSON", ok("nonsense"), "401 introspection_malformed"),
         ("giant", Answer::Endless, "503 introspection_unavailable"),
