@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
     browser::claims,
-    has, is_there,
+    has, interop, is_there,
     keycloak::{AUDIENCE, Keycloak, PAGES_PORT, has_java, script, shared, text},
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
     provide_jq,
@@ -72,7 +72,7 @@ async fn the_pages_own_curl_gets_a_token_that_calls_a_tool() -> Result<()> {
 async fn real_clients_register_and_log_people_in_through_chromium() -> Result<()> {
     let Some(keycloak) = shared().await? else { return Ok(()) };
     let keycloak = keycloak.read().await;
-    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    let chromium = interop::chromium();
     for (needed, program, least) in
         [("Node 20", "node", [20, 0]), ("Python 3.11", "python3", [3, 11]), ("Chromium", &chromium, [1, 0])]
     {
