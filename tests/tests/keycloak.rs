@@ -193,6 +193,21 @@ async fn a_stranger_registers_nothing_but_a_client_on_this_computer() -> Result<
     Ok(())
 }
 
+#[tokio::test]
+async fn nothing_but_the_access_token_opens_the_server() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let server = keycloak.step10(&[])?;
+    let form = [("grant_type", "password"), ("client_id", "mcp-test-client"), ("scope", "openid mcp:tools")];
+    let granted = keycloak.grant(&[&form[..], &[("username", "alice"), ("password", "alice123")]].concat()).await?;
+    let granted = granted.json();
+    for (kind, status) in [("access_token", 200), ("id_token", 401), ("refresh_token", 401)] {
+        let reply = call(&server, granted[kind].as_str().with_context(|| format!("no {kind}"))?, "echo").await?;
+        assert_eq!(reply.status, status, "{kind}: {reply:?}");
+    }
+    Ok(())
+}
+
 /// The `kid` that a token was signed with.
 fn kid(token: &str) -> Result<String> {
     jsonwebtoken::decode_header(token)?.kid.context("no kid")
