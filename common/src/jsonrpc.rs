@@ -34,6 +34,14 @@ pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Resul
     T::deserialize(json).map(Some)
 }
 
+/// A value as the text that goes out: for what many answers repeat, to be written once.
+///
+/// # Panics
+/// If it cannot be JSON: a map whose keys are no strings.
+pub fn written(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("this type can be JSON")
+}
+
 /// A successful response: `{"jsonrpc": "2.0", "id": …, "result": …}`.
 #[derive(Serialize)]
 pub struct Success<'a, R> {

@@ -28,7 +28,7 @@ pub struct PublicKey {
     pub decoding_key: DecodingKey,
     /// The RFC 7638 thumbprint.
     pub kid: String,
-    jwk: Jwk,
+    jwks: JwkSet,
 }
 
 impl PublicKey {
@@ -54,12 +54,12 @@ impl PublicKey {
         let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
         jwk.common.key_id = Some(kid.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(PublicKey { decoding_key, kid, jwk })
+        Ok(PublicKey { decoding_key, kid, jwks: JwkSet { keys: vec![jwk] } })
     }
 
     /// The document of `/.well-known/jwks.json` (RFC 7517 §5): this one key.
-    pub fn jwks(&self) -> JwkSet {
-        JwkSet { keys: vec![self.jwk.clone()] }
+    pub fn jwks(&self) -> &JwkSet {
+        &self.jwks
     }
 }
 

@@ -1,11 +1,11 @@
 //! The MCP messages this server speaks (MCP 2026-07-28 and 2025-11-25, "Schema Reference").
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::jsonrpc::{ErrorObject, present};
+use crate::jsonrpc::{ErrorObject, present, written};
 
 /// The version whose requests carry everything with them, in `_meta`.
 pub const MODERN: &str = "2026-07-28";
@@ -126,15 +126,17 @@ impl ListParams {
     }
 }
 
+/// Definitions never change, so each is a [`Tool`] that was [`written`] once.
 #[derive(Serialize)]
 pub struct ListToolsResult {
-    pub tools: Vec<Tool>,
+    pub tools: Vec<&'static RawValue>,
 }
 
 /// `tools/call`, what the client says.
 #[derive(Deserialize)]
 pub struct CallToolParams<'a> {
-    pub name: String,
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub arguments: Option<&'a RawValue>,
 }
@@ -161,30 +163,27 @@ impl<'a> CallToolParams<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallToolResult {
-    pub content: Vec<Content>,
+    pub content: [Content; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub structured_content: Option<Value>,
+    pub structured_content: Option<Box<RawValue>>,
     pub is_error: bool,
 }
 
 impl CallToolResult {
-    pub fn new(text: String, structured_content: Value) -> Self {
-        CallToolResult {
-            content: vec![Content::text(text)],
-            structured_content: Some(structured_content),
-            is_error: false,
-        }
+    pub fn new(text: String, structured_content: Box<RawValue>) -> Self {
+        CallToolResult { content: [Content::text(text)], structured_content: Some(structured_content), is_error: false }
     }
 
     /// A result whose text is its own JSON.
-    pub fn json(structured_content: Value) -> Self {
-        Self::new(structured_content.to_string(), structured_content)
+    pub fn json(structured_content: &impl Serialize) -> Self {
+        let json = written(structured_content);
+        Self::new(json.get().to_owned(), json)
     }
 
     /// A failure the model can do something about; the text is cut at 300 characters.
     pub fn error(text: impl Into<String>) -> Self {
         let text = text.into().chars().take(300).collect();
-        CallToolResult { content: vec![Content::text(text)], structured_content: None, is_error: true }
+        CallToolResult { content: [Content::text(text)], structured_content: None, is_error: true }
     }
 }
 
@@ -219,7 +218,7 @@ pub struct PromptArgument {
 
 #[derive(Serialize)]
 pub struct ListPromptsResult {
-    pub prompts: Vec<Prompt>,
+    pub prompts: &'static [Prompt],
 }
 
 /// `prompts/get`, what the client says. Arguments are strings ("Prompts", `GetPromptRequestParams`).

@@ -1,6 +1,6 @@
 //! Tokens that were verified before: a signature costs several times what the rest of a request does.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
@@ -10,45 +10,41 @@ use crate::claims::Claims;
 /// How many tokens are remembered, whatever comes.
 const CAPACITY: usize = 10_000;
 
-/// Claims by the digest of the whole token, so that a changed byte is another token, and no token is
-/// kept. Only what passed verification gets in: a flood of invalid tokens changes nothing.
+/// Whom tokens speak for, by the digest of the whole token, so that a changed byte is another token, and no token
+/// is kept. Only what passed verification gets in: a flood of invalid tokens changes nothing.
 #[derive(Clone)]
-pub struct TokenCache {
-    cache: Arc<Cache<[u8; 32], Arc<Claims>>>,
+pub struct TokenCache<V> {
+    cache: Arc<Cache<[u8; 32], V>>,
     /// Seconds for which a token is still good after `exp`.
     leeway: i64,
 }
 
-impl TokenCache {
+impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
     /// `leeway`: the same as the verification's, in seconds.
     pub fn new(leeway: u64) -> Self {
         let leeway = leeway.try_into().unwrap_or(0);
         TokenCache { cache: Arc::new(Cache::new(CAPACITY)), leeway }
     }
 
-    /// The token's claims: remembered, and not expired since; or else as `verify` finds them. No lock is
-    /// held meanwhile.
+    /// What `verify` made of the token: remembered, and not expired since; or else made now. No lock is held
+    /// meanwhile.
     ///
     /// # Errors
     /// Those of `verify`.
-    pub fn get_or_verify<E>(
-        &self,
-        token: &str,
-        verify: impl FnOnce(&str) -> Result<Claims, E>,
-    ) -> Result<Arc<Claims>, E> {
+    pub fn get_or_verify<E>(&self, token: &str, verify: impl FnOnce(&str) -> Result<V, E>) -> Result<V, E> {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(i64::MAX, |time| time.as_secs().try_into().unwrap_or(i64::MAX));
         match self.cache.get(&key) {
-            Some(claims) if claims.exp.seconds().saturating_add(self.leeway) > now => return Ok(claims),
+            Some(known) if known.exp.seconds().saturating_add(self.leeway) > now => return Ok(known),
             Some(_) => drop(self.cache.remove(&key)),
             None => {}
         }
-        let claims = Arc::new(verify(token)?);
-        self.cache.insert(key, Arc::clone(&claims));
-        Ok(claims)
+        let verified = verify(token)?;
+        self.cache.insert(key, verified.clone());
+        Ok(verified)
     }
 }
 
@@ -82,7 +78,7 @@ mod tests {
         let ask = |token: &str, outcome: Result<Claims, ()>| {
             cache.get_or_verify(token, |_| {
                 verified.set(verified.get() + 1);
-                outcome
+                outcome.map(Arc::new)
             })
         };
         assert!(ask("good", Ok(claims(4e9))).is_ok() && ask("good", Err(())).is_ok());
@@ -97,7 +93,7 @@ mod tests {
     fn it_does_not_grow_beyond_its_bound() {
         let cache = TokenCache::new(30);
         for number in 0..3 * CAPACITY {
-            let outcome = cache.get_or_verify(&number.to_string(), |_| Ok::<_, ()>(claims(4e9)));
+            let outcome = cache.get_or_verify(&number.to_string(), |_| Ok::<_, ()>(Arc::new(claims(4e9))));
             assert!(outcome.is_ok());
         }
         assert!(cache.cache.len() <= CAPACITY, "{}", cache.cache.len());

@@ -20,7 +20,7 @@ use common::{
     http::JsonBody,
     jsonrpc::{
         Envelope, ErrorObject, Failure, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST,
-        METHOD_NOT_FOUND, PARSE_ERROR, Success, UNSUPPORTED_PROTOCOL_VERSION, present,
+        METHOD_NOT_FOUND, PARSE_ERROR, Success, UNSUPPORTED_PROTOCOL_VERSION, present, written,
     },
     mcp::{
         CacheScope, Caching, DiscoverResult, EmptyResult, Implementation, InitializeParams, InitializeResult, LEGACY,
@@ -208,7 +208,7 @@ impl<'a> Call<'a> {
         if self.era == Era::Modern {
             reply.result_type = Some("complete");
             reply.caching = R::CACHEABLE.then_some(Caching { ttl_ms: TTL_MS, cache_scope: CACHE_SCOPE });
-            reply.meta.insert("io.modelcontextprotocol/serverInfo", json!(server_info()));
+            reply.meta.insert("io.modelcontextprotocol/serverInfo", &self.methods.server_info);
         }
         serde_json::to_vec(&Success::new(self.id, reply)).map_err(|error| ErrorObject::internal(&error))
     }
@@ -274,7 +274,7 @@ impl From<Refusal<'_>> for HttpResponse {
 /// A result with what the modern era adds to it; a legacy result stays plain.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Reply<R> {
+struct Reply<'a, R> {
     #[serde(flatten)]
     result: R,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,7 +282,7 @@ struct Reply<R> {
     #[serde(flatten)]
     caching: Option<Caching>,
     #[serde(rename = "_meta", skip_serializing_if = "BTreeMap::is_empty")]
-    meta: BTreeMap<&'static str, serde_json::Value>,
+    meta: BTreeMap<&'static str, &'a RawValue>,
 }
 
 type Handler = Box<dyn for<'a> Fn(&'a Call<'a>) -> LocalBoxFuture<'a, Result<Vec<u8>, ErrorObject>> + Send + Sync>;
@@ -290,11 +290,13 @@ type Handler = Box<dyn for<'a> Fn(&'a Call<'a>) -> LocalBoxFuture<'a, Result<Vec
 /// What can be called, and by what name.
 pub struct Methods {
     table: HashMap<&'static str, Handler>,
+    /// What every modern result says of the server.
+    server_info: Box<RawValue>,
 }
 
 impl Methods {
     pub fn new() -> Self {
-        Methods { table: HashMap::new() }
+        Methods { table: HashMap::new(), server_info: written(&server_info()) }
     }
 
     /// Adds a method. Its result is written down here, so that no method knows of eras or envelopes.

@@ -1,5 +1,7 @@
 //! Prompts: texts this server offers to a person (MCP 2026-07-28 "Prompts").
 
+use std::sync::LazyLock;
+
 use common::{
     jsonrpc::ErrorObject,
     mcp::{ListParams, ListPromptsResult, Prompt, PromptArgument},
@@ -10,8 +12,11 @@ use crate::rpc::Call;
 /// `prompts/list`: every prompt, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListPromptsResult, ErrorObject> {
     call.params::<ListParams>()?.first_page()?;
-    Ok(ListPromptsResult { prompts: definitions() })
+    Ok(ListPromptsResult { prompts: &PROMPTS })
 }
+
+/// The definitions, made once: they never change.
+static PROMPTS: LazyLock<Vec<Prompt>> = LazyLock::new(definitions);
 
 fn definitions() -> Vec<Prompt> {
     vec![

@@ -1,18 +1,23 @@
 //! Tools: what a model may ask this server to do (MCP 2026-07-28 "Tools").
 
+use std::sync::LazyLock;
+
 use common::{
-    jsonrpc::ErrorObject,
+    jsonrpc::{ErrorObject, written},
     mcp::{ListParams, ListToolsResult, Tool, ToolAnnotations},
 };
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 
 use crate::rpc::Call;
 
 /// `tools/list`: every tool, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
     call.params::<ListParams>()?.first_page()?;
-    Ok(ListToolsResult { tools: definitions() })
+    Ok(ListToolsResult { tools: TOOLS.iter().map(AsRef::as_ref).collect() })
 }
+
+/// The definitions, written once: they never change.
+static TOOLS: LazyLock<Vec<Box<RawValue>>> = LazyLock::new(|| definitions().iter().map(written).collect());
 
 fn definitions() -> Vec<Tool> {
     vec![

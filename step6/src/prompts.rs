@@ -1,5 +1,7 @@
 //! Prompts: texts this server offers to a person (MCP 2026-07-28 "Prompts").
 
+use std::sync::LazyLock;
+
 use common::{
     jsonrpc::ErrorObject,
     mcp::{GetPromptParams, GetPromptResult, ListParams, ListPromptsResult, Prompt, PromptArgument},
@@ -10,14 +12,14 @@ use crate::rpc::Call;
 /// `prompts/list`: every prompt, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListPromptsResult, ErrorObject> {
     call.params::<ListParams>()?.first_page()?;
-    Ok(ListPromptsResult { prompts: definitions() })
+    Ok(ListPromptsResult { prompts: &PROMPTS })
 }
 
 /// `prompts/get`: fills in the prompt that the params name.
 pub async fn get(call: &Call<'_>) -> Result<GetPromptResult, ErrorObject> {
     let params: GetPromptParams = call.params()?;
     let argument = |name: &str| params.arguments.get(name).map(String::as_str);
-    let Some(prompt) = definitions().into_iter().find(|prompt| prompt.name == params.name) else {
+    let Some(prompt) = PROMPTS.iter().find(|prompt| prompt.name == params.name) else {
         return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", params.name)));
     };
     if let Some(unknown) =
@@ -53,6 +55,9 @@ fn help(topic: Option<&str>) -> String {
             .to_owned(),
     }
 }
+
+/// The definitions, made once: they never change.
+static PROMPTS: LazyLock<Vec<Prompt>> = LazyLock::new(definitions);
 
 fn definitions() -> Vec<Prompt> {
     vec![

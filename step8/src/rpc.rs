@@ -22,7 +22,7 @@ use common::{
     http::JsonBody,
     jsonrpc::{
         Envelope, ErrorObject, Failure, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST,
-        METHOD_NOT_FOUND, PARSE_ERROR, Success, UNSUPPORTED_PROTOCOL_VERSION, present,
+        METHOD_NOT_FOUND, PARSE_ERROR, Success, UNSUPPORTED_PROTOCOL_VERSION, present, written,
     },
     mcp::{
         CacheScope, Caching, DiscoverResult, EmptyResult, Implementation, InitializeParams, InitializeResult, LEGACY,
@@ -31,7 +31,7 @@ use common::{
 };
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, json, value::RawValue};
 
 const INSTRUCTIONS: &str = "A teaching server: its tools and prompts are few, and say themselves what they do.";
 const META: &str = "io.modelcontextprotocol/";
@@ -209,12 +209,12 @@ impl<'a> Call<'a> {
     fn write<R: McpResult>(&self, result: R) -> Result<Vec<u8>, ErrorObject> {
         let mut reply = Reply { result, result_type: None, caching: None, meta: BTreeMap::new() };
         if matches!(&*self.method, "initialize" | "server/discover") {
-            reply.meta.extend(self.methods.handshake_meta.clone());
+            reply.meta.extend(self.methods.handshake_meta.iter().map(|(key, value)| (*key, &**value)));
         }
         if self.era == Era::Modern {
             reply.result_type = Some("complete");
             reply.caching = R::CACHEABLE.then_some(Caching { ttl_ms: TTL_MS, cache_scope: CACHE_SCOPE });
-            reply.meta.insert("io.modelcontextprotocol/serverInfo", json!(server_info()));
+            reply.meta.insert("io.modelcontextprotocol/serverInfo", &self.methods.server_info);
         }
         serde_json::to_vec(&Success::new(self.id, reply)).map_err(|error| ErrorObject::internal(&error))
     }
@@ -280,7 +280,7 @@ impl From<Refusal<'_>> for HttpResponse {
 /// A result with what the modern era adds to it; a legacy result stays plain.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Reply<R> {
+struct Reply<'a, R> {
     #[serde(flatten)]
     result: R,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -288,7 +288,7 @@ struct Reply<R> {
     #[serde(flatten)]
     caching: Option<Caching>,
     #[serde(rename = "_meta", skip_serializing_if = "BTreeMap::is_empty")]
-    meta: BTreeMap<&'static str, serde_json::Value>,
+    meta: BTreeMap<&'static str, &'a RawValue>,
 }
 
 /// Lets a call pass, or answers it.
@@ -298,13 +298,16 @@ type Handler = Box<dyn for<'a> Fn(&'a Call<'a>) -> LocalBoxFuture<'a, Result<Vec
 /// What can be called, and by what name.
 pub struct Methods {
     table: HashMap<&'static str, Handler>,
-    handshake_meta: BTreeMap<&'static str, Value>,
+    /// What every modern result says of the server.
+    server_info: Box<RawValue>,
+    handshake_meta: BTreeMap<&'static str, Box<RawValue>>,
     guard: Guard,
 }
 
 impl Methods {
     pub fn new(guard: Guard) -> Self {
-        Methods { table: HashMap::new(), handshake_meta: BTreeMap::new(), guard }
+        let server_info = written(&server_info());
+        Methods { table: HashMap::new(), server_info, handshake_meta: BTreeMap::new(), guard }
     }
 
     /// Adds a method. Its result is written down here, so that no method knows of eras or envelopes.
@@ -324,7 +327,7 @@ impl Methods {
 
     /// Puts a value into the `_meta` of what `initialize` and `server/discover` answer.
     pub fn in_handshake(mut self, key: &'static str, value: impl Serialize) -> Self {
-        self.handshake_meta.insert(key, json!(value));
+        self.handshake_meta.insert(key, written(&value));
         self
     }
 

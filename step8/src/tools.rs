@@ -1,27 +1,29 @@
 //! Tools: what a model may ask this server to do (MCP 2026-07-28 "Tools").
 
+use std::sync::LazyLock;
+
 use chrono::{SecondsFormat, Utc};
 use chrono_tz::Tz;
 use common::{
-    jsonrpc::ErrorObject,
+    jsonrpc::{ErrorObject, written},
     mcp::{CallToolParams, CallToolResult, ListParams, ListToolsResult, Tool, ToolAnnotations},
 };
-use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::json;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{json, value::RawValue};
 
 use crate::rpc::Call;
 
 /// `tools/list`: every tool, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
     call.params::<ListParams>()?.first_page()?;
-    Ok(ListToolsResult { tools: definitions() })
+    Ok(ListToolsResult { tools: TOOLS.iter().map(AsRef::as_ref).collect() })
 }
 
 /// `tools/call`: runs the tool that the params name. A tool that we do not have is an error of the
 /// protocol; arguments that do not fit are a result that says so, since a model can mend those.
 pub async fn call(call: &Call<'_>) -> Result<CallToolResult, ErrorObject> {
     let params: CallToolParams = call.params()?;
-    let outcome = match params.name.as_str() {
+    let outcome = match &*params.name {
         "echo" => params.arguments().map(echo),
         "get_time" => params.arguments().and_then(get_time),
         name => return Err(ErrorObject::invalid_params(format!("Unknown tool: {name}"))),
@@ -48,9 +50,15 @@ fn one_to_ten<'de, D: Deserializer<'de>>(json: D) -> Result<usize, D::Error> {
     count.ok_or_else(|| D::Error::custom("repeat_count must be an integer from 1 to 10"))
 }
 
+#[derive(Serialize)]
+struct EchoResult<'a> {
+    text: &'a str,
+}
+
 fn echo(arguments: Echo) -> CallToolResult {
     let text = arguments.message.repeat(arguments.repeat_count);
-    CallToolResult::new(text.clone(), json!({ "text": text }))
+    let structured = written(&EchoResult { text: &text });
+    CallToolResult::new(text, structured)
 }
 
 #[derive(Deserialize)]
@@ -72,8 +80,12 @@ fn get_time(arguments: GetTime) -> Result<CallToolResult, CallToolResult> {
         ))
     })?;
     let time = Utc::now().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, true);
-    Ok(CallToolResult::new(time.clone(), json!({ "time": time, "timezone": zone.name() })))
+    let structured = written(&json!({ "time": time, "timezone": zone.name() }));
+    Ok(CallToolResult::new(time, structured))
 }
+
+/// The definitions, written once: they never change.
+static TOOLS: LazyLock<Vec<Box<RawValue>>> = LazyLock::new(|| definitions().iter().map(written).collect());
 
 fn definitions() -> Vec<Tool> {
     vec![

@@ -7,21 +7,25 @@ use std::{
     fs,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::Duration,
 };
 
-use actix_web::{HttpMessage, dev::ServiceResponse, http::header::HeaderName, web};
+use actix_web::{
+    http::header::{HeaderMap, HeaderName, HeaderValue},
+    web,
+};
 use anyhow::Context;
 use chrono::{SecondsFormat, Utc};
 use clap::Args;
 use common::{
     claims::{Claims, Role},
-    jsonrpc::ErrorObject,
+    jsonrpc::{ErrorObject, written},
     mcp::{CallToolParams, CallToolResult, Tool, ToolAnnotations},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use sqlx::{
     Row, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -179,7 +183,7 @@ pub async fn call(call: &Call<'_>, params: &CallToolParams<'_>) -> Result<CallTo
             }
         };
     }
-    let answer = match params.name.as_str() {
+    let answer = match &*params.name {
         "whoami" => {
             let Nothing {} = arguments!(Nothing);
             json!({
@@ -218,7 +222,7 @@ pub async fn call(call: &Call<'_>, params: &CallToolParams<'_>) -> Result<CallTo
         }
         name => return Err(ErrorObject::invalid_params(format!("Unknown tool: {name}"))),
     };
-    Ok(CallToolResult::json(answer))
+    Ok(CallToolResult::json(&answer))
 }
 
 fn expires_at(claims: &Claims) -> Option<String> {
@@ -226,27 +230,46 @@ fn expires_at(claims: &Claims) -> Option<String> {
     Some(time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-/// Tells the caller, in the response's headers, whom the server took them for. The name may be in any
-/// script, so it is percent-encoded UTF-8.
-pub fn name_caller<B>(response: &mut ServiceResponse<B>) {
-    let Some(user) = response.request().extensions().get::<User>().cloned() else { return };
-    let name = utf8_percent_encode(user.username(), NON_ALPHANUMERIC).to_string();
-    for (header, value) in [("x-mcp-user", name), ("x-mcp-scopes", user.scope.to_string())] {
-        if let Ok(value) = value.parse() {
-            response.headers_mut().insert(HeaderName::from_static(header), value);
+/// How every answer tells the caller whom the server took them for: written once for each token.
+pub struct Caller {
+    /// For the `_meta` of results.
+    pub meta: Box<RawValue>,
+    /// The name may be in any script, so it is percent-encoded UTF-8.
+    name: HeaderValue,
+    scopes: HeaderValue,
+}
+
+impl Caller {
+    pub fn new(claims: &Claims) -> Self {
+        let name = utf8_percent_encode(claims.username(), NON_ALPHANUMERIC).to_string();
+        let value = |text: String| text.try_into().expect("the text is ASCII"); // so are scopes (RFC 6749 §3.3)
+        Caller {
+            meta: written(&json!({
+                "sub": claims.sub, "username": claims.username(), "scopes": claims.scope.as_slice(),
+                "roles": claims.roles(),
+            })),
+            name: value(name),
+            scopes: value(claims.scope.to_string()),
         }
+    }
+
+    /// Puts the caller's name and scopes into a response's headers.
+    pub fn name_in(&self, headers: &mut HeaderMap) {
+        headers.insert(HeaderName::from_static("x-mcp-user"), self.name.clone());
+        headers.insert(HeaderName::from_static("x-mcp-scopes"), self.scopes.clone());
     }
 }
 
-/// The caller, as the `_meta` of every result names them.
-pub fn caller(claims: &Claims) -> Value {
-    json!({
-        "sub": claims.sub, "username": claims.username(), "scopes": claims.scope.as_slice(), "roles": claims.roles(),
-    })
-}
+/// The definitions of this file's tools, written once; only admins see the last one.
+static TOOLS: LazyLock<Vec<Box<RawValue>>> = LazyLock::new(|| definitions().iter().map(written).collect());
 
 /// The tools of this file, without those that the caller's role forbids.
-pub fn definitions(user: &User) -> Vec<Tool> {
+pub fn visible_to(user: &User) -> impl Iterator<Item = &'static RawValue> {
+    let hidden = usize::from(!user.roles().contains(&Role::Admin));
+    TOOLS[..TOOLS.len() - hidden].iter().map(AsRef::as_ref)
+}
+
+fn definitions() -> Vec<Tool> {
     let changes = |destructive_hint, idempotent_hint| ToolAnnotations {
         read_only_hint: false,
         destructive_hint,
@@ -255,7 +278,8 @@ pub fn definitions(user: &User) -> Vec<Tool> {
     };
     let text = json!({ "type": "string" });
     let note = object(json!({ "id": text, "text": text, "created_at": { "type": "string", "format": "date-time" } }));
-    let mut tools = vec![
+    let user = object(json!({ "iss": text, "sub": text, "username": text, "notes": { "type": "integer" } }));
+    vec![
         Tool {
             name: "whoami",
             title: "Who am I?",
@@ -296,19 +320,15 @@ pub fn definitions(user: &User) -> Vec<Tool> {
             ),
             annotations: changes(true, true),
         },
-    ];
-    if user.roles().contains(&Role::Admin) {
-        let user = object(json!({ "iss": text, "sub": text, "username": text, "notes": { "type": "integer" } }));
-        tools.push(Tool {
+        Tool {
             name: "list_users",
             title: "List users",
             description: "Shows who keeps notes, and how many; not what they say. At most 1,000 users.",
             input_schema: object(json!({})),
             output_schema: object(json!({ "users": { "type": "array", "items": user } })),
             annotations: ToolAnnotations::read_only(),
-        });
-    }
-    tools
+        },
+    ]
 }
 
 /// The schema of an object that has all of these properties and no other.

@@ -8,18 +8,14 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launchChromium } from "./parts.mjs";
 
 const [step11, what, url] = process.argv.slice(2);
 const { MCP_DEV_PASSWORD: password, OUTDIR: outdir = tmpdir() } = process.env;
 const folder = mkdtempSync(join(tmpdir(), "step11-"));
 mkdirSync(outdir, { recursive: true });
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const browser = await launchChromium();
 const page = await (await browser.newContext()).newPage();
 page.setDefaultTimeout(10_000);
 const complaints = [];

@@ -100,7 +100,7 @@ fn no_server_runs_with_a_key_it_cannot_trust() -> Result<()> {
     fs::write(folder.path().join("damaged.pem"), "-----BEGIN PUBLIC KEY-----\nMFww\n-----END PUBLIC KEY-----\n")?;
     fs::write(folder.path().join("weak.pem"), WEAK)?;
     fs::write(folder.path().join("empty.pem"), "")?;
-    for step in ["step5", "step6", "step7", "step8", "step9"] {
+    for step in ["step5", "step6", "step7", "step8", "step9", "step10"] {
         for (file, says) in [
             ("missing.pem", "cannot read"),
             ("damaged.pem", "not an RSA public key"),

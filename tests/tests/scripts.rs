@@ -26,7 +26,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn every_script_passes_on_its_own_step() -> Result<()> {
-    for step in 1..=9 {
+    for step in 1..=10 {
         let output = script(step).output()?;
         let text = text(&output);
         assert!(output.status.success(), "test_step{step}.sh: {text}");
@@ -61,7 +61,7 @@ fn the_first_script_fails_on_a_server_that_has_nothing() -> Result<()> {
 #[test]
 fn every_script_fails_on_the_step_before() -> Result<()> {
     program("gen-token")?;
-    for step in 2..=9 {
+    for step in 2..=10 {
         let server = Server::start(&format!("step{}", step - 1))?;
         let mut command = script(step);
         command.args(["--url", server.url()]);

@@ -13,7 +13,7 @@ struct Lesson {
 
 /// Every step after the first. A file that is not named here is the same, byte for byte, as in the step before; but
 /// for `main.rs` and `Cargo.toml`, which may always differ, and README.md, which is not looked at.
-const LESSONS: [Lesson; 8] = [
+const LESSONS: [Lesson; 9] = [
     Lesson { step: 2, new: &["rpc.rs"], differs: &[] },
     Lesson { step: 3, new: &["tools.rs", "prompts.rs"], differs: &[] },
     Lesson { step: 4, new: &[], differs: &["tools.rs", "prompts.rs"] },
@@ -25,6 +25,24 @@ const LESSONS: [Lesson; 8] = [
         step: 9,
         new: &["user_tools.rs"],
         differs: &["tools.rs", "prompts.rs", "rpc.rs", "auth.rs", "permissions.rs"],
+    },
+    Lesson {
+        step: 10,
+        new: &[
+            "providers.rs",
+            "discovery.rs",
+            "jwks_client.rs",
+            "fetch.rs",
+            "introspection.rs",
+            "reasons.rs",
+            "doctor.rs",
+            "profiles/generic.toml",
+            "profiles/keycloak.toml",
+            "profiles/auth0.toml",
+            "profiles/entra.toml",
+            "profiles/okta.toml",
+        ],
+        differs: &["auth.rs", "health.rs", "metadata.rs", "permissions.rs"],
     },
 ];
 
@@ -97,7 +115,7 @@ mod tests {
     /// A copy of the steps to do harm to.
     fn copy() -> TempDir {
         let copy = tempfile::tempdir().unwrap();
-        for n in 1..=9 {
+        for n in 1..=10 {
             for (path, text) in step::files(root(), n).unwrap() {
                 let file = copy.path().join(format!("step{n}/{path}"));
                 fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -1,0 +1,296 @@
+//! `doctor`: is this provider fit to be trusted by an MCP server, and if not, what is to be changed?
+//!
+//! It asks what the server and MCP clients would ask, in their order, and says of each answer what it means. With a
+//! token it says what the server would read from it.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use common::{claims::SCOPES, config::PublicUrl};
+use reqwest::{Client, header::ACCESS_CONTROL_ALLOW_ORIGIN};
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    auth::{Auth, LEEWAY},
+    discovery::{self, Metadata},
+    fetch::{self, Problem},
+    jwks_client::KeySet,
+    providers::{Profile, ProviderArgs, Providers},
+};
+
+/// The origin of the MCP Inspector, as an example of a client that runs in a browser.
+const BROWSER: &str = "http://localhost:6274";
+/// The longest token that is read, in bytes; it is more than a server accepts.
+const MAX_TOKEN: u64 = 64 * 1024;
+
+#[derive(Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    providers: ProviderArgs,
+    /// The URL of the MCP server that the tokens are for
+    #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL", default_value = "http://localhost:9000")]
+    public_url: String,
+    /// Also check this access token; - reads it from standard input. (Arguments can be seen by other users, so a token
+    /// is none.)
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// Says what it finds; true if nothing is wrong.
+pub async fn examine(args: &DoctorArgs) -> Result<bool> {
+    ensure!(args.providers.elsewhere(), "doctor: say whom to check, with --issuer URL");
+    let public_url = PublicUrl::parse(&args.public_url).context("--public-url")?;
+    let token = args.token_file.as_deref().map(read_token).transpose()?;
+    let mut findings = Findings::new();
+    for (issuer, profile) in args.providers.profiles()? {
+        findings.title(format_args!("{issuer} (profile {})", profile.name));
+        provider(issuer, &profile, token.is_some(), &mut findings).await?;
+    }
+    if let Some(token) = token {
+        findings.title("the token");
+        self::token(&token, args, &public_url, &mut findings).await?;
+    }
+    Ok(findings.end())
+}
+
+/// The token in a file. What was given is not repeated: it might be a token.
+fn read_token(file: &Path) -> Result<String> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        io::stdin().take(MAX_TOKEN).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut text))
+    };
+    read.context("--token-file: the file cannot be read (give the name of a file, or -, not the token)")?;
+    Ok(text.trim().to_owned())
+}
+
+async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut Findings) -> Result<()> {
+    let Some(url) = fetch::web_url(issuer) else {
+        findings.bad("issuer", "This is not an https URL.", "Use https; http is for localhost and 127.0.0.1 only.");
+        return Ok(());
+    };
+    let http = fetch::client(&url)?;
+    let (metadata, place) = match discovery::discover(&http, issuer, &url).await {
+        Ok(found) => found,
+        Err(problem) => {
+            let tried = discovery::places(&url).iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
+            let what = match problem {
+                Problem::OtherIssuer => other_name(&http, &url).await,
+                _ => format!("Looked at {tried}."),
+            };
+            findings.bad("metadata", problem, what);
+            return Ok(());
+        }
+    };
+    findings.good("metadata", format_args!("at {place}"));
+    findings.good("issuer", "the metadata names it exactly so");
+    endpoints(&metadata, findings);
+    cors(&http, &place, findings).await;
+    keys(&http, &metadata, &url, findings).await;
+    registration(&metadata, findings);
+    scopes(&metadata, findings);
+    if !token {
+        let what = "Metadata does not tell for whom tokens are: check one with --token-file.";
+        findings.unsure("audience", what, &profile.advice.audience);
+    }
+    Ok(())
+}
+
+/// How the metadata spells the issuer, from whichever place has one.
+async fn other_name(http: &Client, url: &Url) -> String {
+    for place in discovery::places(url) {
+        let Ok((_, body)) = fetch::json(http.get(place)).await else { continue };
+        if let Ok(metadata) = serde_json::from_slice::<Metadata>(&body) {
+            return format!("The metadata says {:?}: use that as --issuer.", short(&metadata.issuer));
+        }
+    }
+    String::new()
+}
+
+fn endpoints(metadata: &Metadata, findings: &mut Findings) {
+    for name in ["authorization_endpoint", "token_endpoint"] {
+        match metadata.rest.get(name).and_then(Value::as_str) {
+            Some(text) if fetch::web_url(text).is_some() => findings.good(name, "is there"),
+            Some(_) => {
+                findings.bad(name, "This is not an https URL.", "Clients refuse it: have the provider use https.");
+            }
+            None => findings.bad(name, "There is none.", "Nobody can log in without: is this the right issuer?"),
+        }
+    }
+    let has = |list: &str, name: &str| {
+        metadata.rest.get(list).and_then(Value::as_array).is_some_and(|names| names.iter().any(|found| found == name))
+    };
+    if has("code_challenge_methods_supported", "S256") {
+        findings.good("PKCE", "S256 is offered");
+    } else {
+        let what = "MCP clients refuse to log in: turn PKCE on, or have the metadata say so.";
+        findings.bad("PKCE", "code_challenge_methods_supported does not name S256.", what);
+    }
+    if !has("response_types_supported", "code") {
+        findings.bad("code", "response_types_supported does not name code.", "Allow the authorization code flow.");
+    }
+    if metadata.rest.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)) {
+        findings.good("iss", "comes back with the code (RFC 9207)");
+    } else {
+        let what = "Clients of several providers cannot tell mixed-up answers apart; turn it on if the provider can.";
+        findings.unsure("iss", "It does not come back with the code (RFC 9207).", what);
+    }
+}
+
+async fn cors(http: &Client, place: &Url, findings: &mut Findings) {
+    let asked = fetch::json(http.get(place.clone()).header("Origin", BROWSER)).await;
+    let allowed = asked.is_ok_and(|(headers, _)| {
+        headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).is_some_and(|value| value == "*" || value == BROWSER)
+    });
+    if allowed {
+        findings.good("CORS", format_args!("{BROWSER} may read the metadata"));
+    } else {
+        let what = "Clients that run in a browser cannot log in: allow their origins (in Keycloak, Web origins).";
+        findings.unsure("CORS", format_args!("{BROWSER} may not read the metadata."), what);
+    }
+}
+
+async fn keys(http: &Client, metadata: &Metadata, issuer: &Url, findings: &mut Findings) {
+    let Some(uri) = &metadata.jwks_uri else {
+        let what = "Tokens can only be checked by introspection: see [introspection] in the README.";
+        return findings.bad("keys", Problem::NoJwksUri, what);
+    };
+    let Some(uri) = fetch::named_url(uri, issuer) else {
+        return findings.bad("keys", Problem::ForbiddenUrl("jwks_uri"), "Have the provider use https.");
+    };
+    let set = match fetch::json(http.get(uri)).await {
+        Ok((_, body)) => KeySet::parse(&body),
+        Err(problem) => Err(problem),
+    };
+    let set = match set {
+        Ok(set) => set,
+        Err(problem) => return findings.bad("keys", problem, "The server could not check any token."),
+    };
+    let names: Vec<_> = set
+        .keys
+        .iter()
+        .map(|key| format!("{:?} for {:?}", short(key.kid.as_deref().unwrap_or_default()), key.algorithms))
+        .collect();
+    if names.is_empty() {
+        findings.bad("keys", Problem::NoUsableKey, "Have the provider sign with RS256, PS256, ES256 or EdDSA.");
+    } else {
+        findings.good("keys", names.join(", "));
+    }
+    for (name, reason) in &set.unused {
+        if set.leaked.contains(name) {
+            findings.bad("key", format_args!("{:?}: {reason}.", short(name)), "Withdraw the key at once.");
+        } else {
+            findings.note("key", format_args!("{:?} is not used: {reason}", short(name)));
+        }
+    }
+}
+
+fn registration(metadata: &Metadata, findings: &mut Findings) {
+    let documents = metadata.rest.get("client_id_metadata_document_supported") == Some(&Value::Bool(true));
+    let dynamic = metadata.rest.get("registration_endpoint").is_some_and(Value::is_string);
+    match (documents, dynamic) {
+        (true, _) => findings.good("clients", "may describe themselves at a URL (client ID metadata documents)"),
+        (false, true) => findings.good("clients", "may register themselves (RFC 7591), as far as policies let them"),
+        (false, false) => findings.unsure(
+            "clients",
+            "They can neither register themselves (RFC 7591) nor describe themselves at a URL.",
+            "Register each client by hand, and give it its client_id.",
+        ),
+    }
+}
+
+fn scopes(metadata: &Metadata, findings: &mut Findings) {
+    let Some(offered) = metadata.rest.get("scopes_supported").and_then(Value::as_array) else {
+        return findings.note("scopes", "the metadata does not list them");
+    };
+    let missing: Vec<_> = SCOPES.into_iter().filter(|scope| !offered.iter().any(|offered| offered == scope)).collect();
+    if missing.is_empty() {
+        findings.good("scopes", format_args!("{} are known", SCOPES.join(", ")));
+    } else {
+        let what = "Clients ask for them: define them at the provider, or map its own in [scopes] of a --profile file.";
+        findings.unsure("scopes", format_args!("{} are not listed.", missing.join(", ")), what);
+    }
+}
+
+async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, findings: &mut Findings) -> Result<()> {
+    let auth = Auth::new(Providers::open(&args.providers, public_url, None, LEEWAY).await?);
+    match auth.user_of(token).await {
+        Ok(user) => {
+            let roles = user.roles.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+            findings.good("token", format_args!("is accepted, as {:?} of {}", short(user.username()), user.iss));
+            findings.note("sub", format_args!("{:?}", short(&user.sub)));
+            findings.note("scopes", format_args!("{:?}", short(&user.scope.to_string())));
+            findings.note("roles", format_args!("{roles:?}"));
+            if !SCOPES.iter().any(|scope| user.scope.contains(scope)) {
+                let what = format!("Have the client ask for {}.", SCOPES.join(", "));
+                findings.unsure("scopes", "The token has no scope of this server.", what);
+            }
+        }
+        Err(refusal) => {
+            findings.bad("token", format_args!("{} ({})", refusal.description, refusal.reason), refusal.detail);
+        }
+    }
+    Ok(())
+}
+
+/// The start of a text that somebody else wrote.
+fn short(text: &str) -> &str {
+    text.char_indices().nth(100).map_or(text, |(end, _)| &text[..end])
+}
+
+/// What was found, line by line: at a terminal in colour.
+struct Findings {
+    colours: bool,
+    passed: u32,
+    unsure: u32,
+    failed: u32,
+}
+
+impl Findings {
+    fn new() -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Findings { colours: io::stdout().is_terminal() && !plain, passed: 0, unsure: 0, failed: 0 }
+    }
+
+    /// A reader who has gone is no reason to stop: the exit code counts.
+    fn line(&self, colour: &str, mark: &str, what: impl Display) {
+        let (on, off) = if self.colours { (colour, "\x1b[0m") } else { ("", "") };
+        let _ = writeln!(io::stdout(), "{on}{mark}{off} {what}");
+    }
+
+    fn title(&self, what: impl Display) {
+        self.line("\x1b[1m", "Checking", what);
+    }
+
+    fn good(&mut self, name: &str, what: impl Display) {
+        self.passed += 1;
+        self.line("\x1b[32m", "✓", format_args!("{name}: {what}"));
+    }
+
+    fn note(&self, name: &str, what: impl Display) {
+        self.line("", " ", format_args!("{name}: {what}"));
+    }
+
+    fn unsure(&mut self, name: &str, what: impl Display, then: impl Display) {
+        self.unsure += 1;
+        self.line("\x1b[33m", "!", format_args!("{name}: {what} {then}"));
+    }
+
+    fn bad(&mut self, name: &str, what: impl Display, then: impl Display) {
+        self.failed += 1;
+        self.line("\x1b[31m", "✗", format_args!("{name}: {what} {then}"));
+    }
+
+    fn end(&self) -> bool {
+        let Findings { passed, unsure, failed, .. } = self;
+        let _ = writeln!(io::stdout(), "{passed} good, {unsure} to look at, {failed} wrong");
+        *failed == 0
+    }
+}

@@ -1,0 +1,235 @@
+//! Opaque tokens, of which only their issuer knows what they are worth (RFC 7662). An option of a profile: the table
+//! `[introspection]`, with the credentials by which the issuer knows this server.
+//!
+//! The issuer's answer is remembered for a minute at most, since asking is all that can tell that a token was revoked.
+//! Few requests are under way at once; whoever waits for one too long is told to try again.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use aws_lc_rs::digest::{SHA256, digest};
+use quick_cache::sync::Cache;
+use reqwest::Client;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{sync::Semaphore, time::timeout};
+use url::{Url, form_urlencoded::byte_serialize};
+
+use crate::{
+    auth::{LEEWAY, User},
+    fetch::{self, Problem},
+    providers::{Members, Provider},
+    reasons::Refusal,
+};
+
+/// How many answers are remembered.
+const CAPACITY: usize = 10_000;
+/// How long a good token is good without asking again, and how long a bad one is bad.
+const GOOD: Duration = Duration::from_mins(1);
+const BAD: Duration = Duration::from_secs(10);
+/// How long it is not tried again when the issuer did not answer.
+const FAILED: Duration = Duration::from_secs(1);
+/// How many tokens are asked about at once, and how long others wait for their turn.
+const AT_ONCE: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a request waits in all, for its turn and for the answer.
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// The table of a profile.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    client_id: String,
+    /// A file (mode 0600) with the secret and nothing else, or the name of an environment variable that holds it.
+    client_secret_file: Option<PathBuf>,
+    client_secret_env: Option<String>,
+    /// Instead of the metadata's, which counts only if it is at the issuer's own origin.
+    endpoint: Option<String>,
+}
+
+/// One issuer's introspection endpoint.
+pub struct Introspection {
+    http: Client,
+    /// Already in the form of the header.
+    client_id: String,
+    secret: String,
+    endpoint: Option<Url>,
+    issuer: Url,
+    known: Cache<[u8; 32], Known>,
+    asking: Semaphore,
+}
+
+/// What the issuer said of a token, and until when we go by that.
+#[derive(Clone)]
+struct Known {
+    until: Instant,
+    outcome: Result<User, Refusal>,
+}
+
+/// The answer (RFC 7662 §2.2), beside the claims.
+#[derive(Deserialize)]
+struct Answer {
+    active: bool,
+    #[serde(default)]
+    token_type: Option<String>,
+    #[serde(default)]
+    exp: Option<f64>,
+    #[serde(default)]
+    nbf: Option<f64>,
+}
+
+impl Introspection {
+    /// # Errors
+    /// If the secret or the endpoint cannot be used.
+    pub fn new(settings: &Settings, issuer: &Url) -> Result<Self> {
+        let secret = match (&settings.client_secret_file, &settings.client_secret_env) {
+            (Some(file), None) => {
+                let cannot = || format!("introspection: cannot read the secret {}", file.display());
+                if fs::metadata(file).with_context(cannot)?.permissions().mode() & 0o077 != 0 {
+                    bail!("introspection: {} can be read by others: chmod 600 it", file.display());
+                }
+                fs::read_to_string(file).with_context(cannot)?.trim_end_matches(['\r', '\n']).to_owned()
+            }
+            (None, Some(name)) => {
+                std::env::var(name).with_context(|| format!("introspection: the variable {name} is not set"))?
+            }
+            _ => bail!("introspection: give one of client_secret_file and client_secret_env"),
+        };
+        let endpoint = match &settings.endpoint {
+            Some(text) => {
+                let url =
+                    fetch::web_url(text).with_context(|| format!("introspection: {text:?} is not an https URL"))?;
+                Some(url)
+            }
+            None => None,
+        };
+        Ok(Introspection {
+            http: fetch::client(issuer)?,
+            client_id: encode(&settings.client_id),
+            secret: encode(&secret),
+            endpoint,
+            issuer: issuer.clone(),
+            known: Cache::new(CAPACITY),
+            asking: Semaphore::new(AT_ONCE),
+        })
+    }
+
+    /// The person for whom an opaque token of this issuer speaks.
+    ///
+    /// # Errors
+    /// If the issuer does not vouch for it, or cannot be asked.
+    pub async fn user(&self, token: &str, provider: &Provider) -> Result<User, Refusal> {
+        let found = timeout(LONGEST, self.find(token, provider)).await;
+        found
+            .unwrap_or_else(|_| Err(unavailable("The identity provider took too long to say what the token is worth.")))
+    }
+
+    async fn find(&self, token: &str, provider: &Provider) -> Result<User, Refusal> {
+        let mut key = [0; 32];
+        key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        loop {
+            // Of several requests with the same token, one asks and the others wait for what it learns.
+            match self.known.get_value_or_guard_async(&key).await {
+                Ok(known) if Instant::now() < known.until => return known.outcome,
+                Ok(_) => drop(self.known.remove_if(&key, |known| known.until <= Instant::now())),
+                Err(guard) => {
+                    let Ok(Ok(_permit)) = timeout(PATIENCE, self.asking.acquire()).await else {
+                        return Err(unavailable("Too many tokens are being asked about."));
+                    };
+                    let known = self.ask(token, provider).await;
+                    let _ = guard.insert(known.clone());
+                    return known.outcome;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, token: &str, provider: &Provider) -> Known {
+        let outcome = match self.post(token, provider).await {
+            Ok(body) => judge(&body, provider),
+            Err(problem) => {
+                tracing::warn!(issuer = provider.issuer, "introspection failed: {problem}");
+                Err(unavailable("The identity provider could not be asked about the token."))
+            }
+        };
+        let lifetime = match &outcome {
+            Ok(user) => {
+                let left = user.exp.seconds().saturating_sub(chrono::Utc::now().timestamp());
+                GOOD.min(Duration::from_secs(left.try_into().unwrap_or(0)))
+            }
+            Err(refusal) if refusal.status.is_server_error() => FAILED,
+            Err(_) => BAD,
+        };
+        Known { until: Instant::now() + lifetime, outcome }
+    }
+
+    /// Where the metadata has it: our credentials go to nobody but the issuer's own origin.
+    fn find_endpoint(&self, provider: &Provider) -> Result<Url, Problem> {
+        let metadata = provider.keys.metadata().ok_or(Problem::NoMetadata)?;
+        let named = metadata.introspection_endpoint.as_deref().and_then(|text| fetch::named_url(text, &self.issuer));
+        let own = named.filter(|url| url.origin() == self.issuer.origin());
+        own.ok_or(Problem::ForbiddenUrl("introspection_endpoint, at its own origin,"))
+    }
+
+    /// The request (RFC 7662 §2.1).
+    async fn post(&self, token: &str, provider: &Provider) -> Result<Vec<u8>, Problem> {
+        let endpoint = self.endpoint.clone().map_or_else(|| self.find_endpoint(provider), Ok)?;
+        let request = self.http.post(endpoint).basic_auth(&self.client_id, Some(&self.secret));
+        let form = [("token", token), ("token_type_hint", "access_token")];
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded").body(body);
+        Ok(fetch::json(request).await?.1)
+    }
+}
+
+/// As RFC 6749 §2.3.1 wants client credentials before they are put into the header.
+fn encode(text: &str) -> String {
+    byte_serialize(text.as_bytes()).collect()
+}
+
+fn unavailable(description: &str) -> Refusal {
+    Refusal::unavailable("introspection_unavailable", format!("{description} Try again in a moment."), 1)
+}
+
+/// What the answer is worth: the checks of a JWT, but for the signature, in whose place the connection stands.
+fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
+    let malformed = || Refusal::token("introspection_malformed", "The identity provider's answer is malformed.");
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
+    if !answer.active {
+        return Err(Refusal::token("token_inactive", "The token is unknown, has expired or was revoked."));
+    }
+    if answer.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        return Err(Refusal::other_type());
+    }
+    let mut members: Members = serde_json::from_slice(body).map_err(|_| malformed())?;
+    if members.0.get("iss").is_some_and(|iss| iss.as_str() != Some(&provider.issuer)) {
+        return Err(Refusal::token("issuer_unknown", "The token is from another issuer (iss)."));
+    }
+    members.0.insert("iss".to_owned(), json!(provider.issuer));
+    let audience = members.0.get("aud").cloned();
+    let ours = |value: &Value| value.as_str().is_some_and(|aud| provider.audience.iter().any(|ours| ours == aud));
+    let fits = match &audience {
+        Some(Value::Array(values)) => values.iter().any(ours),
+        Some(value) => ours(value),
+        None => false,
+    };
+    if !fits {
+        return Err(provider.wrong_audience(audience.as_ref()));
+    }
+    #[allow(clippy::cast_precision_loss)] // seconds
+    let (now, leeway) = (chrono::Utc::now().timestamp() as f64, LEEWAY as f64);
+    if answer.exp.is_some_and(|exp| exp + leeway <= now) {
+        return Err(Refusal::token("expired", "The token has expired (exp)."));
+    }
+    if answer.nbf.is_some_and(|nbf| nbf > now + leeway) {
+        return Err(Refusal::token("not_yet_valid", "The token is not valid yet (nbf)."));
+    }
+    // Who does not say until when is asked again in a minute.
+    members.0.entry("exp").or_insert_with(|| json!(now + GOOD.as_secs_f64()));
+    provider.claims(members).map(User::new)
+}

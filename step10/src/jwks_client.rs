@@ -1,0 +1,569 @@
+//! The keys of an issuer that we know by its URL only (RFC 7517): fetched, kept, renewed in the background.
+//!
+//! One task per issuer does all the fetching ([`JwksClient::run`]); a request never does. So no number of requests
+//! makes more than one fetch per cool-down, a client that goes away breaks none off, and a request whose key is known
+//! never waits. What is fetched is believed key by key ([`KeySet::parse`]), and what cannot be believed changes
+//! nothing: a key goes away when its issuer lists it no more, when it leaks, or when it has not been confirmed for
+//! `--max-stale`.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+use common::keys::PublicKey;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use reqwest::{
+    Client,
+    header::{AGE, CACHE_CONTROL, HeaderMap},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep_until, timeout},
+};
+use url::Url;
+
+use crate::{
+    discovery::{self, Metadata},
+    fetch::{self, Problem},
+};
+
+/// The algorithms that a token may be signed with. Each goes with one type of key, and none is symmetric.
+pub const ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
+/// How many keys a set may have. Providers have two or three.
+const MAX_KEYS: usize = 100;
+const MAX_KID: usize = 256;
+/// RSA: what RFC 7518 §3.3 asks for, and what a verification may cost.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// How long keys are kept if the provider does not say.
+const USUAL: Duration = Duration::from_mins(5);
+/// How long the metadata is kept: it hardly ever changes.
+const METADATA_AGE: Duration = Duration::from_hours(1);
+/// How long a request with an unknown key waits for a fetch under way.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How keys are renewed. Sensible for production as they are; tests make them shorter.
+#[derive(Args, Clone, Debug)]
+pub struct Times {
+    /// After a fetch, how long an unknown key (`kid`) is no reason for another
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = seconds::<1, 600>)]
+    pub jwks_cooldown: Duration,
+    /// The shortest time for which fetched keys are kept, whatever the provider says
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = seconds::<1, 86_400>)]
+    pub jwks_min_age: Duration,
+    /// The longest: a key that the provider has withdrawn is refused after this time at the latest
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds::<1, 86_400>)]
+    pub jwks_max_age: Duration,
+    /// How long known keys stay good while the provider cannot be asked
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = seconds::<1, 604_800>)]
+    pub max_stale: Duration,
+}
+
+/// A time such as `90s`, `10m`, `24h`, within bounds in seconds.
+pub fn seconds<const LEAST: u64, const MOST: u64>(text: &str) -> Result<Duration, String> {
+    let wanted = || format!("give a number with s, m or h, such as 90s, 10m or 24h, between {LEAST}s and {MOST}s");
+    let factor = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        _ => return Err(wanted()),
+    };
+    let seconds = text[..text.len() - 1].parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    seconds.filter(|seconds| (LEAST..=MOST).contains(seconds)).map(Duration::from_secs).ok_or_else(wanted)
+}
+
+/// A key that signatures are checked with.
+#[derive(Clone)]
+pub struct Key {
+    pub kid: Option<String>,
+    /// Those of [`ALGORITHMS`] that go with the key's own type, or the one that its `alg` names.
+    pub algorithms: Vec<Algorithm>,
+    pub decoding: DecodingKey,
+    /// The key itself, to tell whether a `kid` still stands for the same one.
+    material: Vec<u8>,
+    /// Until when it is good if nobody confirms it. Our own needs no confirmation.
+    until: Option<Instant>,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("kid", &self.kid).field("algorithms", &self.algorithms).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no key to check a token with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoKey {
+    /// The issuer has none at all: none was fetched yet, or the last were too old.
+    NoKeys,
+    /// It has none of this `kid`.
+    Unknown,
+    /// The token names none, and not exactly one would fit.
+    Ambiguous,
+    /// It has, but not for this algorithm.
+    Algorithm,
+}
+
+/// What is known of an issuer now. Replaced as a whole; whoever waits for news watches it.
+#[derive(Default)]
+struct Status {
+    keys: Vec<Key>,
+    metadata: Option<Arc<Metadata>>,
+    metadata_at: Option<Instant>,
+    /// Whether a fetch is under way, and how many have ended.
+    fetching: bool,
+    finished: u64,
+    /// When the next fetch may start.
+    earliest: Option<Instant>,
+    /// When keys were fetched last, and what went wrong since.
+    fetched: Option<Instant>,
+    problem: Option<Problem>,
+}
+
+/// An issuer's keys, for all requests.
+pub struct JwksClient {
+    status: watch::Sender<Status>,
+    /// A request saw a key that we do not know.
+    wanted: Notify,
+    /// `None` for our own key, which is not fetched.
+    remote: Option<Remote>,
+}
+
+struct Remote {
+    issuer: String,
+    url: Url,
+    http: Client,
+    times: Times,
+    /// Whether the issuer's tokens may all be opaque, so that it need not have keys.
+    opaque: bool,
+}
+
+/// What `/health` says of an issuer.
+#[derive(Serialize)]
+pub struct Report {
+    /// `ready`; `stale` (the keys are good, but the last fetch failed); `waiting` (there are no keys).
+    state: &'static str,
+    keys: usize,
+    /// Seconds since the keys were fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl JwksClient {
+    /// Our own key, known for good.
+    pub fn own(key: &PublicKey) -> Self {
+        let key = Key {
+            kid: Some(key.kid.clone()),
+            algorithms: vec![Algorithm::RS256],
+            decoding: key.decoding_key.clone(),
+            material: Vec::new(),
+            until: None,
+        };
+        let status = watch::Sender::new(Status { keys: vec![key], ..Status::default() });
+        JwksClient { status, wanted: Notify::new(), remote: None }
+    }
+
+    /// The keys of `issuer`, of which none is known until [`JwksClient::run`] runs.
+    pub fn remote(issuer: String, url: Url, http: Client, times: Times, opaque: bool) -> Self {
+        let remote = Some(Remote { issuer, url, http, times, opaque });
+        JwksClient { status: watch::Sender::default(), wanted: Notify::new(), remote }
+    }
+
+    /// The key for a token whose header has this `kid` and this `alg`.
+    pub fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Key, NoKey> {
+        let (status, now) = (self.status.borrow(), Instant::now());
+        let mut good = status.keys.iter().filter(|key| key.until.is_none_or(|until| now < until)).peekable();
+        if good.peek().is_none() {
+            return Err(NoKey::NoKeys);
+        }
+        if let Some(kid) = kid {
+            let key = good.find(|key| key.kid.as_deref() == Some(kid)).ok_or(NoKey::Unknown)?;
+            return if key.algorithms.contains(&algorithm) { Ok(key.clone()) } else { Err(NoKey::Algorithm) };
+        }
+        let mut fitting = good.filter(|key| key.algorithms.contains(&algorithm));
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Ok(key.clone()),
+            (Some(_), Some(_)) => Err(NoKey::Ambiguous),
+            (None, _) => Err(NoKey::Algorithm),
+        }
+    }
+
+    /// Whether a token of this issuer could be checked at all.
+    pub fn is_ready(&self) -> bool {
+        let (status, now) = (self.status.borrow(), Instant::now());
+        let opaque = self.remote.as_ref().is_some_and(|remote| remote.opaque) && status.metadata.is_some();
+        opaque || status.keys.iter().any(|key| key.until.is_none_or(|until| now < until))
+    }
+
+    /// The issuer's metadata, once it was found.
+    pub fn metadata(&self) -> Option<Arc<Metadata>> {
+        self.status.borrow().metadata.clone()
+    }
+
+    /// Asks for a fetch because of an unknown key, and waits for it if it is under way or can start now: then the
+    /// answer is `None`. During the cool-down nobody waits: the answer is how long it still lasts, at the end of which
+    /// there will be a fetch.
+    pub async fn look_again(&self) -> Option<Duration> {
+        let remote = self.remote.as_ref()?;
+        let mut watched = self.status.subscribe();
+        let finished = {
+            let status = watched.borrow_and_update();
+            if !status.fetching {
+                self.wanted.notify_one();
+                let wait = status.earliest.map(|earliest| earliest.saturating_duration_since(Instant::now()));
+                if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+                    return Some(wait);
+                }
+            }
+            status.finished
+        };
+        match timeout(PATIENCE, watched.wait_for(|status| status.finished > finished)).await {
+            Ok(_) => None,
+            Err(_) => Some(remote.times.jwks_cooldown),
+        }
+    }
+
+    /// Waits until the first fetch has ended, well or not.
+    pub async fn tried(&self) {
+        if self.remote.is_some() {
+            let _ = self.status.subscribe().wait_for(|status| status.finished > 0).await;
+        }
+    }
+
+    pub fn report(&self) -> Report {
+        let (ready, status) = (self.is_ready(), self.status.borrow());
+        let state = match (ready, status.problem) {
+            (false, _) => "waiting",
+            (true, Some(_)) => "stale",
+            (true, None) => "ready",
+        };
+        Report {
+            state,
+            keys: status.keys.len(),
+            age: status.fetched.map(|fetched| fetched.elapsed().as_secs()),
+            problem: status.problem.map(|problem| problem.to_string()),
+        }
+    }
+
+    /// Fetches, now and whenever it is time, until the program ends. `on_loss` is called when a key has gone.
+    pub async fn run(self: Arc<Self>, on_loss: impl Fn()) {
+        let Some(remote) = &self.remote else { return };
+        let times = &remote.times;
+        let mut failures = 0_u32;
+        loop {
+            self.status.send_modify(|status| status.fetching = true);
+            let outcome = self.fetch(remote).await;
+            failures = if outcome.is_ok() { 0 } else { failures + 1 };
+            let pause = match &outcome {
+                Ok((_, lifetime)) => *lifetime,
+                Err(_) => (times.jwks_cooldown * 2_u32.pow(failures.min(7) - 1)).min(times.jwks_min_age),
+            };
+            let (now, name) = (Instant::now(), &remote.issuer);
+            let mut gone = false;
+            self.status.send_modify(|status| {
+                match outcome {
+                    Ok((set, _)) => {
+                        if status.problem.is_some() || status.fetched.is_none() {
+                            tracing::info!(issuer = %name, keys = set.keys.len(), "the issuer's keys are here");
+                        }
+                        gone = status.accept(set, now + times.max_stale);
+                        (status.fetched, status.problem) = (Some(now), None);
+                    }
+                    Err(problem) => {
+                        tracing::warn!(issuer = %name, keys = status.keys.len(), "no new keys: {problem}");
+                        status.problem = Some(problem);
+                    }
+                }
+                status.earliest = Some(now + times.jwks_cooldown);
+            });
+            if gone {
+                tracing::info!(issuer = %name, "a key of the issuer is not accepted any more");
+                on_loss();
+            }
+            // Those who wait go on only when all of this is so.
+            self.status.send_modify(|status| {
+                status.fetching = false;
+                status.finished += 1;
+            });
+            self.rest(now + pause.max(times.jwks_cooldown), now + times.jwks_cooldown, &on_loss).await;
+        }
+    }
+
+    /// Waits until `next`; or, if an unknown key turns up, until `earliest`. Keys that get too old meanwhile go.
+    async fn rest(&self, next: Instant, earliest: Instant, on_loss: &impl Fn()) {
+        let mut until = next;
+        loop {
+            let stale = self.status.borrow().keys.iter().filter_map(|key| key.until).min();
+            tokio::select! {
+                () = sleep_until(until.into()) => return,
+                () = self.wanted.notified(), if until != earliest => until = earliest,
+                () = sleep_until(stale.unwrap_or(until).into()), if stale.is_some() => {
+                    let now = Instant::now();
+                    self.status.send_modify(|status| status.keys.retain(|key| key.until.is_none_or(|at| now < at)));
+                    tracing::warn!("keys that were not confirmed for too long are not accepted any more");
+                    on_loss();
+                }
+            }
+        }
+    }
+
+    async fn fetch(&self, remote: &Remote) -> Result<(KeySet, Duration), Problem> {
+        let metadata = self.find_metadata(remote).await?;
+        let Some(uri) = &metadata.jwks_uri else {
+            return if remote.opaque { Ok((KeySet::default(), USUAL)) } else { Err(Problem::NoJwksUri) };
+        };
+        let uri = fetch::named_url(uri, &remote.url).ok_or(Problem::ForbiddenUrl("jwks_uri"))?;
+        let (headers, body) = fetch::json(remote.http.get(uri)).await?;
+        let set = KeySet::parse(&body)?;
+        if set.keys.is_empty() && set.leaked.is_empty() && !remote.opaque {
+            return Err(Problem::NoUsableKey);
+        }
+        Ok((set, lifetime(&headers).clamp(remote.times.jwks_min_age, remote.times.jwks_max_age)))
+    }
+
+    /// The metadata, which is read again once an hour and after a failure. Keys are renewed even while it is not
+    /// there, from where they were before.
+    async fn find_metadata(&self, remote: &Remote) -> Result<Arc<Metadata>, Problem> {
+        let known = {
+            let status = self.status.borrow();
+            let fresh = status.metadata_at.is_some_and(|at| at.elapsed() < METADATA_AGE) && status.problem.is_none();
+            match &status.metadata {
+                Some(metadata) if fresh => return Ok(metadata.clone()),
+                known => known.clone(),
+            }
+        };
+        match discovery::discover(&remote.http, &remote.issuer, &remote.url).await {
+            Ok((metadata, _)) => {
+                let metadata = Arc::new(metadata);
+                self.status.send_modify(|status| {
+                    (status.metadata, status.metadata_at) = (Some(metadata.clone()), Some(Instant::now()));
+                });
+                Ok(metadata)
+            }
+            Err(problem) => known.ok_or(problem).inspect(|_| {
+                tracing::warn!(issuer = %remote.issuer, "the metadata could not be read again: {problem}");
+            }),
+        }
+    }
+}
+
+impl Status {
+    /// Takes over a set, whose keys are good `until` then. True if a key has gone.
+    fn accept(&mut self, set: KeySet, until: Instant) -> bool {
+        let before = std::mem::take(&mut self.keys);
+        self.keys = set.keys.into_iter().map(|key| Key { until: Some(until), ..key }).collect();
+        // What is listed but spoilt is no reason to lose a good key; it is not confirmed either.
+        let spoilt = |key: &Key| key.kid.as_ref().is_some_and(|kid| set.spoilt.contains(kid));
+        self.keys.extend(before.iter().filter(|key| spoilt(key)).cloned());
+        let same = |a: &Key, b: &Key| a.kid == b.kid && a.material == b.material && a.algorithms == b.algorithms;
+        !before.iter().all(|old| self.keys.iter().any(|new| same(old, new)))
+    }
+}
+
+/// What a key set turned out to hold.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    pub keys: Vec<Key>,
+    /// The names of keys that are listed, but not in a form that can be used: a known key of such a name stays.
+    pub spoilt: Vec<String>,
+    /// The names of keys whose private half is in the set: nobody may be believed on their word.
+    pub leaked: Vec<String>,
+    /// Why entries are not used, for people: the entry's name and the reason.
+    pub unused: Vec<(String, &'static str)>,
+}
+
+/// The members of a JWK that say what it is (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). One that is there twice, or is
+/// of the wrong type, makes the entry unusable.
+#[derive(Deserialize)]
+struct Jwk<'a> {
+    kty: String,
+    #[serde(default, rename = "use")]
+    usage: Option<String>,
+    #[serde(default)]
+    key_ops: Option<Vec<String>>,
+    #[serde(default)]
+    alg: Option<String>,
+    #[serde(default)]
+    kid: Option<String>,
+    #[serde(default)]
+    crv: Option<String>,
+    #[serde(default)]
+    n: Option<String>,
+    #[serde(default)]
+    e: Option<String>,
+    #[serde(default)]
+    x: Option<String>,
+    #[serde(default)]
+    y: Option<String>,
+    /// Private halves: `d` of every type, `p` of RSA too, `k` of symmetric ones.
+    #[serde(default, borrow)]
+    d: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    p: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    k: Option<&'a RawValue>,
+}
+
+impl KeySet {
+    /// Takes from a set what can be used. An entry that cannot is passed over; of several that share a `kid`, none is
+    /// used, since nobody can say which was meant.
+    ///
+    /// # Errors
+    /// If it is no key set, or too large a one.
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Document<'a> {
+            #[serde(borrow)]
+            keys: Vec<&'a RawValue>,
+        }
+        // An array would do for serde, which takes it for the members in their order.
+        let document = Some(body).filter(|body| body.trim_ascii_start().starts_with(b"{"));
+        let document = document.and_then(|body| serde_json::from_slice::<Document>(body).ok());
+        let document = document.ok_or(Problem::NotJson)?;
+        if document.keys.len() > MAX_KEYS {
+            return Err(Problem::NotAKeySet("it has more than 100 keys"));
+        }
+        let mut set = KeySet::default();
+        let mut names: Vec<String> = Vec::new();
+        for entry in document.keys {
+            let jwk = Some(entry.get()).filter(|json| json.starts_with('{'));
+            let Some(jwk) = jwk.and_then(|json| serde_json::from_str::<Jwk>(json).ok()) else {
+                let entry = serde_json::from_str::<serde_json::Value>(entry.get()).unwrap_or_default();
+                let name: String = entry["kid"].as_str().unwrap_or_default().chars().take(MAX_KID).collect();
+                names.push(name.clone());
+                set.unused.push((name, "it is malformed"));
+                continue;
+            };
+            if jwk.kid.as_ref().is_some_and(|kid| kid.is_empty() || kid.len() > MAX_KID) {
+                set.unused.push((String::new(), "its kid is empty or longer than 256 bytes"));
+                continue;
+            }
+            let name = jwk.kid.clone().unwrap_or_default();
+            match jwk.key() {
+                Ok(key) => set.keys.push(key),
+                Err(reason) => set.unused.push((name.clone(), reason)),
+            }
+            if jwk.is_private() {
+                set.leaked.push(name);
+            } else if jwk.kid.is_some() {
+                names.push(name);
+            }
+        }
+        let twice = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
+        let usable = |key: &Key| key.kid.as_ref().is_none_or(|kid| !twice(kid) && !set.leaked.contains(kid));
+        for key in set.keys.iter().filter(|key| !usable(key)) {
+            set.unused.push((key.kid.clone().unwrap_or_default(), "its kid is not the only one of its kind"));
+        }
+        set.keys = set.keys.iter().filter(|key| usable(key)).cloned().collect();
+        let used = |name: &String| set.keys.iter().any(|key| key.kid.as_ref() == Some(name));
+        set.spoilt.extend(names.iter().filter(|name| !used(name)).cloned());
+        set.spoilt.retain(|name| !set.leaked.contains(name));
+        Ok(set)
+    }
+}
+
+impl Jwk<'_> {
+    fn is_private(&self) -> bool {
+        self.d.is_some() || self.p.is_some()
+    }
+
+    fn key(&self) -> Result<Key, &'static str> {
+        if self.is_private() {
+            return Err("its private half is published: whoever reads it can sign");
+        }
+        if self.k.is_some() || self.kty == "oct" {
+            return Err("it is symmetric: whoever can check with it can sign");
+        }
+        if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err("its use is not sig");
+        }
+        if self.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(|operation| operation == "verify")) {
+            return Err("its key_ops have no verify");
+        }
+        let (fitting, material, decoding) = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", None) => self.rsa()?,
+            ("EC", Some("P-256")) => self.p256()?,
+            ("OKP", Some("Ed25519")) => self.ed25519()?,
+            ("RSA" | "EC" | "OKP", _) => return Err("its curve is not one that we use"),
+            _ => return Err("its kty is none that we use"),
+        };
+        let algorithms = match self.alg.as_deref() {
+            None => fitting.to_vec(),
+            // RFC 9864 gives EdDSA with Ed25519 a name of its own.
+            Some("Ed25519") if fitting == [Algorithm::EdDSA] => fitting.to_vec(),
+            Some(name) => {
+                let named = name.parse::<Algorithm>().ok().filter(|algorithm| fitting.contains(algorithm));
+                vec![named.ok_or("its alg is not one that we use with its kty")?]
+            }
+        };
+        Ok(Key { kid: self.kid.clone(), algorithms, decoding, material, until: None })
+    }
+
+    fn rsa(&self) -> Result<(&'static [Algorithm], Vec<u8>, DecodingKey), &'static str> {
+        let (n, e) = (number(self.n.as_deref())?, number(self.e.as_deref())?);
+        let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+        if !RSA_BITS.contains(&bits) || n.last().is_none_or(|byte| byte % 2 == 0) {
+            return Err("its modulus is not one of 2048 to 8192 bits");
+        }
+        let exponent = e.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        if e.len() > 4 || exponent < 65_537 || exponent % 2 == 0 {
+            return Err("its exponent is not an odd number from 65537 to 2^32");
+        }
+        let decoding_key = DecodingKey::from_rsa_raw_components(&n, &e);
+        Ok((&[Algorithm::RS256, Algorithm::PS256], [n, e].concat(), decoding_key))
+    }
+
+    fn p256(&self) -> Result<(&'static [Algorithm], Vec<u8>, DecodingKey), &'static str> {
+        let (x, y) = (octets(self.x.as_deref())?, octets(self.y.as_deref())?);
+        let point = [&[4], &x[..], &y].concat();
+        if x.len() != 32 || y.len() != 32 || ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).is_err() {
+            return Err("it is not a point on its curve");
+        }
+        Ok((&[Algorithm::ES256], point.clone(), DecodingKey::from_ec_der(&point)))
+    }
+
+    fn ed25519(&self) -> Result<(&'static [Algorithm], Vec<u8>, DecodingKey), &'static str> {
+        let x = octets(self.x.as_deref())?;
+        if x.len() != 32 || ParsedPublicKey::new(&ED25519, &x).is_err() {
+            return Err("it is not a point on its curve");
+        }
+        Ok((&[Algorithm::EdDSA], x.clone(), DecodingKey::from_ed_der(&x)))
+    }
+}
+
+/// base64url without padding (RFC 7515 §2).
+fn octets(text: Option<&str>) -> Result<Vec<u8>, &'static str> {
+    let text = text.ok_or("a member that its kty needs is missing")?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| "a member is not base64url")
+}
+
+/// The same, as a number without leading zeros.
+fn number(text: Option<&str>) -> Result<Vec<u8>, &'static str> {
+    Ok(octets(text)?.into_iter().skip_while(|byte| *byte == 0).collect())
+}
+
+/// How long HTTP says that an answer is fresh (RFC 9111 §4.2). The caller has bounds of its own.
+fn lifetime(headers: &HeaderMap) -> Duration {
+    let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let directives = values.flat_map(|value| value.split(',')).map(|word| word.trim().to_ascii_lowercase());
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let mut lifetime = USUAL;
+    for directive in directives {
+        if directive == "no-store" || directive.starts_with("no-cache") {
+            return Duration::ZERO;
+        }
+        if let Some(seconds) = directive.strip_prefix("max-age=") {
+            let seconds = seconds.trim_matches('"').parse::<u64>().unwrap_or(0);
+            lifetime = Duration::from_secs(seconds.saturating_sub(age));
+        }
+    }
+    lifetime
+}

@@ -1,0 +1,149 @@
+//! Step 10: a server that trusts any identity provider, of which it knows but the URL.
+//!
+//! The map: [`health`] answers `GET /health`; [`auth`] stands before `/mcp`; [`rpc`] answers `POST /mcp` by its
+//! method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers `GET /.well-known/jwks.json`;
+//! [`metadata`] has the other documents; [`permissions`] stands before every method;
+//! [`user_tools`] are the tools that know their caller; `common` checks who asks, before any of it.
+//!
+//! New: [`providers`] says whom we trust and how their tokens are read; [`discovery`] finds their metadata,
+//! [`jwks_client`] fetches their keys and keeps them, [`introspection`] asks about opaque tokens, all through [`fetch`]; [`reasons`] tells people what is wrong, and
+//! [`doctor`] tells it beforehand.
+
+mod auth;
+mod discovery;
+mod doctor;
+mod fetch;
+mod health;
+mod introspection;
+mod jwks;
+mod jwks_client;
+mod metadata;
+mod permissions;
+mod prompts;
+mod providers;
+mod reasons;
+mod rpc;
+mod tools;
+mod user_tools;
+
+use std::process::ExitCode;
+
+use actix_web::{App, HttpServer, middleware::from_fn, web};
+use auth::Auth;
+use auth_server::{AuthArgs, AuthServer};
+use clap::{Parser, Subcommand};
+use common::{
+    config::{HELP, KeyArgs, ServerArgs},
+    guards::Guards,
+    http, server,
+};
+use doctor::DoctorArgs;
+use health::Health;
+use metadata::Metadata;
+use providers::{ProviderArgs, Providers};
+use rpc::Methods;
+use user_tools::{Notes, NotesArgs};
+
+/// An MCP server, step by step.
+#[derive(Parser)]
+#[command(version, after_help = HELP, args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    providers: ProviderArgs,
+    #[command(flatten)]
+    auth_server: AuthArgs,
+    #[command(flatten)]
+    notes: NotesArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks an identity provider, and says what to change
+    Doctor(DoctorArgs),
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Some(Command::Doctor(args)) = &args.command {
+        return match doctor::examine(args).await {
+            Ok(healthy) => ExitCode::from(u8::from(!healthy)),
+            Err(error) => server::exit(Err(error)),
+        };
+    }
+    server::init_log();
+    server::exit(serve(args).await)
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let listener = args.server.bind()?;
+    let notes = web::Data::new(Notes::open(&args.notes).await?);
+    // Either we sign the tokens, as in step 9, or those do whom --issuer names.
+    let own = match args.providers.elsewhere() {
+        true if args.keys.public_key.is_some() => anyhow::bail!("--public-key: with --issuer, keys come from there"),
+        true => None,
+        false => {
+            let (url, resources) = (&listener.public_url, vec![listener.public_url.resource()]);
+            let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, url.as_str(), resources);
+            Some((web::Data::new(args.keys.public_key()?), auth_server.await?))
+        }
+    };
+    let key = own.as_ref().map(|(key, _)| &***key);
+    let providers = Providers::open(&args.providers, &listener.public_url, key, auth::LEEWAY).await?;
+    let issuers = providers.iter().map(|provider| provider.issuer.clone()).collect();
+    let server = own.as_ref().map(|(_, auth_server)| auth_server.metadata());
+    let metadata = web::Data::new(Metadata::new(&listener.public_url, issuers, server));
+    let auth = Auth::new(providers.clone())
+        .challenge("resource_metadata", &metadata.urls.protected_resource)
+        .challenge("scope", &common::claims::SCOPES.join(" "));
+
+    let methods = Methods::new(permissions::check_permission)
+        .on("initialize", rpc::initialize)
+        .on("ping", rpc::ping)
+        .on("server/discover", rpc::discover)
+        .on("tools/list", tools::list)
+        .on("tools/call", tools::call)
+        .on("prompts/list", prompts::list)
+        .on("prompts/get", prompts::get)
+        .in_handshake("io.github.mcp-auth-steps/oauth", metadata.in_handshake());
+    let methods = web::Data::new(methods);
+    let mut enabled =
+        vec!["health", "mcp", "tools", "prompts", "auth", "metadata", "permissions", "user_tools", "providers"];
+    enabled.extend(own.is_some().then_some("jwks"));
+    let health = web::Data::new(Health::new(enabled, metadata.urls.clone()));
+
+    let (auth, providers) = (web::Data::new(auth), web::Data::new(providers));
+    let guards = listener.guards.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            // The last `wrap` is the outermost: who may ask at all is checked first.
+            .wrap(guards.cors())
+            .wrap(from_fn(Guards::check))
+            .app_data(web::Data::new(guards.clone()))
+            .app_data(health.clone())
+            .app_data(methods.clone())
+            .app_data(auth.clone())
+            .app_data(providers.clone())
+            .app_data(notes.clone())
+            .app_data(metadata.clone())
+            .service(web::resource("/health").get(health::health))
+            .service(web::resource("/mcp").post(rpc::handle).wrap(from_fn(auth::authenticate)))
+            .service(web::resource(metadata::PROTECTED_RESOURCE).get(metadata::protected_resource))
+            .service(web::resource(metadata::PROTECTED_RESOURCE_ROOT).get(metadata::protected_resource))
+            .service(web::resource(metadata::AUTHORIZATION_SERVER).get(metadata::authorization_server))
+            .service(web::resource(metadata::DOCUMENTATION).get(metadata::documentation))
+            .configure(|app| {
+                let Some((key, auth_server)) = &own else { return };
+                app.app_data(key.clone()).service(web::resource("/.well-known/jwks.json").get(jwks::jwks));
+                auth_server.configure(app);
+            })
+            .default_service(web::to(http::not_found))
+    });
+    listener.serve(server).await
+}

@@ -1,0 +1,97 @@
+//! The documents from which a client that knows nothing but our URL learns where to get a token:
+//! `/.well-known/oauth-protected-resource` (RFC 9728) and `/.well-known/oauth-authorization-server`
+//! (RFC 8414). A document never names an endpoint that does not work.
+
+use actix_web::{HttpResponse, web};
+use common::{
+    claims::SCOPES,
+    config::PublicUrl,
+    http,
+    oauth::{AuthorizationServerMetadata, ProtectedResourceMetadata},
+};
+use serde::Serialize;
+
+/// Where the document about `/mcp` is: the well-known name goes between host and path (RFC 9728 §3.1).
+pub const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
+/// The same document, for clients that look at the root.
+pub const PROTECTED_RESOURCE_ROOT: &str = "/.well-known/oauth-protected-resource";
+pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+const JWKS: &str = "/.well-known/jwks.json";
+pub const DOCUMENTATION: &str = "/docs";
+
+/// Both documents, and their URLs.
+#[derive(Clone)]
+pub struct Metadata {
+    pub resource: ProtectedResourceMetadata,
+    /// Only if we are the issuer: a client believes this document of nobody else (RFC 8414 §3.3).
+    pub server: Option<AuthorizationServerMetadata>,
+    pub urls: OAuthUrls,
+}
+
+/// Where `/health` says the documents are.
+#[derive(Clone, Serialize)]
+pub struct OAuthUrls {
+    pub protected_resource: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<String>,
+}
+
+/// What MCP clients learn with the handshake.
+#[derive(Serialize)]
+pub struct OAuthMeta<'a> {
+    resource: &'a str,
+    resource_metadata: &'a str,
+    authorization_servers: &'a [String],
+    scopes_supported: &'a [&'static str],
+}
+
+impl Metadata {
+    /// `server`: our own, if we are the issuer. Every URL is built from the public one, never from a request's `Host`.
+    pub fn new(public_url: &PublicUrl, issuers: Vec<String>, server: Option<AuthorizationServerMetadata>) -> Self {
+        let ours = server.is_some();
+        Metadata {
+            resource: ProtectedResourceMetadata {
+                resource: public_url.resource(),
+                authorization_servers: issuers,
+                scopes_supported: SCOPES.to_vec(),
+                bearer_methods_supported: ["header"],
+                resource_name: "MCP authorization, step by step",
+                resource_documentation: public_url.join(DOCUMENTATION),
+            },
+            server,
+            urls: OAuthUrls {
+                protected_resource: public_url.join(PROTECTED_RESOURCE),
+                authorization_server: ours.then(|| public_url.join(AUTHORIZATION_SERVER)),
+                jwks: ours.then(|| public_url.join(JWKS)),
+            },
+        }
+    }
+
+    /// What the results of `initialize` and `server/discover` carry.
+    pub fn in_handshake(&self) -> OAuthMeta<'_> {
+        OAuthMeta {
+            resource: &self.resource.resource,
+            resource_metadata: &self.urls.protected_resource,
+            authorization_servers: &self.resource.authorization_servers,
+            scopes_supported: &self.resource.scopes_supported,
+        }
+    }
+}
+
+pub async fn protected_resource(metadata: web::Data<Metadata>) -> HttpResponse {
+    HttpResponse::Ok().json(&metadata.resource)
+}
+
+pub async fn authorization_server(metadata: web::Data<Metadata>) -> HttpResponse {
+    match &metadata.server {
+        Some(document) => HttpResponse::Ok().json(document),
+        None => http::not_found().await,
+    }
+}
+
+/// `resource_documentation`: this step's own README.
+pub async fn documentation() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/markdown; charset=utf-8").body(include_str!("../README.md"))
+}

@@ -1,0 +1,185 @@
+//! Errors for people: why a request was refused, as a sentence with what to do, as a code to search for, and with an
+//! id that the response and the log share. So whoever is refused can ask whoever runs the server, and neither has to
+//! see the token.
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue, RETRY_AFTER},
+    },
+};
+use jsonwebtoken::{dangerous::insecure_decode_claims, errors::ErrorKind};
+use serde::{Deserialize, Serialize};
+
+use crate::{jwks_client::NoKey, providers::Provider};
+
+/// A refusal that is not yet an answer.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub status: StatusCode,
+    /// The code of RFC 6750 §3.1, if there is one for it.
+    pub error: Option<&'static str>,
+    /// Our own code, which is finer.
+    pub reason: &'static str,
+    /// Sentences for people. Nothing of the token is in them.
+    pub description: String,
+    /// What only the log is told: what the token said that did not fit, in quotes and not too long.
+    pub detail: String,
+    /// After how many seconds it is worth trying again.
+    pub retry_after: Option<u64>,
+}
+
+impl Refusal {
+    pub fn new(
+        status: StatusCode,
+        error: Option<&'static str>,
+        reason: &'static str,
+        description: impl Into<String>,
+    ) -> Self {
+        Refusal { status, error, reason, description: description.into(), detail: String::new(), retry_after: None }
+    }
+
+    /// A token that fails: 401 `invalid_token`.
+    pub fn token(reason: &'static str, description: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Some("invalid_token"), reason, description)
+    }
+
+    /// It is not the token's fault: 503.
+    pub fn unavailable(reason: &'static str, description: impl Into<String>, retry_after: u64) -> Self {
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable"), reason, description);
+        Refusal { retry_after: Some(retry_after.max(1)), ..refusal }
+    }
+
+    /// A refusal that no other token of this person would cure: 403.
+    pub fn forbidden(reason: &'static str, description: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Some("forbidden"), reason, description)
+    }
+
+    /// A claim of the wrong type, or no JWT at all.
+    pub fn malformed() -> Self {
+        Refusal::token("claim_malformed", "The token is malformed, or a claim has the wrong type.")
+    }
+
+    /// A token for something else, such as an ID token.
+    pub fn other_type() -> Self {
+        Self::token("typ_other", "The token is not an access token: its typ is another.")
+    }
+
+    /// Nobody's token can be checked now.
+    pub fn no_keys_yet() -> Self {
+        let description =
+            "The keys of the identity provider are not here yet; /health says why. Try again in a moment.";
+        Refusal::unavailable("keys_missing", description, 5)
+    }
+
+    /// There is no key to check a token of this issuer with.
+    pub fn no_key(provider: &Provider, why: NoKey) -> Self {
+        let refusal = match why {
+            NoKey::NoKeys => return Self::no_keys_yet().with("iss", &provider.issuer),
+            NoKey::Unknown => Refusal::token("key_unknown", "The token was signed with an unknown key (kid)."),
+            NoKey::Ambiguous => Refusal::token("key_ambiguous", "The token names no key (kid), and several would fit."),
+            NoKey::Algorithm => Refusal::token(
+                "algorithm_other",
+                "The token is not signed with an algorithm (alg) that its key is for.",
+            ),
+        };
+        refusal.with("iss", &provider.issuer)
+    }
+
+    /// Which check failed, and what to do. The signature is checked first, so from then on the claims are the issuer's.
+    pub fn of(kind: &ErrorKind, token: &str, provider: &Provider) -> Self {
+        let Ok(claims) = unverified(token) else { return Self::malformed() };
+        #[allow(clippy::cast_possible_truncation)] // it saturates
+        let off = |date: Option<serde_json::Number>| {
+            let date = date.and_then(|date| date.as_f64()).unwrap_or_default() as i64;
+            chrono::Utc::now().timestamp().saturating_sub(date).unsigned_abs()
+        };
+        let refusal = match kind {
+            ErrorKind::ExpiredSignature => {
+                let description = format!(
+                    "The token has expired (exp), {} s ago. Ask for a new one; if it is new, the clocks differ.",
+                    off(claims.exp)
+                );
+                Refusal::token("expired", description)
+            }
+            ErrorKind::ImmatureSignature => {
+                let description = format!(
+                    "The token is not valid yet (nbf), but in {} s. The clocks of the provider and of this server differ.",
+                    off(claims.nbf)
+                );
+                Refusal::token("not_yet_valid", description)
+            }
+            ErrorKind::InvalidAudience => return provider.wrong_audience(claims.aud.as_ref()),
+            ErrorKind::MissingRequiredClaim(_) if claims.aud.is_none() => return provider.wrong_audience(None),
+            ErrorKind::InvalidSignature => Refusal::token("signature_wrong", "The token's signature is wrong."),
+            ErrorKind::InvalidAlgorithm => return Self::no_key(provider, NoKey::Algorithm),
+            ErrorKind::MissingRequiredClaim(_) => {
+                Refusal::token("claim_missing", "The token lacks one of iss, aud, exp, sub.")
+            }
+            _ => Self::malformed(),
+        };
+        refusal.with("iss", &provider.issuer)
+    }
+
+    /// Adds what to do about it.
+    pub fn advise(mut self, advice: &str) -> Self {
+        if !advice.is_empty() {
+            self.description = format!("{} {advice}", self.description);
+        }
+        self
+    }
+
+    /// Adds what the token said, for the log only.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        let short: String = value.chars().take(200).collect();
+        let space = if self.detail.is_empty() { "" } else { " " };
+        self.detail = format!("{}{space}{name}={short:?}", self.detail);
+        self
+    }
+
+    /// The answer, which the log knows by its id.
+    pub fn respond(&self) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            error_description: &'a str,
+            reason: &'a str,
+            correlation_id: &'a str,
+        }
+        let correlation_id = uuid::Uuid::new_v4().to_string();
+        let Refusal { reason, description, detail, .. } = self;
+        tracing::info!(correlation_id, reason, "refused: {description} {detail}");
+        let mut response = HttpResponseBuilder::new(self.status).json(Body {
+            error: self.error.unwrap_or("unauthorized"),
+            error_description: description,
+            reason,
+            correlation_id: &correlation_id,
+        });
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&correlation_id) {
+            headers.insert(HeaderName::from_static("x-correlation-id"), id);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// What the payload says of itself. Nothing of it is believed.
+#[derive(Deserialize)]
+pub struct Unverified {
+    #[serde(default)]
+    pub iss: Option<String>,
+    #[serde(default)]
+    aud: Option<serde_json::Value>,
+    #[serde(default)]
+    exp: Option<serde_json::Number>,
+    #[serde(default)]
+    nbf: Option<serde_json::Number>,
+}
+
+pub fn unverified(token: &str) -> Result<Unverified, Refusal> {
+    insecure_decode_claims(token).map_err(|_| Refusal::malformed())
+}

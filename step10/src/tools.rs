@@ -1,0 +1,140 @@
+//! Tools: what a model may ask this server to do (MCP 2026-07-28 "Tools").
+
+use std::sync::LazyLock;
+
+use chrono::{SecondsFormat, Utc};
+use chrono_tz::Tz;
+use common::{
+    jsonrpc::{ErrorObject, written},
+    mcp::{CallToolParams, CallToolResult, ListParams, ListToolsResult, Tool, ToolAnnotations},
+};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{json, value::RawValue};
+
+use crate::{rpc::Call, user_tools};
+
+/// `tools/list`: every tool that the caller's role does not forbid, always in the same order.
+pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
+    call.params::<ListParams>()?.first_page()?;
+    Ok(ListToolsResult { tools: TOOLS.iter().map(AsRef::as_ref).chain(user_tools::visible_to(call.user)).collect() })
+}
+
+/// `tools/call`: runs the tool that the params name. A tool that we do not have is an error of the
+/// protocol; arguments that do not fit are a result that says so, since a model can mend those.
+pub async fn call(call: &Call<'_>) -> Result<CallToolResult, ErrorObject> {
+    let params: CallToolParams = call.params()?;
+    let outcome = match &*params.name {
+        "echo" => params.arguments().map(echo),
+        "get_time" => params.arguments().and_then(get_time),
+        _ => return user_tools::call(call, &params).await,
+    };
+    Ok(outcome.unwrap_or_else(|error| error))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Echo {
+    message: String,
+    #[serde(default = "once", deserialize_with = "one_to_ten")]
+    repeat_count: usize,
+}
+
+fn once() -> usize {
+    1
+}
+
+/// JSON Schema's `integer` is about the value, not the spelling: `2.0` is one (2020-12 "Validation" §6.1.1).
+fn one_to_ten<'de, D: Deserializer<'de>>(json: D) -> Result<usize, D::Error> {
+    let number = f64::deserialize(json)?.to_string();
+    let count = number.parse().ok().filter(|count| (1..=10).contains(count));
+    count.ok_or_else(|| D::Error::custom("repeat_count must be an integer from 1 to 10"))
+}
+
+#[derive(Serialize)]
+struct EchoResult<'a> {
+    text: &'a str,
+}
+
+fn echo(arguments: Echo) -> CallToolResult {
+    let text = arguments.message.repeat(arguments.repeat_count);
+    let structured = written(&EchoResult { text: &text });
+    CallToolResult::new(text, structured)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GetTime {
+    #[serde(default = "utc")]
+    timezone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+fn get_time(arguments: GetTime) -> Result<CallToolResult, CallToolResult> {
+    let zone: Tz = arguments.timezone.parse().map_err(|_| {
+        CallToolResult::error(format!(
+            "Unknown time zone {:?}: give an IANA name, such as Europe/Paris.",
+            arguments.timezone
+        ))
+    })?;
+    let time = Utc::now().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let structured = written(&json!({ "time": time, "timezone": zone.name() }));
+    Ok(CallToolResult::new(time, structured))
+}
+
+/// The definitions, written once: they never change.
+static TOOLS: LazyLock<Vec<Box<RawValue>>> = LazyLock::new(|| definitions().iter().map(written).collect());
+
+fn definitions() -> Vec<Tool> {
+    vec![
+        Tool {
+            name: "echo",
+            title: "Echo",
+            description: "Says the message again, once or several times.",
+            input_schema: json!({
+                "type": "object",
+                "properties": {
+                    "message": { "type": "string", "description": "What to say" },
+                    "repeat_count": {
+                        "type": "integer", "minimum": 1, "maximum": 10, "default": 1,
+                        "description": "How many times, with nothing between"
+                    }
+                },
+                "required": ["message"],
+                "additionalProperties": false
+            }),
+            output_schema: json!({
+                "type": "object",
+                "properties": { "text": { "type": "string", "description": "The message, repeated" } },
+                "required": ["text"]
+            }),
+            annotations: ToolAnnotations::read_only(),
+        },
+        Tool {
+            name: "get_time",
+            title: "Current time",
+            description: "Tells the time, in any time zone.",
+            input_schema: json!({
+                "type": "object",
+                "properties": {
+                    "timezone": {
+                        "type": "string", "default": "UTC",
+                        "description": "An IANA time zone, such as Europe/Paris"
+                    }
+                },
+                "additionalProperties": false
+            }),
+            output_schema: json!({
+                "type": "object",
+                "properties": {
+                    "time": { "type": "string", "format": "date-time", "description": "RFC 3339" },
+                    "timezone": { "type": "string" }
+                },
+                "required": ["time", "timezone"]
+            }),
+            annotations: ToolAnnotations::read_only(),
+        },
+    ]
+}

@@ -1,0 +1,1287 @@
+//! Step 10 and its identity providers: good ones, hostile ones, slow ones, and several at once.
+#![allow(clippy::unwrap_used, clippy::too_many_lines)]
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use integration_tests::{Reply, Server, command};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use rsa::{
+    RsaPrivateKey,
+    pkcs8::{EncodePrivateKey, LineEnding},
+    traits::PublicKeyParts,
+};
+use serde_json::{Value, json};
+
+const AUDIENCE: &str = "https://mcp.test/mcp";
+/// Quick enough for a test.
+const QUICK: [&str; 8] =
+    ["--audience", AUDIENCE, "--jwks-cooldown", "1s", "--jwks-min-age", "1s", "--jwks-max-age", "2s"];
+
+// --- a provider that does what the test says ----------------------------------------------------
+
+/// What is at a path.
+#[derive(Clone)]
+enum Answer {
+    Json(Value),
+    /// Status line and headers, and the body.
+    Raw(String, Vec<u8>),
+    /// Headers that promise more than comes, then spaces, one now and then, until the other side has enough.
+    Trickle(String),
+    /// As much as the other side takes.
+    Endless,
+    /// Nothing for so long, then the other answer.
+    After(Duration, Box<Answer>),
+    /// The connection ends at once.
+    Nothing,
+}
+
+#[derive(Default)]
+struct Script {
+    paths: HashMap<String, Answer>,
+    hits: HashMap<String, usize>,
+    /// The bodies of what was posted, with the `Authorization` header.
+    posted: Vec<(String, String)>,
+    down: bool,
+}
+
+#[derive(Clone)]
+struct Mock {
+    url: String,
+    script: Arc<Mutex<Script>>,
+}
+
+impl Mock {
+    fn start() -> Self {
+        Self::on(TcpListener::bind(("127.0.0.1", 0)).unwrap())
+    }
+
+    fn on(listener: TcpListener) -> Self {
+        let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let script = Arc::new(Mutex::new(Script::default()));
+        let mock = Mock { url, script };
+        let served = mock.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mock = served.clone();
+                std::thread::spawn(move || drop(mock.serve(stream)));
+            }
+        });
+        mock
+    }
+
+    /// A provider as it should be, with these keys.
+    fn good(keys: &[&Signer]) -> Self {
+        let mock = Self::start();
+        mock.become_good(keys);
+        mock
+    }
+
+    fn become_good(&self, keys: &[&Signer]) {
+        self.put("/.well-known/oauth-authorization-server", Answer::Json(self.metadata()));
+        self.put_keys(keys);
+    }
+
+    fn metadata(&self) -> Value {
+        json!({
+            "issuer": self.url, "jwks_uri": format!("{}/jwks", self.url),
+            "authorization_endpoint": format!("{}/authorize", self.url),
+            "token_endpoint": format!("{}/token", self.url),
+            "introspection_endpoint": format!("{}/introspect", self.url),
+            "registration_endpoint": format!("{}/register", self.url),
+            "response_types_supported": ["code"], "code_challenge_methods_supported": ["S256"],
+            "scopes_supported": ["mcp:read", "mcp:tools", "mcp:prompts"],
+        })
+    }
+
+    fn put(&self, path: &str, answer: Answer) {
+        self.script.lock().unwrap().paths.insert(path.to_owned(), answer);
+    }
+
+    fn put_keys(&self, keys: &[&Signer]) {
+        self.put("/jwks", Answer::Json(set(keys.iter().map(|key| key.jwk.clone()).collect())));
+    }
+
+    fn down(&self, down: bool) {
+        self.script.lock().unwrap().down = down;
+    }
+
+    fn hits(&self, path: &str) -> usize {
+        self.script.lock().unwrap().hits.get(path).copied().unwrap_or_default()
+    }
+
+    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let (mut line, mut length, mut credentials) = (String::new(), 0, String::new());
+        reader.read_line(&mut line)?;
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header)?;
+            let Some((name, value)) = header.trim_end().split_once(": ") else { break };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.parse().unwrap(),
+                "authorization" => value.clone_into(&mut credentials),
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let mut answer = {
+            let mut script = self.script.lock().unwrap();
+            if script.down {
+                return Ok(());
+            }
+            *script.hits.entry(path.clone()).or_default() += 1;
+            if length > 0 {
+                script.posted.push((String::from_utf8(body).unwrap(), credentials));
+            }
+            script.paths.get(&path).cloned().unwrap_or_else(|| raw("404 Not Found", "", "{}"))
+        };
+        while let Answer::After(time, then) = answer {
+            std::thread::sleep(time);
+            answer = *then;
+        }
+        match answer {
+            Answer::Json(json) => {
+                let body = json.to_string();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-cache\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(head.as_bytes())?;
+                stream.write_all(body.as_bytes())
+            }
+            Answer::Raw(head, body) => {
+                stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes())?;
+                stream.write_all(&body)
+            }
+            Answer::Trickle(head) => {
+                stream.write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes())?;
+                loop {
+                    stream.write_all(b" ")?;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+            Answer::Endless => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")?;
+                loop {
+                    stream.write_all(&[b' '; 8192])?;
+                }
+            }
+            Answer::After(..) | Answer::Nothing => Ok(()),
+        }
+    }
+}
+
+fn raw(status: &str, headers: &str, body: &str) -> Answer {
+    Answer::Raw(format!("{status}\r\n{headers}Content-Length: {}", body.len()), body.as_bytes().to_vec())
+}
+
+fn ok(body: &str) -> Answer {
+    raw("200 OK", "", body)
+}
+
+fn set(keys: Vec<Value>) -> Value {
+    json!({ "keys": keys })
+}
+
+// --- keys and tokens ----------------------------------------------------------------------------
+
+struct Signer {
+    key: EncodingKey,
+    algorithm: Algorithm,
+    kid: String,
+    jwk: Value,
+}
+
+fn b64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn with(object: &Value, name: &str, value: Value) -> Value {
+    let mut object = object.clone();
+    match value {
+        Value::Null => drop(object.as_object_mut().unwrap().remove(name)),
+        value => object[name] = value,
+    }
+    object
+}
+
+impl Signer {
+    /// One of a few RSA keys, which take a while to make.
+    fn rsa(number: usize, kid: &str) -> Self {
+        static KEYS: [OnceLock<RsaPrivateKey>; 3] = [const { OnceLock::new() }; 3];
+        let key = KEYS[number].get_or_init(|| RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap());
+        Self::of_rsa(key, kid)
+    }
+
+    fn of_rsa(key: &RsaPrivateKey, kid: &str) -> Self {
+        let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+        let jwk = json!({
+            "kty": "RSA", "kid": kid, "use": "sig",
+            "n": b64(key.n().to_bytes_be()), "e": b64(key.e().to_bytes_be()),
+        });
+        let key = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+        Signer { key, algorithm: Algorithm::RS256, kid: kid.to_owned(), jwk }
+    }
+
+    fn ec(kid: &str) -> Self {
+        let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.as_ref()).unwrap();
+        let point = pair.public_key().as_ref().to_vec();
+        let jwk = json!({ "kty": "EC", "crv": "P-256", "kid": kid, "x": b64(&point[1..33]), "y": b64(&point[33..]) });
+        Signer { key: EncodingKey::from_ec_der(der.as_ref()), algorithm: Algorithm::ES256, kid: kid.to_owned(), jwk }
+    }
+
+    fn ed(kid: &str) -> Self {
+        let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8(der.as_ref()).unwrap();
+        let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": b64(pair.public_key()) });
+        Signer { key: EncodingKey::from_ed_der(der.as_ref()), algorithm: Algorithm::EdDSA, kid: kid.to_owned(), jwk }
+    }
+
+    fn header(&self) -> Value {
+        json!({ "alg": format!("{:?}", self.algorithm), "typ": "at+jwt", "kid": self.kid })
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        self.sign_as(&self.header(), claims)
+    }
+
+    fn sign_as(&self, header: &Value, claims: &Value) -> String {
+        signed(header, claims.to_string().as_bytes(), &self.key, self.algorithm)
+    }
+}
+
+fn signed(header: &Value, payload: &[u8], key: &EncodingKey, algorithm: Algorithm) -> String {
+    let message = format!("{}.{}", b64(header.to_string()), b64(payload));
+    let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+fn now() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+/// What alice's tokens say at this issuer; each token is another.
+fn claims(issuer: &str) -> Value {
+    static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let jti = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    json!({
+        "iss": issuer, "aud": AUDIENCE, "sub": "alice", "preferred_username": "alice", "client_id": "client",
+        "scope": "mcp:read mcp:tools", "roles": ["user"], "iat": now(), "exp": now() + 300, "jti": jti.to_string(),
+    })
+}
+
+// --- asking -------------------------------------------------------------------------------------
+
+fn start(issuers: &[&Mock], args: &[&str]) -> Server {
+    let issuers: Vec<_> = issuers.iter().flat_map(|mock| ["--issuer", mock.url.as_str()]).collect();
+    Server::start_with("step10", &[&issuers[..], args].concat()).unwrap()
+}
+
+async fn ping(server: &Server, token: &str) -> Reply {
+    Reply::of(server.legacy("ping", json!({})).header("Authorization", format!("Bearer {token}"))).await.unwrap()
+}
+
+async fn call(server: &Server, token: &str, tool: &str, arguments: Value) -> Reply {
+    let request = server.legacy("tools/call", json!({ "name": tool, "arguments": arguments }));
+    Reply::of(request.header("Authorization", format!("Bearer {token}"))).await.unwrap()
+}
+
+async fn health(server: &Server) -> Value {
+    Reply::of(server.get("/health")).await.unwrap().json()
+}
+
+fn reason(reply: &Reply) -> String {
+    format!("{} {}", reply.status.as_u16(), reply.json()["reason"].as_str().unwrap_or_default())
+}
+
+/// Asks until it is so, which must be soon.
+async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut so: impl FnMut() -> F) {
+    let started = Instant::now();
+    while !so().await {
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+// --- hostile providers --------------------------------------------------------------------------
+
+const REFUSED: &str = "is refused";
+const UNFIT: &str = "no key that is fit";
+const NOT_JSON: &str = "not the JSON document";
+
+/// What comes in the place of a key set, and what `/health` calls it. `trap` is a host that must never be asked.
+fn hostile_sets(good: &Signer, evil: &Signer, trap: &Mock) -> Vec<(&'static str, Answer, &'static str)> {
+    let evil_jwk = &evil.jwk;
+    let of = |jwk: Value| Answer::Json(set(vec![jwk]));
+    let but = |name: &str, value: Value| of(with(evil_jwk, name, value));
+    let number = |bytes: &[u8]| json!(b64(bytes));
+    let text = set(vec![evil_jwk.clone()]).to_string();
+    let mut even = URL_SAFE_NO_PAD.decode(evil_jwk["n"].as_str().unwrap()).unwrap();
+    *even.last_mut().unwrap() &= 0xfe;
+    let weak = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 1024).unwrap();
+    let huge = [&[0xff; 1025][..], &[1]].concat();
+    let ec = Signer::ec("k1").jwk;
+    let ed = Signer::ed("k1").jwk;
+    let location = format!("Location: {}/jwks\r\n", trap.url);
+    vec![
+        ("no JSON", ok("nonsense"), NOT_JSON),
+        ("HTML", raw("200 OK", "Content-Type: text/html\r\n", "<html></html>"), NOT_JSON),
+        ("nothing", ok(""), NOT_JSON),
+        ("an array", Answer::Json(json!([evil_jwk])), NOT_JSON),
+        ("an array of arrays", Answer::Json(json!([[evil_jwk]])), NOT_JSON),
+        ("a key as an array", of(json!(["RSA", "sig", null, "RS256", "k1", null, evil_jwk["n"], "AQAB"])), UNFIT),
+        ("keys is an object", Answer::Json(json!({ "keys": evil_jwk })), NOT_JSON),
+        ("no keys member", Answer::Json(json!({ "key": [] })), NOT_JSON),
+        ("two keys members", ok(&format!("{{\"keys\":[],{}", &text[1..])), NOT_JSON),
+        ("something behind", ok(&format!("{text} {text}")), NOT_JSON),
+        ("not UTF-8", Answer::Raw("200 OK".to_owned(), [text.as_bytes(), &[0xff]].concat()), NOT_JSON),
+        ("nested very deeply", ok(&format!("{{\"keys\":{}", "[".repeat(100_000))), NOT_JSON),
+        ("compressed", raw("200 OK", "Content-Encoding: gzip\r\n", "\u{1f}\u{8b}"), NOT_JSON),
+        ("an empty set", Answer::Json(set(vec![])), UNFIT),
+        ("too many keys", Answer::Json(set(vec![evil_jwk.clone(); 101])), REFUSED),
+        ("giant, announced", Answer::Trickle("200 OK\r\nContent-Length: 1073741824".to_owned()), "larger than"),
+        ("giant, unannounced", Answer::Endless, "larger than"),
+        ("giant, but valid", ok(&format!("{text}{}", " ".repeat(300 * 1024))), "larger than"),
+        ("ever so slowly", Answer::Trickle("200 OK".to_owned()), "too long"),
+        ("never", Answer::After(Duration::from_secs(30), Box::new(ok(&text))), "too long"),
+        ("cut off", Answer::Raw("200 OK\r\nContent-Length: 5000".to_owned(), text.clone().into_bytes()), "cannot be"),
+        ("no answer", Answer::Nothing, "cannot be reached"),
+        ("redirect to another host", raw("302 Found", &location, &text), "redirects"),
+        ("lasting redirect", raw("308 Permanent", &location, &text), "redirects"),
+        ("redirect to itself", raw("307 Temporary", "Location: /jwks\r\n", &text), "redirects"),
+        ("404", raw("404 Not Found", "", &text), "status 404"),
+        ("500", raw("500 Oops", "", &text), "status 500"),
+        ("401", raw("401 No", "", &text), "status 401"),
+        ("partial", raw("206 Partial", "", &text), "status 206"),
+        ("use enc", but("use", json!("enc")), UNFIT),
+        ("use of another type", but("use", json!(["sig"])), UNFIT),
+        ("key_ops sign", but("key_ops", json!(["sign"])), UNFIT),
+        ("alg HS256", but("alg", json!("HS256")), UNFIT),
+        ("alg RS512", but("alg", json!("RS512")), UNFIT),
+        ("alg none", but("alg", json!("none")), UNFIT),
+        ("alg of another kty", but("alg", json!("ES256")), UNFIT),
+        ("alg for encryption", but("alg", json!("RSA-OAEP")), UNFIT),
+        ("kty oct", of(json!({ "kty": "oct", "kid": "k1", "k": b64("secret") })), UNFIT),
+        ("kty oct with alg HS256", of(json!({ "kty": "oct", "kid": "k1", "alg": "HS256", "k": b64("secret") })), UNFIT),
+        ("kty rsa", but("kty", json!("rsa")), UNFIT),
+        ("kty unknown", but("kty", json!("AKP")), UNFIT),
+        ("RSA with a secret", but("k", json!(b64("secret"))), UNFIT),
+        ("RSA with a curve", but("crv", json!("P-256")), UNFIT),
+        ("1024 bits", of(Signer::of_rsa(&weak, "k1").jwk), UNFIT),
+        ("8200 bits", but("n", number(&huge)), UNFIT),
+        ("an even modulus", but("n", number(&even)), UNFIT),
+        ("no modulus", but("n", Value::Null), UNFIT),
+        ("modulus with padding", but("n", json!(format!("{}==", evil_jwk["n"].as_str().unwrap()))), UNFIT),
+        ("exponent 1", but("e", number(&[1])), UNFIT),
+        ("exponent 3", but("e", number(&[3])), UNFIT),
+        ("exponent 65536", but("e", number(&[1, 0, 0])), UNFIT),
+        ("exponent of 5 bytes", but("e", number(&[1, 0, 0, 0, 1])), UNFIT),
+        ("a member twice", ok(&text.replacen("\"kid\"", "\"n\":\"AQAB\",\"kid\"", 1)), UNFIT),
+        ("kid a number", but("kid", json!(1)), UNFIT),
+        ("kid twice, one malformed", Answer::Json(set(vec![with(evil_jwk, "alg", json!(1)), evil_jwk.clone()])), UNFIT),
+        ("kid very long", but("kid", json!("k".repeat(1000))), UNFIT),
+        ("kid twice", Answer::Json(set(vec![good.jwk.clone(), evil_jwk.clone()])), UNFIT),
+        ("kid twice, of other types", Answer::Json(set(vec![good.jwk.clone(), ec.clone()])), UNFIT),
+        ("not on the curve", of(with(&ec, "x", json!(b64([7; 32])))), UNFIT),
+        ("a curve that is not ours", of(with(&ec, "crv", json!("P-384"))), UNFIT),
+        ("a point too short", of(with(&ec, "y", json!(b64([7; 31])))), UNFIT),
+        ("Ed25519 too short", of(with(&ed, "x", json!(b64([7; 31])))), UNFIT),
+        ("Ed448", of(with(&ed, "crv", json!("Ed448"))), UNFIT),
+        ("X25519", of(with(&ed, "crv", json!("X25519"))), UNFIT),
+    ]
+}
+
+/// Tokens that whoever controls the key set would make, or guess at.
+fn forged(issuer: &str, evil: &Signer) -> Vec<String> {
+    let secret = |secret: &[u8]| {
+        let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": "k1" });
+        let key = EncodingKey::from_secret(secret);
+        signed(&header, claims(issuer).to_string().as_bytes(), &key, Algorithm::HS256)
+    };
+    vec![evil.sign(&claims(issuer)), secret(b"secret"), secret(evil.jwk["n"].as_str().unwrap().as_bytes())]
+}
+
+async fn has_problem(server: &Server, mock: &Mock, problem: &str) -> bool {
+    health(server).await["issuers"][&mock.url]["problem"].as_str().is_some_and(|said| said.contains(problem))
+}
+
+/// First the provider is hostile: nobody gets in. Then it is good: who has a good token does, soon. Then it is hostile
+/// again: they still do, and nobody else.
+async fn survive(server: Arc<Server>, mock: Mock, name: &'static str, hostile: Answer, problem: &'static str) {
+    let (good, evil) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
+    let alice = || good.sign(&claims(&mock.url));
+    let nobody_else = async || {
+        for token in forged(&mock.url, &evil) {
+            let reply = ping(&server, &token).await;
+            assert!(matches!(reply.status.as_u16(), 401 | 503), "{name}: {reply:?}");
+        }
+    };
+    until(name, SOON, || has_problem(&server, &mock, problem)).await;
+    nobody_else().await;
+    assert_eq!(reason(&ping(&server, &alice()).await), "503 keys_missing", "{name}");
+    mock.put_keys(&[&good]);
+    until(name, SOON, || async { ping(&server, &alice()).await.status == 200 }).await;
+    nobody_else().await;
+    mock.put("/jwks", hostile);
+    until(name, SOON, || has_problem(&server, &mock, problem)).await;
+    let started = Instant::now();
+    assert_eq!(ping(&server, &alice()).await.status, 200, "{name}: a good key was taken away");
+    assert!(started.elapsed() < Duration::from_secs(2), "{name}: a known key had to wait");
+    nobody_else().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_hostile_key_set_lets_anybody_in_or_takes_good_keys_away() {
+    let (good, evil) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
+    let trap = Mock::good(&[&evil]);
+    let rows = hostile_sets(&good, &evil, &trap);
+    assert!(rows.len() >= 40, "{} rows", rows.len());
+    for rows in rows.chunks(16) {
+        let mocks: Vec<_> = rows.iter().map(|_| Mock::good(&[])).collect();
+        for (mock, (_, hostile, _)) in mocks.iter().zip(rows) {
+            mock.put("/jwks", hostile.clone());
+        }
+        let server = Arc::new(start(&mocks.iter().collect::<Vec<_>>(), &QUICK));
+        let mut all = tokio::task::JoinSet::new();
+        for (mock, (name, hostile, problem)) in mocks.into_iter().zip(rows) {
+            all.spawn(survive(Arc::clone(&server), mock, name, hostile.clone(), problem));
+        }
+        while let Some(outcome) = all.join_next().await {
+            outcome.unwrap();
+        }
+        let log = server.stderr().unwrap();
+        assert!(!log.contains("panicked"), "{log}");
+    }
+    assert_eq!(trap.hits("/jwks"), 0, "a redirect was followed");
+}
+
+/// A name, what the metadata is then, and what `/health` calls it.
+type MetadataRow = (&'static str, Box<dyn Fn(&Mock) -> Answer>, &'static str);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_hostile_metadata_is_believed() {
+    let (good, evil) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
+    let trap = Mock::good(&[&evil]);
+    let location = format!("Location: {}/.well-known/oauth-authorization-server\r\n", trap.url);
+    let but =
+        |name: &'static str, value: Value| move |mock: &Mock| Answer::Json(with(&mock.metadata(), name, value.clone()));
+    let fixed = |answer: Answer| move |_: &Mock| answer.clone();
+    let rows: Vec<MetadataRow> = vec![
+        ("another issuer", Box::new(but("issuer", json!(trap.url))), "another issuer"),
+        (
+            "a slash more",
+            Box::new(|mock| Answer::Json(with(&mock.metadata(), "issuer", json!(format!("{}/", mock.url))))),
+            "another issuer",
+        ),
+        (
+            "localhost",
+            Box::new(|mock| {
+                Answer::Json(with(&mock.metadata(), "issuer", json!(mock.url.replace("127.0.0.1", "localhost"))))
+            }),
+            "another issuer",
+        ),
+        ("no issuer", Box::new(but("issuer", Value::Null)), NOT_JSON),
+        (
+            "issuer an array",
+            Box::new(|mock| Answer::Json(with(&mock.metadata(), "issuer", json!([mock.url])))),
+            NOT_JSON,
+        ),
+        (
+            "issuer twice",
+            Box::new(|mock| ok(&mock.metadata().to_string().replacen('{', "{\"issuer\":\"https://a.example\",", 1))),
+            NOT_JSON,
+        ),
+        ("no jwks_uri", Box::new(but("jwks_uri", Value::Null)), "no jwks_uri"),
+        ("jwks_uri a number", Box::new(but("jwks_uri", json!(1))), NOT_JSON),
+        ("jwks_uri over http", Box::new(but("jwks_uri", json!("http://example.com/jwks"))), "not an https URL"),
+        ("jwks_uri a file", Box::new(but("jwks_uri", json!("file:///etc/passwd"))), "not an https URL"),
+        ("jwks_uri with a user", Box::new(but("jwks_uri", json!("https://a:b@example.com/jwks"))), "not an https URL"),
+        ("jwks_uri relative", Box::new(but("jwks_uri", json!("/jwks"))), "not an https URL"),
+        ("no JSON", Box::new(fixed(ok("nonsense"))), NOT_JSON),
+        ("a redirect", Box::new(fixed(raw("302 Found", &location, "{}"))), "redirects"),
+        ("giant", Box::new(fixed(Answer::Endless)), "larger than"),
+        ("404 everywhere", Box::new(fixed(raw("404 Not Found", "", "{}"))), "no metadata"),
+    ];
+    let mocks: Vec<_> = rows.iter().map(|_| Mock::good(&[&good])).collect();
+    for (mock, (_, hostile, _)) in mocks.iter().zip(&rows) {
+        mock.put("/.well-known/oauth-authorization-server", hostile(mock));
+    }
+    let server = start(&mocks.iter().collect::<Vec<_>>(), &QUICK);
+    for (mock, (name, _, problem)) in mocks.iter().zip(&rows) {
+        until(name, SOON, || has_problem(&server, mock, problem)).await;
+        for token in forged(&mock.url, &evil).into_iter().chain([good.sign(&claims(&mock.url))]) {
+            assert!(matches!(ping(&server, &token).await.status.as_u16(), 401 | 503), "{name}");
+        }
+        mock.become_good(&[&good]);
+        until(name, SOON, || async { ping(&server, &good.sign(&claims(&mock.url))).await.status == 200 }).await;
+    }
+    assert_eq!(trap.hits("/.well-known/oauth-authorization-server"), 0, "a redirect was followed");
+}
+
+#[tokio::test]
+async fn a_spoilt_key_does_not_spoil_the_others() {
+    let (one, two, evil) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k2"), Signer::rsa(2, "k1"));
+    let mock = Mock::good(&[&one]);
+    let server = start(&[&mock], &QUICK);
+    assert_eq!(ping(&server, &one.sign(&claims(&mock.url))).await.status, 200);
+    // Its name stands for two keys now, while a new one is as it should be.
+    mock.put_keys(&[&one, &evil, &two]);
+    until("the new key", SOON, || async { ping(&server, &two.sign(&claims(&mock.url))).await.status == 200 }).await;
+    assert_eq!(ping(&server, &one.sign(&claims(&mock.url))).await.status, 200);
+    assert_eq!(reason(&ping(&server, &evil.sign(&claims(&mock.url))).await), "401 signature_wrong");
+    // A key whose private half is there for all to read is nobody's any more, whoever signed.
+    let seen = one.sign(&claims(&mock.url));
+    assert_eq!(ping(&server, &seen).await.status, 200);
+    mock.put("/jwks", Answer::Json(set(vec![with(&one.jwk, "d", json!("AQAB")), two.jwk.clone()])));
+    until("the leaked key", SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
+    assert_eq!(ping(&server, &two.sign(&claims(&mock.url))).await.status, 200);
+}
+
+// --- hostile tokens -----------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
+    let rsa = Signer::rsa(0, "k1");
+    let (ec, ed, other) = (Signer::ec("ec"), Signer::ed("ed"), Signer::rsa(1, "k1"));
+    let only_b = Signer::rsa(2, "only-b");
+    let pss = Signer {
+        jwk: with(&Signer::rsa(2, "pss").jwk, "alg", json!("PS256")),
+        algorithm: Algorithm::PS256,
+        ..Signer::rsa(2, "pss")
+    };
+    let (a, b) = (Mock::good(&[&rsa, &ec, &ed, &pss]), Mock::good(&[&other, &only_b]));
+    let server = start(&[&a, &b], &["--audience", AUDIENCE]);
+    let good = || claims(&a.url);
+    let but = |name: &str, value: Value| rsa.sign(&with(&good(), name, value));
+    let header = |name: &str, value: Value| rsa.sign_as(&with(&rsa.header(), name, value), &good());
+    let hs = |secret: &[u8]| {
+        let header = with(&rsa.header(), "alg", json!("HS256"));
+        signed(&header, good().to_string().as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256)
+    };
+    let n = URL_SAFE_NO_PAD.decode(rsa.jwk["n"].as_str().unwrap()).unwrap();
+    let whole = rsa.sign(&good());
+    let (message, signature) = whole.rsplit_once('.').unwrap();
+    let payload = |payload: &str| signed(&rsa.header(), payload.as_bytes(), &rsa.key, Algorithm::RS256);
+    let rows: Vec<(&str, String, &str)> = vec![
+        ("RS256", whole.clone(), ""),
+        ("ES256", ec.sign(&good()), ""),
+        ("EdDSA", ed.sign(&good()), ""),
+        ("PS256", pss.sign(&good()), ""),
+        ("PS256 with a key for both", Signer { algorithm: Algorithm::PS256, ..Signer::rsa(0, "k1") }.sign(&good()), ""),
+        ("no kid, one key fits", ec.sign_as(&with(&ec.header(), "kid", Value::Null), &good()), ""),
+        ("aud among others", but("aud", json!(["https://x.example", AUDIENCE])), ""),
+        ("typ JWT", header("typ", json!("JWT")), ""),
+        ("of the other issuer", other.sign(&claims(&b.url)), ""),
+        ("HS256, the modulus as secret", hs(&n), "algorithm_other"),
+        ("HS256, the JWK as secret", hs(rsa.jwk.to_string().as_bytes()), "algorithm_other"),
+        ("HS256, no secret", hs(b""), "algorithm_other"),
+        (
+            "alg none",
+            format!("{}.{}.", b64(json!({ "alg": "none", "kid": "k1" }).to_string()), b64(good().to_string())),
+            "token_malformed",
+        ),
+        ("alg RS512", header("alg", json!("RS512")), "algorithm_other"),
+        ("alg RS384", header("alg", json!("RS384")), "algorithm_other"),
+        ("alg ES256 with an RSA key", header("alg", json!("ES256")), "algorithm_other"),
+        ("alg EdDSA with an RSA key", header("alg", json!("EdDSA")), "algorithm_other"),
+        ("alg PS256, signed as RS256", header("alg", json!("PS256")), "signature_wrong"),
+        (
+            "alg RS256 with a key for PS256",
+            Signer { algorithm: Algorithm::RS256, ..Signer::rsa(2, "pss") }.sign(&good()),
+            "algorithm_other",
+        ),
+        ("alg RS256, kid of an EC key", header("kid", json!("ec")), "algorithm_other"),
+        ("alg in small letters", header("alg", json!("rs256")), "token_malformed"),
+        ("signed by the other issuer, same kid", other.sign(&good()), "signature_wrong"),
+        ("said to be of the other issuer, same kid", rsa.sign(&claims(&b.url)), "signature_wrong"),
+        ("kid of the other issuer", only_b.sign(&good()), "key_unknown"),
+        ("kid of another key", header("kid", json!("pss")), "algorithm_other"),
+        ("no kid, several keys fit", pss.sign_as(&with(&pss.header(), "kid", Value::Null), &good()), "key_ambiguous"),
+        ("kid empty", header("kid", json!("")), "key_unknown"),
+        ("kid a path", header("kid", json!("../../dev/null")), "key_unknown"),
+        ("kid in other letters", header("kid", json!("K1")), "key_unknown"),
+        ("kid a number", header("kid", json!(1)), "token_malformed"),
+        (
+            "jwk in the header",
+            other.sign_as(&with(&rsa.header(), "jwk", other.jwk.clone()), &good()),
+            "signature_wrong",
+        ),
+        (
+            "jku in the header",
+            other.sign_as(&with(&rsa.header(), "jku", json!(format!("{}/jwks", b.url))), &good()),
+            "signature_wrong",
+        ),
+        ("crit", header("crit", json!(["exp"])), "crit_unknown"),
+        ("an ID token by its typ", header("typ", json!("id_token+jwt")), "typ_other"),
+        ("a logout token", header("typ", json!("logout+jwt")), "typ_other"),
+        ("iss unknown", but("iss", json!("https://evil.example")), "issuer_unknown"),
+        ("iss with a slash", but("iss", json!(format!("{}/", a.url))), "issuer_unknown"),
+        ("iss in capitals", but("iss", json!(a.url.to_uppercase())), "issuer_unknown"),
+        ("iss missing", but("iss", Value::Null), "issuer_missing"),
+        ("iss an array", but("iss", json!([a.url])), "claim_malformed"),
+        (
+            "iss twice",
+            payload(&good().to_string().replacen('{', &format!("{{\"iss\":\"{}\",", b.url), 1)),
+            "claim_malformed",
+        ),
+        ("sub twice", payload(&good().to_string().replacen('{', "{\"sub\":\"bob\",", 1)), "claim_malformed"),
+        ("aud missing", but("aud", Value::Null), "audience_missing"),
+        ("aud another", but("aud", json!("https://other.example/mcp")), "audience_other"),
+        ("aud with a slash", but("aud", json!(format!("{AUDIENCE}/"))), "audience_other"),
+        ("aud others", but("aud", json!(["account", "x"])), "audience_other"),
+        ("aud empty", but("aud", json!([])), "audience_other"),
+        ("aud a number", but("aud", json!(1)), "claim_missing"),
+        ("expired", but("exp", json!(now() - 100)), "expired"),
+        ("exp missing", but("exp", Value::Null), "claim_missing"),
+        ("exp a text", but("exp", json!("tomorrow")), "claim_malformed"),
+        ("not yet valid", but("nbf", json!(now() + 100)), "not_yet_valid"),
+        ("sub missing", but("sub", Value::Null), "claim_missing"),
+        ("sub empty", but("sub", json!("")), "subject_missing"),
+        ("scope a number", but("scope", json!(1)), "claim_malformed"),
+        ("roles a number", but("roles", json!(1)), "claim_malformed"),
+        ("roles with a number", but("roles", json!(["admin", 1])), "claim_malformed"),
+        ("preferred_username a number", but("preferred_username", json!(1)), "claim_malformed"),
+        ("no signature", format!("{message}."), "signature_wrong"),
+        ("half a signature", format!("{message}.{}", &signature[..100]), "signature_wrong"),
+        (
+            "another's signature",
+            format!("{message}.{}", but("sub", json!("bob")).rsplit('.').next().unwrap()),
+            "signature_wrong",
+        ),
+        ("the payload is no object", payload("[]"), "issuer_missing"),
+        ("the payload is no JSON", payload("nonsense"), "claim_malformed"),
+        ("two parts", message.to_owned(), "token_malformed"),
+        ("opaque", "0123456789abcdef".to_owned(), "token_malformed"),
+        ("too long", but("x", json!("x".repeat(20_000))), "token_too_long"),
+    ];
+    for (name, token, wanted) in rows {
+        let reply = ping(&server, &token).await;
+        if wanted.is_empty() {
+            assert_eq!(reply.outcome(), (200, 0), "{name}: {reply:?}");
+            continue;
+        }
+        assert_eq!(reason(&reply), format!("401 {wanted}"), "{name}: {reply:?}");
+        let challenge = reply.header("www-authenticate");
+        assert!(challenge.contains("error=\"invalid_token\"") && challenge.contains("resource_metadata="), "{name}");
+        // Whoever is refused can tell the administrator which line of the log it was, and that line says why.
+        let id = reply.header("x-correlation-id");
+        assert_eq!(reply.json()["correlation_id"], id, "{name}");
+        let log = server.stderr().unwrap();
+        assert!(log.lines().any(|line| line.contains(id) && line.contains(wanted)), "{name}: {log}");
+        for part in token.split('.').filter(|part| part.len() > 30) {
+            assert!(!log.contains(part) && !reply.text.contains(part), "{name}: part of the token");
+        }
+    }
+    assert!(a.hits("/jwks") <= 2, "{}: one at the start, one for all the unknown keys", a.hits("/jwks"));
+}
+
+#[tokio::test]
+async fn each_refusal_says_what_to_do() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let server = start(&[&mock], &["--audience", AUDIENCE, "--profile", "keycloak"]);
+    let skewed = |name: &str, by: i64| with(&claims(&mock.url), name, json!(now() + by));
+    for (claims, says) in [
+        (with(&claims(&mock.url), "aud", Value::Null), &["audience mapper", "mcp:tools", AUDIENCE][..]),
+        (with(&claims(&mock.url), "iss", json!("http://x.example")), &["another issuer", &mock.url, "to the letter"]),
+        (skewed("exp", -100), &["expired", "s ago", "clocks differ"]),
+        (skewed("nbf", 100), &["not valid yet", "clocks"]),
+    ] {
+        let reply = ping(&server, &key.sign(&claims)).await;
+        let description = reply.json()["error_description"].as_str().unwrap().to_owned();
+        assert_eq!(reply.status, 401);
+        assert!(says.iter().all(|part| description.contains(part)), "{says:?} {description}");
+        assert!(reply.header("www-authenticate").contains(&description), "{reply:?}");
+    }
+    // An ID token of Keycloak's has the same keys and header, and a client that is named like us its audience.
+    assert_eq!(reason(&ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("ID")))).await), "401 typ_other");
+    assert_eq!(ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("Bearer")))).await.status, 200);
+    // A person without any role of ours is a guest, and is told where roles come from.
+    let reply = call(&server, &key.sign(&claims(&mock.url)), "whoami", json!({})).await;
+    assert_eq!(reason(&reply), "403 roles_missing");
+    assert!(reply.text.contains("realm_access.roles"), "{reply:?}");
+    let admin = with(&claims(&mock.url), "realm_access", json!({ "roles": ["admin"] }));
+    let reply = call(&server, &key.sign(&with(&admin, "scope", json!("mcp:read"))), "whoami", json!({})).await;
+    assert_eq!(reason(&reply), "403 scope_missing");
+    assert!(reply.header("www-authenticate").contains("scope=\"mcp:tools\""), "{reply:?}");
+    let log = server.stderr().unwrap();
+    for reason in ["audience_missing", "issuer_unknown", "expired", "not_yet_valid", "roles_missing", "scope_missing"] {
+        assert!(log.contains(&format!("reason=\"{reason}\"")), "{reason}: {log}");
+    }
+}
+
+// --- time, load and floods ----------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_unknown_keys_cause_one_fetch_in_a_cool_down() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let server = Arc::new(start(&[&mock], &["--audience", AUDIENCE])); // the cool-down is 10 s
+    let (before, metadata) = (mock.hits("/jwks"), mock.hits("/.well-known/oauth-authorization-server"));
+    assert_eq!(before, 1);
+    let started = Instant::now();
+    let mut flood = tokio::task::JoinSet::new();
+    for number in 0..1000 {
+        let token = key.sign_as(&with(&key.header(), "kid", json!(format!("unknown {number}"))), &claims(&mock.url));
+        let server = Arc::clone(&server);
+        flood.spawn(async move { reason(&ping(&server, &token).await) });
+    }
+    // Meanwhile nobody whose key is known notices.
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    }
+    while let Some(refused) = flood.join_next().await {
+        assert_eq!(refused.unwrap(), "401 key_unknown");
+    }
+    let fetches = mock.hits("/jwks") - before;
+    let allowed = 1 + usize::try_from(started.elapsed().as_secs()).unwrap() / 10;
+    assert!(fetches <= allowed, "{fetches} fetches in {:?}", started.elapsed());
+    assert_eq!(mock.hits("/.well-known/oauth-authorization-server"), metadata, "the metadata is known");
+    // Who comes during the cool-down learns when to come again.
+    let reply = ping(&server, &key.sign_as(&with(&key.header(), "kid", json!("late")), &claims(&mock.url))).await;
+    assert!((1..=11).contains(&reply.header("retry-after").parse::<u64>().unwrap()), "{reply:?}");
+    assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_key_is_accepted_within_a_cool_down_and_an_old_one_goes() {
+    let (old, new) = (Signer::rsa(0, "old"), Signer::rsa(1, "new"));
+    let mock = Mock::good(&[&old]);
+    let server = start(&[&mock], &QUICK);
+    let seen = old.sign(&claims(&mock.url));
+    assert_eq!(ping(&server, &seen).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(1100)).await; // the cool-down after the start: what follows is about it
+    mock.put_keys(&[&new, &old]);
+    let started = Instant::now();
+    until("the new key", Duration::from_secs(3), || async {
+        ping(&server, &new.sign(&claims(&mock.url))).await.status == 200
+    })
+    .await;
+    assert!(started.elapsed() < Duration::from_millis(2500), "{:?}", started.elapsed());
+    assert_eq!(ping(&server, &seen).await.status, 200, "both are listed");
+    mock.put_keys(&[&new]);
+    // Even a token that was verified and remembered: the ceiling is 2 s.
+    until("the old key", Duration::from_secs(5), || async { reason(&ping(&server, &seen).await) == "401 key_unknown" })
+        .await;
+    assert_eq!(ping(&server, &new.sign(&claims(&mock.url))).await.status, 200);
+}
+
+#[tokio::test]
+async fn another_key_of_the_same_name_takes_the_old_one_s_place() {
+    let (old, new) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
+    let mock = Mock::good(&[&old]);
+    let server = start(&[&mock], &QUICK);
+    let seen = old.sign(&claims(&mock.url));
+    assert_eq!(ping(&server, &seen).await.status, 200);
+    mock.put_keys(&[&new]);
+    until("the new key", SOON, || async { ping(&server, &new.sign(&claims(&mock.url))).await.status == 200 }).await;
+    assert_eq!(reason(&ping(&server, &seen).await), "401 signature_wrong", "though it was remembered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_provider_is_down_no_request_with_a_known_key_fails() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let server = Arc::new(start(&[&mock], &QUICK));
+    let ends = Instant::now() + Duration::from_secs(6);
+    let mut load = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (server, url) = (Arc::clone(&server), mock.url.clone());
+        load.spawn(async move {
+            let (key, mut count) = (Signer::rsa(0, "k1"), 0);
+            while Instant::now() < ends {
+                let reply = ping(&server, &key.sign(&claims(&url))).await;
+                assert_eq!(reply.status, 200, "after {count}: {reply:?}");
+                count += 1;
+            }
+            count
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    mock.down(true);
+    until("stale", SOON, || has_problem(&server, &mock, "cannot be reached")).await;
+    let unknown = key.sign_as(&with(&key.header(), "kid", json!("x")), &claims(&mock.url));
+    assert_eq!(reason(&ping(&server, &unknown).await), "401 key_unknown");
+    assert_eq!(health(&server).await["status"], "ok");
+    assert_eq!(health(&server).await["issuers"][&mock.url]["state"], "stale");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    mock.down(false);
+    let mut count = 0;
+    while let Some(done) = load.join_next().await {
+        count += done.unwrap();
+    }
+    assert!(count > 100, "{count} requests");
+    until("ready", SOON, || async { health(&server).await["issuers"][&mock.url]["state"] == "ready" }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_provider_delays_nobody_whose_key_is_known() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let server = Arc::new(start(&[&mock], &QUICK));
+    assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
+    mock.put("/jwks", Answer::After(Duration::from_secs(30), Box::new(Answer::Nothing)));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let waiting = {
+        let token = key.sign_as(&with(&key.header(), "kid", json!("x")), &claims(&mock.url));
+        let server = Arc::clone(&server);
+        tokio::spawn(async move {
+            let started = Instant::now();
+            (reason(&ping(&server, &token).await), started.elapsed())
+        })
+    };
+    for _ in 0..50 {
+        let started = Instant::now();
+        assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    }
+    let (refused, waited) = waiting.await.unwrap();
+    assert_eq!(refused, "401 key_unknown");
+    assert!(waited < Duration::from_secs(8), "{waited:?}: nobody waits for ever");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_break_off_the_fetch() {
+    let (key, new) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k2"));
+    let mock = Mock::good(&[&key]);
+    let server = start(&[&mock], &["--audience", AUDIENCE, "--jwks-cooldown", "2s"]);
+    let keys = Answer::Json(set(vec![key.jwk.clone(), new.jwk.clone()]));
+    mock.put("/jwks", Answer::After(Duration::from_secs(1), Box::new(keys)));
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let token = new.sign(&claims(&mock.url));
+    let gone = tokio::time::timeout(Duration::from_millis(300), ping(&server, &token)).await;
+    assert!(gone.is_err(), "it should have had to wait");
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(ping(&server, &token).await.status, 200);
+    assert_eq!(mock.hits("/jwks"), 2);
+}
+
+#[tokio::test]
+async fn keys_that_nobody_confirms_do_not_live_for_ever() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let server = start(&[&mock], &[&QUICK[..], &["--max-stale", "3s"]].concat());
+    let seen = key.sign(&claims(&mock.url));
+    assert_eq!(ping(&server, &seen).await.status, 200);
+    mock.down(true);
+    let started = Instant::now();
+    until("too old", Duration::from_secs(8), || async { ping(&server, &seen).await.status == 503 }).await;
+    assert!(started.elapsed() > Duration::from_secs(1), "{:?}: that was too soon", started.elapsed());
+    assert_eq!(health(&server).await["status"], "unavailable");
+    mock.down(false);
+    until("back again", SOON, || async { ping(&server, &seen).await.status == 200 }).await;
+}
+
+#[tokio::test]
+async fn it_starts_without_the_provider_and_says_so_until_it_is_there() {
+    let key = Signer::rsa(0, "k1");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    drop(listener);
+    let server = Server::start_with("step10", &[&["--issuer", url.as_str()][..], &QUICK].concat()).unwrap();
+    let token = key.sign(&claims(&url));
+    for reply in [ping(&server, &token).await, Reply::of(server.legacy("ping", json!({}))).await.unwrap()] {
+        assert_eq!(reason(&reply), "503 keys_missing", "{reply:?}");
+        assert!(reply.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{reply:?}");
+        assert_eq!(reply.header("www-authenticate"), "", "another token would not help");
+    }
+    let said = health(&server).await;
+    assert_eq!((&said["status"], &said["issuers"][&url]["state"]), (&json!("unavailable"), &json!("waiting")));
+    assert!(said["issuers"][&url]["problem"].as_str().unwrap().contains("cannot be reached"), "{said}");
+    assert!(!said.to_string().contains("os error"), "{said}");
+    let mock = Mock::on(TcpListener::bind(("127.0.0.1", port)).unwrap());
+    mock.become_good(&[&key]);
+    until("recovery", Duration::from_secs(5), || async { ping(&server, &token).await.status == 200 }).await;
+    assert_eq!(health(&server).await["status"], "ok");
+}
+
+#[tokio::test]
+async fn the_metadata_is_looked_for_where_the_specification_says_in_its_order() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let issuer = format!("{}/realms/r", mock.url);
+    let metadata = Answer::Json(with(&mock.metadata(), "issuer", json!(issuer)));
+    mock.put("/realms/r/.well-known/openid-configuration", metadata);
+    let args = [&["--issuer", issuer.as_str()][..], &QUICK].concat();
+    let server = Server::start_with("step10", &args).unwrap();
+    let admin = with(&claims(&issuer), "realm_access", json!({ "roles": ["admin"] }));
+    assert_eq!(call(&server, &key.sign(&admin), "list_users", json!({})).await.status, 200, "the profile is guessed");
+    for path in ["/.well-known/oauth-authorization-server/realms/r", "/.well-known/openid-configuration/realms/r"] {
+        assert_eq!(mock.hits(path), 1, "{path}");
+    }
+    let document = Reply::of(server.get("/.well-known/oauth-protected-resource/mcp")).await.unwrap().json();
+    assert_eq!(document["authorization_servers"], json!([issuer]));
+    for path in ["/.well-known/oauth-authorization-server", "/.well-known/jwks.json", "/authorize", "/token"] {
+        assert_eq!(Reply::of(server.get(path)).await.unwrap().status, 404, "{path}: nothing is embedded");
+    }
+    assert!(!server.keys().exists(), "a key pair was made");
+    let said = health(&server).await;
+    assert_eq!(said["oauth"].as_object().unwrap().len(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn the_same_person_s_notes_at_two_issuers_are_two_persons() {
+    let (key_a, key_b) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
+    let (a, b) = (Mock::good(&[&key_a]), Mock::good(&[&key_b]));
+    let server = start(&[&a, &b], &QUICK);
+    let (at_a, at_b) = (key_a.sign(&claims(&a.url)), key_b.sign(&claims(&b.url)));
+    assert_eq!(call(&server, &at_a, "save_note", json!({ "text": "mine" })).await.status, 200);
+    for (token, count) in [(&at_a, 1), (&at_b, 0), (&at_a, 1)] {
+        let reply = call(&server, token, "list_notes", json!({})).await.json();
+        assert_eq!(reply["result"]["structuredContent"]["notes"].as_array().unwrap().len(), count, "{reply}");
+    }
+    // That one issuer's keys are not there is no matter for the other's people.
+    b.down(true);
+    b.put_keys(&[]);
+    assert_eq!(ping(&server, &key_a.sign(&claims(&a.url))).await.status, 200);
+    let document = Reply::of(server.get("/.well-known/oauth-protected-resource")).await.unwrap().json();
+    assert_eq!(document["authorization_servers"], json!([a.url, b.url]));
+}
+
+// --- profiles -----------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn each_profile_reads_its_provider_s_tokens() {
+    let key = Signer::rsa(0, "k1");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    fs::write(
+        &file,
+        "extends = \"auth0\"\naudience = [\"api://mine\", \"https://mcp.test/mcp\"]\n\
+         [claims]\nroles = [\"https://mcp.example/roles\"]\n\
+         [roles]\nchef = \"admin\"\ndefault = \"user\"\n[scopes]\n\"call.tools\" = \"mcp:tools\"\n",
+    )
+    .unwrap();
+    let mine = file.to_str().unwrap();
+    let both = json!(["mcp:read", "mcp:tools"]);
+    // The profile, the claims that are its own, and what whoami makes of them: username, client_id, scopes, roles.
+    let rows = [
+        (
+            "generic",
+            json!({ "scope": "mcp:read mcp:tools", "roles": ["admin", "x"], "preferred_username": "al", "client_id": "c" }),
+            json!(["al", "c", both, ["admin"]]),
+        ),
+        (
+            "generic",
+            json!({ "scp": ["mcp:tools"], "groups": ["user"], "azp": "c" }),
+            json!(["alice", "c", ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "keycloak",
+            json!({ "scope": "profile mcp:read mcp:tools", "realm_access": { "roles": ["offline_access", "user"] }, "roles": ["admin"], "preferred_username": "al", "azp": "c" }),
+            json!(["al", "c", ["profile", "mcp:read", "mcp:tools"], ["user"]]),
+        ),
+        (
+            "auth0",
+            json!({ "scope": "mcp:tools", "permissions": ["mcp:tools", "mcp:admin"], "azp": "c" }),
+            json!(["alice", "c", ["mcp:tools"], ["admin"]]),
+        ),
+        (
+            "entra",
+            json!({ "scp": "mcp:read mcp:tools", "roles": ["user"], "preferred_username": "al@example.com", "appid": "c" }),
+            json!(["al@example.com", "c", both, ["user"]]),
+        ),
+        (
+            "okta",
+            json!({ "scp": ["mcp:read", "mcp:tools"], "groups": ["Everyone", "mcp-user"], "cid": "c" }),
+            json!(["alice", "c", both, ["user"]]),
+        ),
+        (
+            mine,
+            json!({ "scope": "call.tools", "https://mcp.example/roles": ["chef"], "permissions": ["mcp:guest"], "nickname": "al", "azp": "c" }),
+            json!(["al", "c", ["mcp:tools"], ["admin"]]),
+        ),
+        (mine, json!({ "scope": "call.tools", "azp": "c" }), json!(["alice", "c", ["mcp:tools"], ["user"]])),
+    ];
+    for (profile, own, wanted) in rows {
+        let mock = Mock::good(&[&key]);
+        let audience = if profile == mine { &[][..] } else { &["--audience", AUDIENCE] };
+        let server = start(&[&mock], &[&["--profile", profile][..], audience].concat());
+        let mut token = json!({ "iss": mock.url, "aud": AUDIENCE, "sub": "alice", "exp": now() + 300, "iat": now() });
+        token.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        let reply = call(&server, &key.sign(&token), "whoami", json!({})).await;
+        let said = &reply.json()["result"]["structuredContent"];
+        let seen = json!([said["username"], said["client_id"], said["scopes"], said["roles"]]);
+        assert_eq!(seen, wanted, "{profile}: {reply:?}");
+        if profile == mine {
+            token["aud"] = json!("api://mine");
+            assert_eq!(ping(&server, &key.sign(&token)).await.status, 200);
+        }
+        // Without any role of ours: the default.
+        let stranger = json!({ "iss": mock.url, "aud": AUDIENCE, "sub": "eve", "exp": now() + 300, "scope": "mcp:tools",
+            "scp": "mcp:tools" });
+        let reply = call(&server, &key.sign(&stranger), "list_notes", json!({})).await;
+        if profile != mine {
+            assert_eq!(reason(&reply), "403 roles_missing", "{profile}: {reply:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_trusted_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+    };
+    file("typo.toml", "role = {}\n");
+    file("broken.toml", "= =\n");
+    file("hs256.toml", "algorithms = [\"HS256\"]\n");
+    file("role.toml", "[roles]\nx = \"root\"\n");
+    file("secret", "secret\n");
+    file("open.toml", "[introspection]\nclient_id = \"a\"\nclient_secret_file = \"secret\"\n");
+    file("unset.toml", "[introspection]\nclient_id = \"a\"\nclient_secret_env = \"NOT_SET\"\n");
+    let a = "https://a.example";
+    for (args, says) in [
+        (&["--issuer", "http://a.example"][..], "https"),
+        (&["--issuer", "nonsense"], "not the URL of an issuer"),
+        (&["--issuer", "https://a.example?x"], "not the URL of an issuer"),
+        (&["--issuer", "https://u@a.example"], "not the URL of an issuer"),
+        (&["--issuer", "https://a.example#x"], "not the URL of an issuer"),
+        (&["--issuer", "http://localhost.evil.example"], "not the URL of an issuer"),
+        (&["--issuer", a, "--issuer", a], "twice"),
+        (&["--issuer", "http://localhost:9000", "--public-url", "http://localhost:9000"], "this server itself"),
+        (&["--issuer", a, "--public-key", "key.pem"], "--public-key"),
+        (&["--issuer", a, "--profile", "nix"], "keycloak, auth0"),
+        (&["--issuer", a, "--profile", "missing.toml"], "missing.toml"),
+        (&["--issuer", a, "--profile", "okta", "--profile", "okta"], "--profile"),
+        (&["--issuer", a, "--profile", "typo.toml"], "typo.toml"),
+        (&["--issuer", a, "--profile", "broken.toml"], "broken.toml"),
+        (&["--issuer", a, "--profile", "hs256.toml"], "hs256.toml"),
+        (&["--issuer", a, "--profile", "role.toml"], "role.toml"),
+        (&["--issuer", a, "--profile", "open.toml"], "chmod 600"),
+        (&["--issuer", a, "--profile", "unset.toml"], "NOT_SET"),
+        (&["--issuer", a, "--jwks-min-age", "1h"], "--jwks-min-age"),
+        (&["--issuer", a, "--jwks-cooldown", "0s"], "--jwks-cooldown"),
+        (&["--issuer", a, "--max-stale", "30d"], "--max-stale"),
+    ] {
+        let output =
+            command("step10").unwrap().args(["--port", "0"]).args(args).current_dir(folder.path()).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{args:?}: {error}");
+        assert!(error.contains("error: ") && error.contains(says), "{args:?} should say {says:?}: {error}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+// --- opaque tokens ------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn an_opaque_token_is_worth_what_its_issuer_says() {
+    const SECRET: &str = "s3cret:with/odd characters";
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let folder = tempfile::tempdir().unwrap();
+    let (file, secret) = (folder.path().join("opaque.toml"), folder.path().join("secret"));
+    fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!("[introspection]\nclient_id = \"https://me\"\nclient_secret_file = {secret:?}\n");
+    fs::write(&file, text).unwrap();
+    let server = start(&[&mock], &["--audience", AUDIENCE, "--profile", file.to_str().unwrap()]);
+    let active = || with(&claims(&mock.url), "active", json!(true));
+    let says = |answer: Answer| mock.put("/introspect", answer);
+
+    says(Answer::Json(active()));
+    for _ in 0..20 {
+        assert_eq!(call(&server, "opaque-1", "whoami", json!({})).await.status, 200);
+    }
+    assert_eq!(mock.hits("/introspect"), 1, "the answer is remembered");
+    let (body, credentials) = mock.script.lock().unwrap().posted[0].clone();
+    assert_eq!(body, "token=opaque-1&token_type_hint=access_token");
+    let basic = base64::engine::general_purpose::STANDARD.encode("https%3A%2F%2Fme:s3cret%3Awith%2Fodd+characters");
+    assert_eq!(credentials, format!("Basic {basic}"), "RFC 6749 §2.3.1");
+    // A JWT of the same issuer is checked with its keys, and shown to nobody.
+    assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
+    assert_eq!(mock.hits("/introspect"), 1);
+
+    let but = |name: &str, value: Value| Answer::Json(with(&active(), name, value));
+    let rows = [
+        ("no exp", but("exp", Value::Null), "200"),
+        ("no iss", but("iss", Value::Null), "200"),
+        ("token_type Bearer", but("token_type", json!("Bearer")), "200"),
+        ("inactive", Answer::Json(json!({ "active": false })), "401 token_inactive"),
+        ("inactive, with claims", but("active", json!(false)), "401 token_inactive"),
+        ("active a text", but("active", json!("true")), "401 introspection_malformed"),
+        ("active a number", but("active", json!(1)), "401 introspection_malformed"),
+        ("no active", but("active", Value::Null), "401 introspection_malformed"),
+        ("another issuer", but("iss", json!("https://other.example")), "401 issuer_unknown"),
+        ("another audience", but("aud", json!("https://other.example")), "401 audience_other"),
+        ("no audience", but("aud", Value::Null), "401 audience_missing"),
+        ("expired", but("exp", json!(now() - 100)), "401 expired"),
+        ("not yet valid", but("nbf", json!(now() + 100)), "401 not_yet_valid"),
+        ("no sub", but("sub", Value::Null), "401 claim_malformed"),
+        ("empty sub", but("sub", json!("")), "401 subject_missing"),
+        ("scope a number", but("scope", json!(1)), "401 claim_malformed"),
+        ("a refresh token", but("token_type", json!("refresh_token")), "401 typ_other"),
+        ("no JSON", ok("nonsense"), "401 introspection_malformed"),
+        ("giant", Answer::Endless, "503 introspection_unavailable"),
+        ("a redirect", raw("307 Elsewhere", "Location: http://127.0.0.1:1/\r\n", ""), "503 introspection_unavailable"),
+        ("our credentials are wrong", raw("401 No", "", "{}"), "503 introspection_unavailable"),
+        ("down", Answer::Nothing, "503 introspection_unavailable"),
+        ("never", Answer::After(Duration::from_secs(30), Box::new(Answer::Nothing)), "503 introspection_unavailable"),
+    ];
+    for (number, (name, answer, wanted)) in rows.into_iter().enumerate() {
+        says(answer);
+        let before = mock.hits("/introspect");
+        let token = format!("opaque-row-{number}");
+        for _ in 0..2 {
+            let reply = ping(&server, &token).await;
+            assert_eq!(reason(&reply).trim_end(), wanted, "{name}: {reply:?}");
+            assert!(wanted == "200" || reply.header("x-correlation-id").len() == 36, "{name}: {reply:?}");
+        }
+        let asked = mock.hits("/introspect") - before;
+        assert!(asked == 1 || wanted.starts_with("503") && asked <= 2, "{name}: asked {asked} times");
+    }
+    let (log, said) = (server.stderr().unwrap(), health(&server).await.to_string());
+    for secret in [SECRET, "s3cret", &basic, "opaque-1", "opaque-row"] {
+        assert!(!log.contains(secret) && !said.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn introspection_is_bounded_and_goes_nowhere_else() {
+    let key = Signer::rsa(0, "k1");
+    let (mock, elsewhere) = (Mock::good(&[&key]), Mock::good(&[&key]));
+    let profile = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let text = "[introspection]\nclient_id = \"me\"\nclient_secret_env = \"TEST_SECRET\"\n";
+    fs::write(profile.path(), text).unwrap();
+    let args = ["--audience", AUDIENCE, "--issuer", &mock.url, "--profile", profile.path().to_str().unwrap()];
+    let serve = || Arc::new(Server::start_in_env("step10", &args, &[("TEST_SECRET", "secret")]).unwrap());
+    // Many tokens at once, at a provider that takes its time: few are asked about, and nobody waits long.
+    let server = serve();
+    let slow = Box::new(Answer::Json(with(&claims(&mock.url), "active", json!(true))));
+    mock.put("/introspect", Answer::After(Duration::from_secs(30), slow));
+    let mut flood = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let server = Arc::clone(&server);
+        flood.spawn(async move {
+            let started = Instant::now();
+            (reason(&ping(&server, &format!("flood-{number}")).await), started.elapsed())
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(mock.hits("/introspect") <= 16, "{}", mock.hits("/introspect"));
+    assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200, "a JWT need not wait");
+    while let Some(done) = flood.join_next().await {
+        let (refused, waited) = done.unwrap();
+        assert_eq!(refused, "503 introspection_unavailable");
+        assert!(waited < Duration::from_secs(10), "{waited:?}");
+    }
+    // Credentials stay at the issuer's origin, whatever its metadata says.
+    let stolen = with(&mock.metadata(), "introspection_endpoint", json!(format!("{}/introspect", elsewhere.url)));
+    mock.put("/.well-known/oauth-authorization-server", Answer::Json(stolen));
+    let server = serve();
+    assert_eq!(reason(&ping(&server, "opaque").await), "503 introspection_unavailable");
+    assert_eq!(elsewhere.hits("/introspect"), 0);
+}
+
+// --- doctor -------------------------------------------------------------------------------------
+
+/// Its exit code and what it prints; the token goes in by standard input.
+fn doctor(args: &[&str], token: Option<&str>) -> (Option<i32>, String) {
+    let mut command = command("step10").unwrap();
+    command.arg("doctor").args(args).env("MCP_AUDIENCE", AUDIENCE);
+    if token.is_some() {
+        command.args(["--token-file", "-"]);
+    }
+    let stdio = std::process::Stdio::piped;
+    let mut child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(token.unwrap_or_default().as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn doctor_says_what_is_wrong_with_a_provider() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let (code, text) = doctor(&["--issuer", &mock.url], Some(&key.sign(&claims(&mock.url))));
+    assert_eq!(code, Some(0), "{text}");
+    for line in [
+        "✓ metadata",
+        "✓ PKCE",
+        "✓ keys: \"k1\" for [RS256, PS256]",
+        "✓ clients",
+        "✓ token: is accepted, as \"alice\"",
+        "! CORS",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains('\u{1b}'), "colours in a pipe");
+    let document = |name: &str, value: Value| {
+        mock.put("/.well-known/oauth-authorization-server", Answer::Json(with(&mock.metadata(), name, value)));
+    };
+    for (name, value, line) in [
+        ("issuer", json!("https://other.example"), "use that as --issuer"),
+        ("code_challenge_methods_supported", json!(["plain"]), "✗ PKCE"),
+        ("code_challenge_methods_supported", Value::Null, "✗ PKCE"),
+        ("response_types_supported", json!(["token"]), "✗ code"),
+        ("token_endpoint", Value::Null, "✗ token_endpoint"),
+        ("authorization_endpoint", json!("http://example.com/a"), "✗ authorization_endpoint"),
+        ("jwks_uri", Value::Null, "✗ keys"),
+        ("jwks_uri", json!("http://example.com/jwks"), "✗ keys"),
+    ] {
+        document(name, value);
+        let (code, text) = doctor(&["--issuer", &mock.url], None);
+        assert_eq!(code, Some(1), "{name}: {text}");
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    document("registration_endpoint", Value::Null);
+    let (code, text) = doctor(&["--issuer", &mock.url], None);
+    assert!(code == Some(0) && text.contains("! clients") && text.contains("Register each client by hand"), "{text}");
+    document("client_id_metadata_document_supported", json!(true));
+    assert!(doctor(&["--issuer", &mock.url], None).1.contains("✓ clients"));
+    // Keys that cannot be used, or should not be.
+    let leaked = with(&key.jwk, "d", json!("AQAB"));
+    mock.put("/jwks", Answer::Json(set(vec![Signer::ec("good\u{1b}").jwk, with(&key.jwk, "use", json!("enc"))])));
+    let (code, text) = doctor(&["--issuer", &mock.url], None);
+    assert!(code == Some(0) && text.contains("\"k1\" is not used: its use is not sig"), "{text}");
+    assert!(!text.contains('\u{1b}'), "what the provider writes reaches the terminal: {text}");
+    mock.put("/jwks", Answer::Json(set(vec![leaked])));
+    let (code, text) = doctor(&["--issuer", &mock.url], None);
+    assert!(code == Some(1) && text.contains("Withdraw the key at once"), "{text}");
+}
+
+#[test]
+fn doctor_says_what_is_wrong_with_a_token_and_never_the_token() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let args = ["--issuer", mock.url.as_str(), "--profile", "keycloak"];
+    for (claims, line) in [
+        (with(&claims(&mock.url), "aud", Value::Null), "audience mapper"),
+        (with(&claims(&mock.url), "exp", json!(now() - 100)), "(expired)"),
+        (with(&claims(&mock.url), "iss", json!("https://other.example")), "iss=\"https://other.example\""),
+    ] {
+        let token = key.sign(&claims);
+        let (code, text) = doctor(&args, Some(&token));
+        assert!(code == Some(1) && text.contains("✗ token") && text.contains(line), "{line}: {text}");
+        assert!(token.split('.').all(|part| !text.contains(part)), "the token is printed");
+    }
+    let token = key.sign(&claims(&mock.url));
+    let (code, text) = doctor(&[&args[..], &["--token-file", &token]].concat(), None);
+    assert!(code == Some(1) && text.contains("--token-file") && !text.contains(&token), "{text}");
+    assert_eq!(doctor(&[], None).0, Some(1));
+    let (code, text) = doctor(&["--issuer", "http://127.0.0.1:1"], None);
+    assert!(code == Some(1) && text.contains("cannot be reached"), "{text}");
+}
