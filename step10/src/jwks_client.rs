@@ -460,7 +460,7 @@ impl KeySet {
         let twice = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
         let usable = |key: &Key| key.kid.as_ref().is_none_or(|kid| !twice(kid) && !set.leaked.contains(kid));
         for key in set.keys.iter().filter(|key| !usable(key)) {
-            set.unused.push((key.kid.clone().unwrap_or_default(), "its kid is not the only one of its kind"));
+            set.unused.push((key.kid.clone().unwrap_or_default(), "another entry has the same kid"));
         }
         set.keys = set.keys.iter().filter(|key| usable(key)).cloned().collect();
         let used = |name: &String| set.keys.iter().any(|key| key.kid.as_ref() == Some(name));
