@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { auth, extractWWWAuthenticateParams, UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { chromium } from "playwright-core";
+import { launchChromium } from "./parts.mjs";
 
 const [url, password, outdir = fileURLToPath(new URL("../../target/screenshots", import.meta.url))] =
   process.argv.slice(2);
@@ -25,11 +25,7 @@ const program = createServer((request, response) => {
 await new Promise((listening) => program.listen(0, "127.0.0.1", listening));
 const [localhost, numeric] = ["localhost", "127.0.0.1"].map((host) => `http://${host}:${program.address().port}`);
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const browser = await launchChromium();
 const context = await browser.newContext();
 context.setDefaultTimeout(10_000);
 const complaints = []; // violations of the Content-Security-Policy are among them

@@ -14,6 +14,7 @@ import * as v2 from "@modelcontextprotocol/client";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { launchChromium, Provider } from "./parts.mjs";
 
 const [what, url, password, ...rest] = process.argv.slice(2);
 const modules = new URL("node_modules/", import.meta.url).pathname;
@@ -116,25 +117,8 @@ async function visit(authorizationUrl, scopes) {
   assert.ok(response.ok, `the client answers its callback with ${response.status}`);
 }
 
-/** The official SDK's OAuth provider interface, with everything in memory. */
-class Provider {
-  redirectUrl = "http://localhost:1/callback";
-  clientMetadata = { client_name: "interop", redirect_uris: [this.redirectUrl], grant_types: ["authorization_code", "refresh_token"], token_endpoint_auth_method: "none" };
-  asked = [];
-  state = () => "the state";
-  clientInformation = () => this.client;
-  saveClientInformation = (client) => void (this.client = client);
-  tokens = () => this.saved;
-  saveTokens = (tokens) => void (this.saved = tokens);
-  redirectToAuthorization = (address) => void this.asked.push(address);
-  saveCodeVerifier = (verifier) => void (this.verifier = verifier);
-  codeVerifier = () => this.verifier;
-  saveDiscoveryState = (found) => void (this.found = found);
-  discoveryState = () => this.found;
-}
-
 async function sdk(name, { Client, StreamableHTTPClientTransport }, finish, stepsUp) {
-  const authProvider = new Provider();
+  const authProvider = new Provider("http://localhost:1/callback");
   let transport;
   const connect = async () => {
     const client = new Client({ name: "interop", version: "1.0.0" });
@@ -242,7 +226,6 @@ async function inspector(home) {
 
 /** MCP Inspector's page in Chromium: the person unticks a scope, and allows it when a call needs it. */
 async function inspectorPage(home) {
-  const { chromium } = await import("playwright-core");
   const launcher = join(modules, "@modelcontextprotocol/inspector/clients/launcher/build/index.js");
   const program = spawn(join(modules, "node/bin/node"), [launcher, "--web", "--transport", "http", "--server-url", url], {
     env: { HOME: home, PATH: home, CLIENT_PORT: String(await freePort()), MCP_SANDBOX_PORT: "0", MCP_AUTO_OPEN_ENABLED: "false", MCP_INSPECTOR_SECRET_STORE: "memory" },
@@ -259,11 +242,7 @@ async function inspectorPage(home) {
       });
       program.on("close", () => reject(new Error(`MCP Inspector did not come up: ${text}`)));
     });
-    browser = await chromium.launch({
-      executablePath: process.env.CHROMIUM,
-      args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-    });
+    browser = await launchChromium();
     const page = await browser.newPage({ viewport: { width: 1300, height: 900 } });
     page.setDefaultTimeout(20_000);
     // The page would load fonts from elsewhere.

@@ -13,8 +13,6 @@ from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientMetadata
 
-url, password = sys.argv[1:]
-
 
 class Storage:
     tokens = client = None
@@ -33,14 +31,17 @@ class Storage:
 
 
 class Person:
-    """Allows mcp:read the first time, and everything after that."""
+    """The person of a script beside this one; allows these scopes the first time, and everything after that."""
 
     visits = 0
 
+    def __init__(self, script, who, *first):
+        self.script, self.who, self.first = Path(__file__).parent / script, who, first
+
     async def open(self, address):
-        scopes = ["mcp:read"] if self.visits == 0 else []
+        scopes = self.first if self.visits == 0 else []
         self.visits += 1
-        command = ["node", str(Path(__file__).parent / "login.mjs"), "person", address, password, *scopes]
+        command = ["node", str(self.script), "person", address, self.who, *scopes]
         done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True, timeout=60)
         self.answer = parse_qs(urlsplit(done.stdout.strip()).query)
 
@@ -49,8 +50,8 @@ class Person:
         return AuthorizationCodeResult(code=answer["code"], state=answer["state"], iss=answer["iss"])
 
 
-async def main():
-    storage, person = Storage(), Person()
+async def main(url, password):
+    storage, person = Storage(), Person("login.mjs", password, "mcp:read")
     metadata = OAuthClientMetadata(client_name="interop", redirect_uris=["http://localhost:1/callback"])
     auth = OAuthClientProvider(url, metadata, storage, person.open, person.callback)
     async with httpx2.AsyncClient(auth=auth, timeout=60) as http:
@@ -87,4 +88,5 @@ async def main():
                 print("ok - login, Python SDK: started again, logs in again")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -4,17 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 root=$PWD/../..
-target=${CARGO_TARGET_DIR:-$root/target}
 unset "${!MCP_@}"
-
-for tool in node npm python3; do
-  command -v "$tool" >/dev/null || { echo "$tool is missing: install Node.js 20 and Python 3.11" >&2; exit 1; }
-done
+. ./setup.sh
 cargo build --quiet --manifest-path "$root/Cargo.toml" -p step9 -p auth-server
-[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund
-[ -x node_modules/node/bin/node ] || (cd node_modules/node && node installArchSpecificPackage)
-[ -x "$target/interop-venv/bin/python" ] || python3 -m venv "$target/interop-venv"
-"$target/interop-venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
 
 work=$(mktemp -d)
 pids=()

@@ -5,17 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")"
 here=$PWD
 root=$here/../..
-target=${CARGO_TARGET_DIR:-$root/target}
 unset "${!MCP_@}"
-
-for tool in node npm python3; do
-  command -v "$tool" >/dev/null || { echo "$tool is missing: install Node.js 20 and Python 3.11" >&2; exit 1; }
-done
+. ./setup.sh
 cargo build --quiet --manifest-path "$root/Cargo.toml" -p step4 -p step6 -p step9 -p gen-token
-npm ci --silent --no-audit --no-fund
-[ -x node_modules/node/bin/node ] || (cd node_modules/node && node installArchSpecificPackage)
-[ -x "$target/interop-venv/bin/python" ] || python3 -m venv "$target/interop-venv"
-"$target/interop-venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
 
 work=$(mktemp -d)
 pids=()

@@ -1,17 +1,21 @@
 //! Helpers for the integration tests: they start the real programs and talk to them over HTTP.
 
 pub mod browser;
+pub mod keycloak;
+pub mod permissions;
+pub mod readme;
 
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write, stderr},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use escargot::CargoBuild;
 use reqwest::{RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
@@ -53,6 +57,51 @@ pub fn command(package: &str) -> Result<Command> {
         command.env_remove(name);
     }
     Ok(command)
+}
+
+/// Where `jq` is missing, `jaq` takes its place in the folder `bin`, as it does in the shell tests.
+///
+/// # Errors
+/// If it cannot be installed.
+pub fn provide_jq(bin: &Path) -> Result<()> {
+    let on_path = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    if on_path("jq") {
+        return Ok(());
+    }
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?.join("target/tools");
+    let jaq = if on_path("jaq") { PathBuf::from("jaq") } else { tools.join("bin/jaq") };
+    if !on_path("jaq") && !jaq.exists() {
+        let install = Command::new(env!("CARGO"))
+            .args(["install", "--quiet", "jaq", "--locked", "--root"])
+            .arg(tools)
+            .status()?;
+        ensure!(install.success(), "jq is missing, and jaq could not be installed");
+    }
+    fs::write(bin.join("jq"), format!("#!/bin/sh\nexec '{}' \"$@\"\n", jaq.display()))?;
+    fs::set_permissions(bin.join("jq"), fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// Whether the first numbers of `program --version` are at least these.
+pub fn has(program: &str, least: [u32; 2]) -> bool {
+    let Ok(output) = Command::new(program).arg("--version").output() else { return false };
+    let version = String::from_utf8_lossy(&output.stdout);
+    let digits = version.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let mut numbers = digits.trim().split('.').map_while(|number| number.parse().ok());
+    [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)] >= least
+}
+
+/// Whether what a test needs is there. If not, it says that the test is skipped; in CI that is a failure.
+///
+/// # Panics
+/// If it is not there in CI.
+pub fn is_there(test: &str, needed: &str, there: bool) -> bool {
+    assert!(there || std::env::var_os("CI").is_none(), "{test}: needs {needed}");
+    if !there {
+        // Past the test runner, which keeps what passing tests print to itself.
+        let _ = writeln!(stderr(), "skipped: {test}: needs {needed}");
+    }
+    there
 }
 
 /// A token from `gen-token` for the server at `server_url`, signed with the key in `keys`.

@@ -1,30 +1,18 @@
 //! A person at a real browser: Chromium, driven by `tests/interop/browser.mjs`.
 
-use std::{
-    env,
-    io::{Write, stderr},
-    path::Path,
-    process::Command,
-};
+use std::{env, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
-use integration_tests::browser::{PASSWORD, start};
-
-/// The first number of `program --version`, or 0.
-fn version(program: &str) -> u32 {
-    let Ok(output) = Command::new(program).arg("--version").output() else { return 0 };
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.split(|c: char| !c.is_ascii_digit()).find_map(|number| number.parse().ok()).unwrap_or(0)
-}
+use integration_tests::{
+    browser::{PASSWORD, start},
+    has, is_there,
+};
 
 #[test]
 fn a_person_logs_in_consents_and_steps_up_in_chromium() -> Result<()> {
     let chromium = env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
-    for (needed, there) in [("Node 20", version("node") >= 20), ("Chromium", version(&chromium) > 0)] {
-        if !there {
-            assert!(env::var_os("CI").is_none(), "the browser test needs {needed}");
-            // Past the test runner, which keeps what passing tests print to itself.
-            writeln!(stderr(), "skipped: a person at a browser: needs {needed}")?;
+    for (needed, there) in [("Node 20", has("node", [20, 0])), ("Chromium", has(&chromium, [1, 0]))] {
+        if !is_there("a person at a browser", needed, there) {
             return Ok(());
         }
     }

@@ -1,16 +1,13 @@
 //! Real clients that are given only the URL of step 9 log a person in, call tools and refresh: the official
 //! Rust SDK here, the others and the conformance suite in `tests/interop/login.sh`.
 
-use std::{
-    io::{Write, stderr},
-    path::Path,
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result};
 use integration_tests::{
     Server,
     browser::{Browser, start},
+    has, is_there,
 };
 use rmcp::{
     ServiceExt,
@@ -23,22 +20,10 @@ use rmcp::{
 };
 use serde_json::json;
 
-/// Whether the first number of `program --version` is at least this.
-fn has(program: &str, least: [u32; 2]) -> bool {
-    let Ok(output) = Command::new(program).arg("--version").output() else { return false };
-    let version = String::from_utf8_lossy(&output.stdout);
-    let digits = version.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let mut numbers = digits.trim().split('.').map_while(|number| number.parse().ok());
-    [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)] >= least
-}
-
 #[test]
 fn real_clients_log_a_person_in_and_the_conformance_suite_passes() -> Result<()> {
     for (needed, there) in [("Node 20", has("node", [20, 0])), ("Python 3.11", has("python3", [3, 11]))] {
-        if !there {
-            assert!(std::env::var_os("CI").is_none(), "real clients need {needed}");
-            // Past the test runner, which keeps what passing tests print to itself.
-            writeln!(stderr(), "skipped: real clients log in: needs {needed}")?;
+        if !is_there("real clients log in", needed, there) {
             return Ok(());
         }
     }

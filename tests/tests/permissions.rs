@@ -1,30 +1,14 @@
-//! The permission table, in full: every operation × every set of scopes × every set of roles, each
-//! compared with the table of the design, which is written once, here.
+//! The permission table, in full: every operation × every set of scopes × every set of roles.
 
 use std::fs;
 
 use anyhow::Result;
-use integration_tests::{Reply, Server};
+use integration_tests::{
+    Reply, Server,
+    permissions::{PROMPTS, READ, Row, TABLE, TOOLS, check},
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-
-const READ: &str = "mcp:read";
-const TOOLS: &str = "mcp:tools";
-const PROMPTS: &str = "mcp:prompts";
-
-/// An operation: method, name, scopes of which one is needed (none: no scope), roles of which one is.
-type Row = (&'static str, Option<&'static str>, &'static [&'static str], &'static [&'static str]);
-
-const TABLE: [Row; 8] = [
-    ("initialize", None, &[], &[]),
-    ("ping", None, &[], &[]),
-    ("tools/list", None, &[READ, TOOLS], &["admin", "user", "guest"]),
-    ("tools/call", Some("echo"), &[TOOLS], &["admin", "user"]),
-    ("tools/call", Some("get_time"), &[TOOLS], &["admin", "user"]),
-    ("prompts/list", None, &[READ, PROMPTS], &["admin", "user", "guest"]),
-    ("prompts/get", Some("help"), &[READ, PROMPTS], &["admin", "user", "guest"]),
-    ("tools/call", Some("list_users"), &[TOOLS], &["admin"]),
-];
 
 /// `None`: no `roles` claim at all, which counts as `user`.
 fn role_sets() -> Vec<Option<Vec<&'static str>>> {
@@ -68,38 +52,8 @@ async fn run_table(step: &str, rows: &[Row]) -> Result<()> {
     for roles in role_sets() {
         for scopes in scope_sets() {
             let token = token(&server, &scopes, roles.as_deref())?;
-            for (method, name, any_scope, any_role) in rows {
-                let params = match *method {
-                    "initialize" => json!({ "protocolVersion": "2025-11-25" }),
-                    "tools/call" if *name == Some("echo") => json!({ "name": "echo", "arguments": { "message": "x" } }),
-                    _ => name.map_or(json!({}), |name| json!({ "name": name })),
-                };
-                let reply = Reply::of(server.legacy(method, params).bearer_auth(&token)).await?;
-                let case = format!("{step}: {method} {name:?}, scopes {scopes:?}, roles {roles:?}: {reply:?}");
-                let role_ok = any_role.is_empty()
-                    || roles.as_deref().unwrap_or(&["user"]).iter().any(|role| any_role.contains(role));
-                let scope_ok = any_scope.is_empty() || scopes.iter().any(|scope| any_scope.contains(scope));
-                let challenge = reply.headers.get("www-authenticate").map(|value| value.to_str()).transpose()?;
-                let body: Value = reply.json();
-                match (role_ok, scope_ok) {
-                    (true, true) => {
-                        assert_eq!(reply.status, 200, "{case}");
-                        assert!(body["result"].is_object(), "{case}");
-                    }
-                    (true, false) => {
-                        let challenge = challenge.unwrap_or_default();
-                        assert_eq!(reply.status, 403, "{case}");
-                        assert!(challenge.contains("error=\"insufficient_scope\""), "{case}");
-                        assert!(challenge.contains(&format!("scope=\"{}\"", any_scope[0])), "{case}");
-                        assert!(challenge.contains("resource_metadata=\""), "{case}");
-                        assert_eq!(body["error"], "insufficient_scope", "{case}");
-                    }
-                    (false, _) => {
-                        assert_eq!(reply.status, 403, "{case}");
-                        assert_eq!(challenge, None, "{case}");
-                        assert!(body["error_description"].is_string(), "{case}");
-                    }
-                }
+            for row in rows {
+                check(&server, row, &token, &scopes, roles.as_deref()).await?;
                 checked += 1;
             }
         }

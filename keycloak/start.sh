@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# Keycloak on this computer, as the identity provider of step 10: see README.md beside this file.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+version=26.7.3
+# Of the archive, from https://repo.maven.apache.org/maven2/org/keycloak/keycloak-quarkus-dist/26.7.3/
+sha256=77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
+
+usage() {
+  cat <<EOF
+Starts Keycloak $version with the realm mcp-realm, for development, and waits until it is ready.
+
+Usage: keycloak/start.sh [--port PORT] [--data DIR] [start|stop]
+
+  start        fetches the distribution when there is none yet (176 MB, once), starts it; the default
+  stop         stops it; what it knows is kept
+  --port PORT  where it listens, on this computer only (default 8080); part of the issuer's URL
+  --data DIR   where it keeps what it knows (default keycloak/run/PORT); without that folder it begins anew
+
+Environment: JAVA_HOME, if not the java in PATH; MAVEN_REPO, a mirror of https://repo.maven.apache.org/maven2
+EOF
+}
+
+say() { printf '%s\n' "$*" >&2; }
+fail() {
+  say "error: $*"
+  exit 1
+}
+misused() {
+  say "error: $*"
+  say "See keycloak/start.sh --help."
+  exit 2
+}
+
+verb=start port=8080 data= options=
+while [ $# -gt 0 ]; do
+  case $1 in
+    start | stop) verb=$1 ;;
+    --port | --data)
+      [ $# -ge 2 ] || misused "$1 needs a value"
+      if [ "$1" = --port ]; then port=$2; else data=$2; fi
+      options+=$(printf ' %q' "$1" "$2")
+      shift
+      ;;
+    -h | --help)
+      usage
+      exit
+      ;;
+    *) misused "there is no $1" ;;
+  esac
+  shift
+done
+[[ $port =~ ^[1-9][0-9]{0,4}$ ]] && [ "$port" -le 65535 ] || misused "--port is a number from 1 to 65535, not $port"
+
+base=http://localhost:$port
+issuer=$base/realms/mcp-realm
+dist=$here/dist/keycloak-$version
+umask 077 # the data has private keys
+mkdir -p "${data:=$here/run/$port}"
+data=$(cd "$data" && pwd)
+others=$(ls -A "$data" | grep -vx lock || true)
+[ -z "$others" ] || [ -f "$data/admin-password" ] || fail "$data has other things in it: give --data a folder of its own"
+
+# Whether Keycloak runs on this data: the process may have ended, and its number be another's now.
+running() {
+  pid=$(cat "$data/pid" 2>/dev/null) && ps -ww -o args= -p "$pid" 2>/dev/null | grep -qF "$data/bin/"
+}
+answers() { curl -sf --noproxy localhost -m 5 "$issuer/.well-known/openid-configuration" >/dev/null; }
+
+# One at a time on the same data. A lock whose owner is gone is nobody's.
+lock() {
+  local owner told=
+  [ -w "$data" ] || fail "$data cannot be written: give --data another folder"
+  until ln -s $$ "$data/lock" 2>/dev/null; do
+    owner=$(readlink "$data/lock") || continue
+    kill -0 "$owner" 2>/dev/null || rm -f "$data/lock"
+    [ -n "$told" ] || say "Waiting for another start.sh on $data (process $owner) …"
+    told=yes
+    sleep 0.2
+  done
+  trap 'rm -f "$data/lock"' EXIT
+}
+
+stop() {
+  if ! running; then
+    rm -f "$data/pid"
+    say "Keycloak is not running on $data."
+    return
+  fi
+  local java
+  java=$(pgrep -P "$pid" || true)
+  kill -TERM "$pid"
+  for _ in $(seq 150); do
+    running || break
+    sleep 0.2
+  done
+  if running; then
+    say "Keycloak does not stop when asked: ending it."
+    # shellcheck disable=SC2086 # none, or one number
+    kill -KILL "$pid" $java 2>/dev/null || true
+  fi
+  rm -f "$data/pid"
+  say "Keycloak has stopped."
+}
+
+need_java() {
+  local java=java found
+  [ -z "${JAVA_HOME:-}" ] || java=$JAVA_HOME/bin/java
+  found=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') || true
+  [ -n "$found" ] || fail "there is no Java at $java: install a JDK of version 17 or later (Debian: apt install default-jre-headless; macOS: brew install openjdk@21), or set JAVA_HOME"
+  [ "$found" -ge 17 ] || fail "Keycloak needs Java 17 or later, and $java is version $found: install a later one, or set JAVA_HOME"
+}
+
+is_genuine() {
+  local digest
+  if command -v sha256sum >/dev/null; then digest=$(sha256sum "$1"); else digest=$(shasum -a 256 "$1"); fi
+  [ "${digest%% *}" = "$sha256" ]
+}
+
+# fetch FOLDER: puts the archive there. Maven, where there is one, knows the mirrors and proxies of its settings.
+fetch() {
+  local path=org/keycloak/keycloak-quarkus-dist/$version/$archive
+  if [ -z "${MAVEN_REPO:-}" ] && command -v mvn >/dev/null; then
+    mvn -q -B -Dstyle.color=never dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$version:tar.gz" \
+      -DoutputDirectory="$1" -Dmaven.repo.local="$1/repository" >&2
+  else
+    curl -fSL --retry 3 -o "$1/$archive" "${MAVEN_REPO:-https://repo.maven.apache.org/maven2}/$path"
+  fi
+}
+
+# Unpacks and prepares the distribution beside its place and then moves it there: what is there is whole.
+# The archive is kept outside of the clone, for the next one, and checked whenever it is used.
+prepare() {
+  archive=keycloak-quarkus-dist-$version.tar.gz
+  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/mcp-auth-steps
+  mkdir -p "$cache" "$here/dist"
+  work=$(mktemp -d "$here/dist/new.XXXXXX")
+  trap 'rm -rf "$work" "$data/lock"' EXIT
+  if ! [ -f "$cache/$archive" ] || ! is_genuine "$cache/$archive"; then
+    say "Fetching Keycloak $version from Maven Central (176 MB, once) …"
+    fetch "$work" || fail "Keycloak could not be fetched: look at the lines above, and at your network or proxy"
+    is_genuine "$work/$archive" || fail "what came from Maven Central is not Keycloak $version: its SHA-256 is not $sha256; nothing of it was run"
+    mv "$work/$archive" "$cache/$archive"
+  fi
+  say "Preparing Keycloak (once) …"
+  tar -xzf "$cache/$archive" -C "$work"
+  "$work/keycloak-$version/bin/kc.sh" build --db=dev-file >"$work/log" 2>&1 || {
+    cat "$work/log" >&2
+    fail "Keycloak's build failed: see above"
+  }
+  # Another may have been faster.
+  [ -d "$dist" ] || mv "$work/keycloak-$version" "$dist"
+  rm -rf "$work"
+}
+
+start() {
+  for tool in curl ps pgrep tar; do
+    command -v "$tool" >/dev/null || fail "$tool is missing: install it first (Debian: apt install curl procps tar)"
+  done
+  lock
+  if running; then
+    answers || fail "Keycloak runs already on $data, but not on port $port: stop it first, or give this one another --data"
+    say "Keycloak runs already."
+    return
+  fi
+  need_java
+  for address in 127.0.0.1 ::1; do
+    if (: <"/dev/tcp/$address/$port") 2>/dev/null; then
+      fail "port $port is busy on $address: stop what uses it, or choose another with --port"
+    fi
+  done
+  [ -d "$dist" ] || prepare
+
+  # Keycloak keeps its data in its own folder: this one has its program by links.
+  mkdir -p "$data/bin" "$data/data/import"
+  cp "$dist/bin/kc.sh" "$data/bin/"
+  for part in conf lib providers themes; do ln -sfn "$dist/$part" "$data/$part"; done
+  local imported=$data/data/import/mcp-realm-realm.json # Keycloak asks for this name
+  if ! [ -d "$data/data/h2" ]; then
+    cp "$here/mcp-realm.json" "$imported"
+    od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$data/admin-password"
+  elif ! cmp -s "$here/mcp-realm.json" "$imported"; then
+    say "mcp-realm.json has changed since it was imported, and Keycloak never overwrites a realm: to begin anew, stop and delete $data."
+  fi
+
+  say "Starting Keycloak (10 to 60 seconds; log: $data/log) …"
+  KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=$(cat "$data/admin-password") \
+    JAVA_OPTS_APPEND="-XX:TieredStopAtLevel=1 ${JAVA_OPTS_APPEND:-}" \
+    nohup "$data/bin/kc.sh" start --optimized --import-realm --cache=local \
+    --http-enabled=true --http-host=127.0.0.1 --http-port="$port" --hostname="$base" \
+    </dev/null >"$data/log" 2>&1 &
+  echo $! >"$data/pid"
+  trap 'stop; rm -f "$data/lock"' EXIT # unless it becomes ready
+  until answers; do
+    if ! running; then
+      tail -n 20 "$data/log" >&2
+      fail "Keycloak did not start: the lines above are the last of $data/log"
+    fi
+    sleep 0.2
+  done
+  trap 'rm -f "$data/lock"' EXIT
+}
+
+if [ "$verb" = stop ]; then
+  lock
+  stop
+  exit
+fi
+start
+cat <<EOF
+Keycloak $version is ready.
+  issuer         $issuer
+  people         mcp-admin/admin123, alice/alice123, bob/bob123, guest/guest123
+  MCP server     cargo run -p step10 -- --issuer $issuer --profile keycloak
+  admin console  $base/admin/ (admin; the password is in $data/admin-password)
+  stop it        keycloak/start.sh$options stop
+EOF

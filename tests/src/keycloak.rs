@@ -1,0 +1,183 @@
+//! The real Keycloak, which `keycloak/start.sh` starts once for all tests of a file.
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{ChildStdin, Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use serde_json::Value;
+use tokio::{
+    sync::{OnceCell, RwLock},
+    task::spawn_blocking,
+};
+
+use crate::{Reply, Server, is_there, readme::root};
+
+/// For whom the realm's tokens are.
+pub const AUDIENCE: &str = "http://localhost:9000/mcp";
+/// Where the page that this project began with has its Keycloak.
+pub const PAGES_PORT: u16 = 8080;
+
+/// A Keycloak with the realm of `keycloak/mcp-realm.json`.
+pub struct Keycloak {
+    port: u16,
+    data: PathBuf,
+    client: reqwest::Client,
+    /// The other end notices when the tests have ended, however they ended, and cleans up.
+    _watched: ChildStdin,
+}
+
+/// `keycloak/start.sh` with these arguments.
+pub fn script(args: &[&str]) -> Command {
+    let mut command = Command::new(root().join("keycloak/start.sh"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// What a program wrote, to both outputs.
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Whether there is a Java to run Keycloak with: see [`is_there`].
+pub fn has_java() -> bool {
+    let java = env::var_os("JAVA_HOME").map_or_else(|| "java".into(), |home| Path::new(&home).join("bin/java"));
+    let there = Command::new(java).arg("-version").output().is_ok_and(|output| output.status.success());
+    is_there("Keycloak", "Java 17 or later", there)
+}
+
+/// The one Keycloak of this file's tests, or `None` where there is no Java. Who changes what the others use takes it
+/// for writing.
+///
+/// # Errors
+/// If it does not start.
+pub async fn shared() -> Result<Option<&'static RwLock<Keycloak>>> {
+    static SHARED: OnceCell<Option<RwLock<Keycloak>>> = OnceCell::const_new();
+    let start = async || if has_java() { Keycloak::start().await.map(RwLock::new).map(Some) } else { Ok(None) };
+    Ok(SHARED.get_or_try_init(start).await?.as_ref())
+}
+
+impl Keycloak {
+    /// On the page's port, or another where that is taken.
+    async fn start() -> Result<Self> {
+        let free = |port| TcpListener::bind(("127.0.0.1", port)).and_then(|listener| listener.local_addr());
+        let port = free(PAGES_PORT).or_else(|_| free(0))?.port();
+        let data = tempfile::tempdir()?.keep();
+        let (number, folder) = (port.to_string(), data.to_str().context("a folder without a name")?);
+        let mut watch = Command::new("sh")
+            .args(["-c", "read -r _; \"$0\" stop --port \"$1\" --data \"$2\"; rm -rf \"$2\""])
+            .args([script(&[]).get_program(), number.as_ref(), folder.as_ref()])
+            .process_group(0) // Ctrl-C is not for it
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let watched = watch.stdin.take().context("no pipe")?;
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        let keycloak = Keycloak { port, data, client, _watched: watched };
+        keycloak.script("start").await?;
+        Ok(keycloak)
+    }
+
+    /// `start.sh start` or `start.sh stop`: what it printed.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn script(&self, verb: &str) -> Result<String> {
+        let mut command = script(&[verb]);
+        command.args(self.options()?);
+        let output = spawn_blocking(move || command.output()).await??;
+        ensure!(output.status.success(), "start.sh {verb}: {}", text(&output));
+        Ok(text(&output))
+    }
+
+    /// Those of `start.sh` that make it this one.
+    ///
+    /// # Errors
+    /// If the folder of its data has no name that is text.
+    pub fn options(&self) -> Result<[String; 4]> {
+        let data = self.data.to_str().context("a folder without a name")?;
+        Ok(["--port", &self.port.to_string(), "--data", data].map(str::to_owned))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pid(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.data.join("pid"))?)
+    }
+
+    pub fn issuer(&self) -> String {
+        format!("http://localhost:{}/realms/mcp-realm", self.port)
+    }
+
+    /// A step 10 that trusts it.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn step10(&self, args: &[&str]) -> Result<Server> {
+        let issuer = self.issuer();
+        let trust = ["--issuer", &issuer, "--profile", "keycloak", "--audience", AUDIENCE];
+        Server::start_with("step10", &[&trust, args].concat())
+    }
+
+    /// A request to a path below the issuer.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.issuer()))
+    }
+
+    /// The answer of the token endpoint.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn grant(&self, form: &[(&str, &str)]) -> Result<Reply> {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.request(Method::POST, "/protocol/openid-connect/token").body(body);
+        Reply::of(request.header("Content-Type", "application/x-www-form-urlencoded")).await
+    }
+
+    /// An access token for one of the realm's people, as the page's `curl` gets it.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn token(&self, user: &str, scope: &str) -> Result<String> {
+        let password = format!("{}123", user.trim_start_matches("mcp-"));
+        let form = [("grant_type", "password"), ("client_id", "mcp-test-client"), ("username", user)];
+        let reply = self.grant(&[&form[..], &[("password", &password), ("scope", scope)]].concat()).await?;
+        reply.json()["access_token"].as_str().map(str::to_owned).with_context(|| format!("{reply:?}"))
+    }
+
+    /// A request to the admin API, to a path below the realm.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn admin(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let base = format!("http://localhost:{}", self.port);
+        let password = fs::read_to_string(self.data.join("admin-password"))?;
+        let form = [("grant_type", "password"), ("client_id", "admin-cli"), ("username", "admin")];
+        let form = [&form[..], &[("password", &password)]].concat();
+        let login = self.client.post(format!("{base}/realms/master/protocol/openid-connect/token"));
+        let login = login.header("Content-Type", "application/x-www-form-urlencoded");
+        let login = login.body(url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish());
+        let token = Reply::of(login).await?.json();
+        let token = token["access_token"].as_str().context("the administrator is not let in")?;
+        let mut request =
+            self.client.request(method, format!("{base}/admin/realms/mcp-realm{path}")).bearer_auth(token);
+        if !body.is_null() {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        let reply = Reply::of(request).await?;
+        ensure!(reply.status.is_success(), "{path}: {reply:?}");
+        Ok(reply.json())
+    }
+}

@@ -1,0 +1,425 @@
+//! Step 10 and a real Keycloak with the realm of `keycloak/mcp-realm.json`.
+
+use std::{
+    cell::Cell,
+    fs,
+    net::TcpListener,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::{
+    Reply, Server,
+    browser::claims,
+    has, is_there,
+    keycloak::{AUDIENCE, Keycloak, PAGES_PORT, has_java, script, shared, text},
+    permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
+    provide_jq,
+    readme::{self, root},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+/// "Keycloak Token Generation" of the page that this project began with, to the letter.
+const PAGES_CURL: &str = r#"curl -X POST "http://localhost:8080/realms/mcp-realm/protocol/openid-connect/token" \
+-H "Content-Type: application/x-www-form-urlencoded" \
+-d "grant_type=password" \
+-d "client_id=mcp-test-client" \
+-d "username=mcp-admin" \
+-d "password=admin123" \
+-d "scope=openid profile email mcp:read mcp:tools mcp:prompts" | jq -r '.access_token'"#;
+/// Step 10's `--jwks-cooldown`, as it is by default; and how late an answer may be on a busy computer.
+const COOLDOWN: Duration = Duration::from_secs(10);
+const SLACK: Duration = Duration::from_secs(5);
+
+async fn call(server: &Server, token: &str, tool: &str) -> Result<Reply> {
+    let arguments = if tool == "echo" { json!({ "message": "hi" }) } else { json!({}) };
+    let request = server.legacy("tools/call", json!({ "name": tool, "arguments": arguments }));
+    Reply::of(request.bearer_auth(token)).await
+}
+
+#[tokio::test]
+async fn the_pages_own_curl_gets_a_token_that_calls_a_tool() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let readme = fs::read_to_string(root().join("keycloak/README.md"))?;
+    assert!(readme.contains(PAGES_CURL), "keycloak/README.md has another command than the page");
+
+    let bin = tempfile::tempdir()?;
+    provide_jq(bin.path())?;
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH")?);
+    // Verbatim, unless another program has the page's port.
+    let here = PAGES_CURL.replace(&format!("localhost:{PAGES_PORT}"), &format!("localhost:{}", keycloak.port()));
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", &here]).env("PATH", path).output()?;
+    ensure!(output.status.success(), "{}", text(&output));
+    let token = String::from_utf8(output.stdout)?;
+
+    let server = keycloak.step10(&[])?;
+    let echo = call(&server, token.trim_end(), "echo").await?;
+    assert_eq!(echo.json()["result"]["structuredContent"], json!({ "text": "hi" }), "{echo:?}");
+    let me = call(&server, token.trim_end(), "whoami").await?.json()["result"]["structuredContent"].clone();
+    assert_eq!(me["username"], "mcp-admin");
+    assert_eq!(me["iss"], keycloak.issuer());
+    assert_eq!(me["sub"], claims(&token)?["sub"]);
+    assert_eq!(me["client_id"], "mcp-test-client");
+    assert!(me["roles"].as_array().context("no roles")?.contains(&json!("admin")), "{me}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn real_clients_register_and_log_people_in_through_chromium() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    for (needed, program, least) in
+        [("Node 20", "node", [20, 0]), ("Python 3.11", "python3", [3, 11]), ("Chromium", &chromium, [1, 0])]
+    {
+        if !is_there("real clients at Keycloak", needed, has(program, least)) {
+            return Ok(());
+        }
+    }
+    let server = keycloak.step10(&[])?;
+    let output = Command::new(root().join("tests/interop/keycloak.sh"))
+        .args([format!("{}/mcp", server.url()), keycloak.issuer()])
+        .output()?;
+    let text = text(&output);
+    println!("{text}");
+    assert!(output.status.success() && text.matches("ok - ").count() == 9, "{text}");
+    Ok(())
+}
+
+/// Keycloak drops a scope silently that the person's role does not have in the realm's scope mappings, and puts no
+/// audience into a token that has none of our scopes.
+#[tokio::test]
+async fn four_people_may_do_what_the_table_says() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let server = keycloak.step10(&[])?;
+    let all = [READ, TOOLS, PROMPTS];
+    let people: [(&str, &[&str], &[&str]); 4] = [
+        ("mcp-admin", &["admin", "user"], &all),
+        ("alice", &["user"], &all),
+        ("bob", &["user"], &all),
+        ("guest", &["guest"], &[READ, PROMPTS]),
+    ];
+    let mut checked = 0;
+    for (user, roles, grantable) in people {
+        for set in 0..8 {
+            let asked: Vec<_> = (0..3).filter(|bit| set & (1 << bit) != 0).map(|bit| all[bit]).collect();
+            let granted: Vec<_> = asked.iter().copied().filter(|scope| grantable.contains(scope)).collect();
+            let token = keycloak.token(user, &format!("openid {}", asked.join(" "))).await?;
+            for row in &TABLE {
+                if granted.is_empty() {
+                    let reply = Reply::of(operation(&server, row).bearer_auth(&token)).await?;
+                    assert_eq!(reply.status, 401, "{user} {asked:?}: {reply:?}");
+                    let body = reply.json();
+                    assert_eq!(body["reason"], "audience_missing", "{user} {asked:?}: {reply:?}");
+                    let advice = body["error_description"].as_str().context("no description")?;
+                    assert!(advice.contains("audience mapper") && advice.contains(READ), "{advice}");
+                } else {
+                    check(&server, row, &token, &granted, Some(roles)).await?;
+                }
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 4 * 8 * TABLE.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stranger_registers_nothing_but_a_client_on_this_computer() -> Result<()> {
+    const HERE: &str = "http://localhost/callback";
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let register = async |metadata: Value, origin: Option<&str>| {
+        let request = keycloak.request(Method::POST, "/clients-registrations/openid-connect");
+        let request = request.header("Content-Type", "application/json").body(metadata.to_string());
+        Reply::of(origin.into_iter().fold(request, |request, origin| request.header("Origin", origin))).await
+    };
+    let public = |redirect: &str, scope: Option<&str>| {
+        let mut metadata =
+            json!({ "client_name": "x", "redirect_uris": [redirect], "token_endpoint_auth_method": "none" });
+        if let Some(scope) = scope {
+            metadata["scope"] = scope.into();
+        }
+        metadata
+    };
+    for (redirect, scope, origin, status) in [
+        (HERE, None, None, 201),
+        (HERE, Some("mcp:read mcp:tools mcp:prompts"), None, 201),
+        (HERE, Some("openid offline_access mcp:read"), None, 201),
+        ("http://127.0.0.1:6274/oauth/callback", None, Some("http://127.0.0.1:6274"), 201),
+        ("http://localhost:6274/oauth/callback", None, Some("http://localhost:6274"), 201),
+        (HERE, None, Some("https://evil.example"), 403),
+        (HERE, None, Some("http://localhost:6274.evil.example"), 403),
+        (HERE, Some("mcp:read mcp:all"), None, 403),
+        ("https://evil.example/callback", None, None, 403),
+        ("http://localhost.evil.example/callback", None, None, 403),
+        ("http://evil.example/localhost", None, None, 403),
+        ("http://localhost@evil.example/callback", None, None, 403),
+        ("evil://callback", None, None, 403),
+    ] {
+        let reply = register(public(redirect, scope), origin).await?;
+        assert_eq!(reply.status, status, "{redirect} {scope:?} {origin:?}: {reply:?}");
+    }
+
+    // Without PKCE nobody logs in with it.
+    let client = register(public(HERE, None), None).await?.json();
+    let query = [
+        ("response_type", "code"),
+        ("client_id", client["client_id"].as_str().context("no client_id")?),
+        ("redirect_uri", "http://localhost:4711/callback"),
+        ("scope", TOOLS),
+    ];
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    for challenge in ["", "&code_challenge=x&code_challenge_method=plain"] {
+        let path = format!("/protocol/openid-connect/auth?{query}{challenge}");
+        let reply = Reply::of(keycloak.request(Method::GET, &path)).await?;
+        assert_eq!(reply.status, 302, "{reply:?}");
+        assert!(reply.header("location").contains("error=invalid_request"), "{reply:?}");
+    }
+
+    // Nor does one that logs in as itself get anywhere: it has no role, so no scope of ours, so no audience.
+    let machine = json!({ "client_name": "x", "redirect_uris": [HERE], "grant_types": ["client_credentials"] });
+    let machine = register(machine, None).await?.json();
+    let (id, secret) = (machine["client_id"].as_str().unwrap(), machine["client_secret"].as_str().unwrap());
+    let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+    let granted = keycloak.grant(&[&form[..], &[("scope", "mcp:read mcp:tools mcp:prompts")]].concat()).await?.json();
+    let refused = call(&keycloak.step10(&[])?, granted["access_token"].as_str().context("no token")?, "echo").await?;
+    assert_eq!(refused.status, 401, "{refused:?}");
+    Ok(())
+}
+
+/// The `kid` that a token was signed with.
+fn kid(token: &str) -> Result<String> {
+    jsonwebtoken::decode_header(token)?.kid.context("no kid")
+}
+
+#[tokio::test]
+async fn a_new_key_is_accepted_within_a_cool_down_and_the_old_one_until_it_is_disabled() -> Result<()> {
+    const KEYS: &str = "org.keycloak.keys.KeyProvider";
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.write().await;
+    let server = keycloak.step10(&["--jwks-min-age", "10s", "--jwks-max-age", "10s"])?;
+    let old = keycloak.token("alice", TOOLS).await?;
+    assert_eq!(call(&server, &old, "echo").await?.status, 200);
+
+    // A new key signs, and both are listed.
+    let providers = keycloak.admin(Method::GET, &format!("/components?type={KEYS}"), &Value::Null).await?;
+    let signs = |provider: &&Value| provider["providerId"] == "rsa-generated";
+    let mut before = providers.as_array().context("no keys")?.iter().find(signs).context("no RSA key")?.clone();
+    let next = json!({
+        "name": "the next key", "providerId": "rsa-generated", "providerType": KEYS,
+        "config": { "priority": ["200"], "keySize": ["2048"] },
+    });
+    keycloak.admin(Method::POST, "/components", &next).await?;
+    let new = keycloak.token("alice", TOOLS).await?;
+    assert_ne!(kid(&new)?, kid(&old)?);
+    let asked = Instant::now();
+    while call(&server, &new, "echo").await?.status != 200 {
+        assert!(asked.elapsed() < COOLDOWN + SLACK, "the new key is still refused");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(call(&server, &old, "echo").await?.status, 200);
+
+    // The old one signs no more, but is listed still: what it signed stays good after the next fetch.
+    let mut change = async |name: &str| {
+        before["config"][name] = json!(["false"]);
+        let path = format!("/components/{}", before["id"].as_str().context("no id")?);
+        keycloak.admin(Method::PUT, &path, &before).await
+    };
+    change("active").await?;
+    let changed = Instant::now();
+    loop {
+        let health = Reply::of(server.get("/health")).await?.json();
+        let age = health["issuers"][keycloak.issuer()]["age"].as_u64().context("no age")?;
+        if Duration::from_secs(age + 1) < changed.elapsed() {
+            break;
+        }
+        assert!(changed.elapsed() < COOLDOWN * 2 + SLACK, "no fetch: {health}");
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(call(&server, &old, "echo").await?.status, 200);
+
+    // Disabled, it goes: with the next fetch, which is ten seconds away at most.
+    change("enabled").await?;
+    let changed = Instant::now();
+    loop {
+        assert_eq!(call(&server, &new, "echo").await?.status, 200);
+        let reply = call(&server, &old, "echo").await?;
+        if reply.status == 401 {
+            break;
+        }
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert!(changed.elapsed() < COOLDOWN + SLACK, "the disabled key is still accepted");
+        sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+/// Calls a tool again and again until it is told to stop: how often. Every answer must be good.
+async fn load(server: &Server, token: &str, count: &Cell<u32>, goes_on: &Cell<bool>) -> Result<()> {
+    while goes_on.get() {
+        let reply = call(server, token, "echo").await?;
+        ensure!(reply.status == 200, "after {} calls: {reply:?}", count.get());
+        count.set(count.get() + 1);
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn keycloak_stops_and_starts_and_no_request_with_a_known_key_fails() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = &*keycloak.write().await;
+    // The token must outlive the outage, and a start takes long on a busy computer.
+    keycloak.admin(Method::PUT, "", &json!({ "accessTokenLifespan": 3600 })).await?;
+    // Step 10 asks for keys all the time, so that it does notice.
+    let hurried = ["--jwks-cooldown", "1s", "--jwks-min-age", "1s", "--jwks-max-age", "1s"];
+    let server = keycloak.step10(&hurried)?;
+    let token = keycloak.token("alice", TOOLS).await?;
+    assert_eq!(call(&server, &token, "echo").await?.status, 200);
+
+    let (count, goes_on) = (Cell::new(0), Cell::new(true));
+    let outage = async {
+        let result = outage(keycloak, &server, &hurried, &token, &count).await;
+        goes_on.set(false);
+        result
+    };
+    let result = tokio::try_join!(
+        outage,
+        load(&server, &token, &count, &goes_on),
+        load(&server, &token, &count, &goes_on),
+        load(&server, &token, &count, &goes_on),
+        load(&server, &token, &count, &goes_on)
+    );
+    keycloak.script("start").await?; // for the other tests, if this one has failed
+    keycloak.admin(Method::PUT, "", &json!({ "accessTokenLifespan": 300 })).await?;
+    result.map(|_| println!("{} calls", count.get()))
+}
+
+async fn outage(keycloak: &Keycloak, server: &Server, args: &[&str], known: &str, count: &Cell<u32>) -> Result<()> {
+    let state = async |server: &Server| -> Result<String> {
+        let health = Reply::of(server.get("/health")).await?.json();
+        Ok(health["issuers"][keycloak.issuer()]["state"].as_str().context("no state")?.to_owned())
+    };
+    keycloak.script("stop").await?;
+    let stopped = Instant::now();
+    while state(server).await? != "stale" {
+        assert!(stopped.elapsed() < COOLDOWN + SLACK, "the server does not notice that Keycloak is away");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let before = count.get();
+    // Who starts now has no keys, and says so.
+    let late = keycloak.step10(args)?;
+    assert_eq!(state(&late).await?, "waiting");
+    let reply = call(&late, known, "echo").await?;
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.header("retry-after").parse::<u32>()? > 0, "{reply:?}");
+    keycloak.script("start").await?;
+    let after = count.get();
+    assert!(after > before + 100, "{} calls while Keycloak was away", after - before);
+
+    let started = Instant::now();
+    while state(server).await? != "ready" || state(&late).await? != "ready" {
+        assert!(started.elapsed() < COOLDOWN + SLACK, "the servers do not notice that Keycloak is back");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let token = keycloak.token("bob", TOOLS).await?;
+    for (server, token) in [(server, token.as_str()), (&late, &token), (&late, known)] {
+        assert_eq!(call(server, token, "echo").await?.status, 200);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_commands_in_its_readme_print_what_it_shows() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let server = keycloak.step10(&[])?;
+    let (page, here) = (format!("localhost:{PAGES_PORT}"), format!("localhost:{}", keycloak.port()));
+    let script = format!("keycloak/start.sh {}", keycloak.options()?.join(" "));
+    let doctor = format!("doctor --audience {AUDIENCE}"); // which is that of port 9000, wherever the server is
+    let more = [(page.as_str(), here.as_str()), ("keycloak/start.sh", &script), ("doctor", &doctor)];
+    let count = readme::check(&root().join("keycloak/README.md"), &server, &more)?;
+    assert!(count >= 8, "{count} examples");
+    Ok(())
+}
+
+#[tokio::test]
+async fn started_twice_it_runs_once() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let before = keycloak.pid()?;
+    let said = keycloak.script("start").await?;
+    assert!(said.contains("Keycloak runs already.") && said.contains(&keycloak.issuer()), "{said}");
+    assert_eq!(keycloak.pid()?, before);
+    Ok(())
+}
+
+#[test]
+fn what_keeps_keycloak_from_starting_is_said_in_a_sentence() -> Result<()> {
+    if !has_java() {
+        return Ok(());
+    }
+    let taken = TcpListener::bind(("127.0.0.1", 0))?;
+    let taken = taken.local_addr()?.port().to_string();
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().to_str().context("a folder without a name")?;
+    for (args, java, code, wanted) in [
+        (&["begin"][..], None, 2, "there is no begin"),
+        (&["--port"], None, 2, "--port needs a value"),
+        (&["--port", "0"], None, 2, "--port is a number from 1 to 65535, not 0"),
+        (&["--port", "65536"], None, 2, "--port is a number from 1 to 65535, not 65536"),
+        (&["--port", "80a"], None, 2, "not 80a"),
+        (&["--data", data, "--port", &taken], None, 1, "is busy on 127.0.0.1: stop what uses it, or choose another"),
+        (&["--data", data], Some("/nowhere"), 1, "there is no Java at /nowhere/bin/java: install a JDK"),
+        (&["--data", "/"], None, 1, "/ has other things in it: give --data a folder of its own"),
+        (&["stop", "--data", data], None, 0, "Keycloak is not running"),
+        (&["--help"], None, 0, "Usage: keycloak/start.sh [--port PORT]"),
+    ] {
+        let mut command = script(args);
+        let output = command.envs(java.map(|java| ("JAVA_HOME", java))).output()?;
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        assert!(text.contains(wanted), "{args:?}: {text}");
+    }
+    Ok(())
+}
+
+/// A copy of `start.sh`, with a mirror that has something else in the distribution's place, and the same in the cache.
+#[test]
+fn what_is_not_keycloak_is_not_run() -> Result<()> {
+    if !has_java() {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("keycloak/start.sh");
+    fs::create_dir_all(folder.path().join("keycloak"))?;
+    fs::copy(script(&[]).get_program(), &copy)?;
+    let source = fs::read_to_string(&copy)?;
+    let version = source.lines().find_map(|line| line.strip_prefix("version=")).context("no version")?;
+    let compose = fs::read_to_string(root().join("keycloak/compose.yaml"))?;
+    assert!(compose.contains(&format!("image: quay.io/keycloak/keycloak:{version}\n")), "{compose}");
+    let archive = format!("keycloak-quarkus-dist-{version}.tar.gz");
+    let mirror = folder.path().join(format!("mirror/org/keycloak/keycloak-quarkus-dist/{version}"));
+    let cache = folder.path().join("cache/mcp-auth-steps");
+    for place in [&mirror, &cache] {
+        fs::create_dir_all(place)?;
+        fs::write(place.join(&archive), "not Keycloak")?;
+    }
+    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    let output = Command::new(&copy)
+        .args(["--port", &port])
+        .env("MAVEN_REPO", format!("file://{}", folder.path().join("mirror").display()))
+        .env("XDG_CACHE_HOME", folder.path().join("cache"))
+        .output()?;
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("is not Keycloak {version}: its SHA-256 is not")), "{text}");
+    assert_eq!(fs::read_dir(folder.path().join("keycloak/dist"))?.count(), 0, "something was left behind");
+    Ok(())
+}
