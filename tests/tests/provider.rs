@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, BufWriter, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex, OnceLock},
@@ -947,16 +947,17 @@ fn resident(server: &Server) -> u64 {
 /// Sends requests with so many tokens, each another and good, many at a time, and looks at the answers.
 fn send_tokens(server: &str, issuer: &str, key: &Signer, count: usize) {
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
-    let mut stream = TcpStream::connect(server.trim_start_matches("http://")).unwrap();
+    let stream = TcpStream::connect(server.trim_start_matches("http://")).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = BufWriter::new(stream);
     for _ in 0..count / 50 {
-        let batch: String = (0..50)
-            .map(|_| {
-                let token = key.sign(&claims(issuer));
-                format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-            })
-            .collect();
-        stream.write_all(batch.as_bytes()).unwrap();
+        for _ in 0..50 {
+            let token = key.sign(&claims(issuer));
+            let head = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json");
+            let length = body.len();
+            write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        }
+        stream.flush().unwrap();
         for _ in 0..50 {
             let (mut line, mut length) = (String::new(), 0);
             answers.read_line(&mut line).unwrap();
@@ -983,7 +984,9 @@ fn nothing_grows_with_the_number_of_tokens() {
             let (server, issuer, key) = (server.url().to_owned(), mock.url.clone(), Arc::clone(&key));
             std::thread::spawn(move || send_tokens(&server, &issuer, &key, count / 2))
         });
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     };
     send(25_000); // more than are remembered
     let before = resident(&server);
