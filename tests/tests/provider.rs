@@ -1025,7 +1025,8 @@ async fn the_metadata_is_looked_for_where_the_specification_says_in_its_order() 
 async fn the_same_person_s_notes_at_two_issuers_are_two_persons() {
     let (key_a, key_b) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
     let (a, b) = (Mock::good(&[&key_a]), Mock::good(&[&key_b]));
-    let server = start(&[&a, &b], &QUICK);
+    let both = format!("{} {}", a.url, b.url);
+    let server = Server::start_in_env("step10", &QUICK, &[("MCP_ISSUER", &both)]).unwrap();
     let (at_a, at_b) = (key_a.sign(&claims(&a.url)), key_b.sign(&claims(&b.url)));
     assert_eq!(call(&server, &at_a, "save_note", json!({ "text": "mine" })).await.status, 200);
     for (token, count) in [(&at_a, 1), (&at_b, 0), (&at_a, 1)] {
