@@ -27,7 +27,7 @@ use jsonwebtoken::{decode, decode_header};
 use crate::{
     jwks_client::NoKey,
     providers::{Members, Provider, Providers},
-    reasons::{Refusal, unverified},
+    reasons::{self, Refusal, unverified},
     user_tools::Caller,
 };
 
@@ -63,7 +63,8 @@ impl Auth {
             return Err(Refusal::token("token_too_long", "The token is longer than 16 KiB."));
         }
         // The header is the sender's word until the signature is checked: it may only narrow the choice.
-        let malformed = |_| Refusal::token("token_malformed", "The token is not a JWT with a signature that we check.");
+        let description = "The token is not a JWT with a signature that we check.";
+        let malformed = |_| Refusal::token(reasons::TOKEN_MALFORMED, description);
         let header = decode_header(token).map_err(malformed)?;
         let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
         if !matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
@@ -130,11 +131,11 @@ impl Auth {
     /// whose key is known do not come here.
     async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<User, Refusal> {
         match refusal.reason {
-            "key_unknown" | "keys_missing" => match self.issuer(token)?.keys.look_again().await {
+            reasons::KEY_UNKNOWN | reasons::KEYS_MISSING => match self.issuer(token)?.keys.look_again().await {
                 None => self.verify_once(token),
                 Some(wait) => Err(Refusal { retry_after: Some(wait.as_secs() + 1), ..refusal }),
             },
-            "token_malformed" if token.split('.').count() != 3 => match self.providers.of_opaque() {
+            reasons::TOKEN_MALFORMED if token.split('.').count() != 3 => match self.providers.of_opaque() {
                 Some((provider, introspection)) => introspection.user(token, provider).await,
                 None => Err(refusal),
             },

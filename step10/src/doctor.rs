@@ -97,7 +97,7 @@ async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut F
     registration(&metadata, findings);
     scopes(&metadata, findings);
     if !token {
-        let what = "Metadata does not tell for whom tokens are: check one with --token-file.";
+        let what = "Metadata does not tell whether resource (RFC 8707) gets into aud: check a token with --token-file.";
         findings.unsure("audience", what, &profile.advice.audience);
     }
     Ok(())

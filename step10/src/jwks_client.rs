@@ -266,27 +266,25 @@ impl JwksClient {
                 Ok((_, lifetime)) => *lifetime,
                 Err(_) => (times.jwks_cooldown * 2_u32.pow(failures.min(7) - 1)).min(times.jwks_min_age),
             };
-            let (now, name) = (Instant::now(), &remote.issuer);
-            let mut gone = false;
+            let problem = outcome.as_ref().err().copied();
+            let (now, mut news, mut gone) = (Instant::now(), false, false);
             self.status.send_modify(|status| {
-                match outcome {
-                    Ok((set, _)) => {
-                        if status.problem.is_some() || status.fetched.is_none() {
-                            tracing::info!(issuer = %name, keys = set.keys.len(), "the issuer's keys are here");
-                        }
-                        gone = status.accept(set, now + times.max_stale);
-                        (status.fetched, status.problem) = (Some(now), None);
-                    }
-                    Err(problem) => {
-                        tracing::warn!(issuer = %name, keys = status.keys.len(), "no new keys: {problem}");
-                        status.problem = Some(problem);
-                    }
+                news = status.problem.is_some() || status.fetched.is_none();
+                if let Ok((set, _)) = outcome {
+                    gone = status.accept(set, now + times.max_stale);
+                    status.fetched = Some(now);
                 }
+                status.problem = problem;
                 status.earliest = Some(now + times.jwks_cooldown);
             });
             if gone {
-                tracing::info!(issuer = %name, "a key of the issuer is not accepted any more");
                 on_loss();
+                tracing::info!(issuer = remote.issuer, "a key of the issuer is not accepted any more");
+            }
+            match problem {
+                Some(problem) => tracing::warn!(issuer = remote.issuer, "no keys could be fetched: {problem}"),
+                None if news => tracing::info!(issuer = remote.issuer, "the issuer's keys are here"),
+                None => {}
             }
             // Those who wait go on only when all of this is so.
             self.status.send_modify(|status| {
@@ -308,8 +306,8 @@ impl JwksClient {
                 () = sleep_until(stale.unwrap_or(until).into()), if stale.is_some() => {
                     let now = Instant::now();
                     self.status.send_modify(|status| status.keys.retain(|key| key.until.is_none_or(|at| now < at)));
-                    tracing::warn!("keys that were not confirmed for too long are not accepted any more");
                     on_loss();
+                    tracing::warn!("keys that were not confirmed for too long are not accepted any more");
                 }
             }
         }
@@ -460,7 +458,7 @@ impl KeySet {
         let twice = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
         let usable = |key: &Key| key.kid.as_ref().is_none_or(|kid| !twice(kid) && !set.leaked.contains(kid));
         for key in set.keys.iter().filter(|key| !usable(key)) {
-            set.unused.push((key.kid.clone().unwrap_or_default(), "its kid is not the only one of its kind"));
+            set.unused.push((key.kid.clone().unwrap_or_default(), "another entry has the same kid"));
         }
         set.keys = set.keys.iter().filter(|key| usable(key)).cloned().collect();
         let used = |name: &String| set.keys.iter().any(|key| key.kid.as_ref() == Some(name));

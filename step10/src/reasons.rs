@@ -14,6 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{jwks_client::NoKey, providers::Provider};
 
+/// Reasons on which more is tried before they become an answer.
+pub const TOKEN_MALFORMED: &str = "token_malformed";
+pub const KEY_UNKNOWN: &str = "key_unknown";
+pub const KEYS_MISSING: &str = "keys_missing";
+
 /// A refusal that is not yet an answer.
 #[derive(Clone, Debug)]
 pub struct Refusal {
@@ -70,14 +75,14 @@ impl Refusal {
     pub fn no_keys_yet() -> Self {
         let description =
             "The keys of the identity provider are not here yet; /health says why. Try again in a moment.";
-        Refusal::unavailable("keys_missing", description, 5)
+        Refusal::unavailable(KEYS_MISSING, description, 5)
     }
 
     /// There is no key to check a token of this issuer with.
     pub fn no_key(provider: &Provider, why: NoKey) -> Self {
         let refusal = match why {
             NoKey::NoKeys => return Self::no_keys_yet().with("iss", &provider.issuer),
-            NoKey::Unknown => Refusal::token("key_unknown", "The token was signed with an unknown key (kid)."),
+            NoKey::Unknown => Refusal::token(KEY_UNKNOWN, "The token was signed with an unknown key (kid)."),
             NoKey::Ambiguous => Refusal::token("key_ambiguous", "The token names no key (kid), and several would fit."),
             NoKey::Algorithm => Refusal::token(
                 "algorithm_other",

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, BufWriter, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex, OnceLock},
@@ -917,6 +917,87 @@ async fn it_starts_without_the_provider_and_says_so_until_it_is_there() {
 }
 
 #[tokio::test]
+async fn keys_are_kept_neither_too_short_nor_too_long_whatever_the_provider_says() {
+    let key = Signer::rsa(0, "k1");
+    let set = set(vec![key.jwk.clone()]).to_string();
+    let mocks = ["no-store", "max-age=0", "max-age=99999999", "max-age=x, public", "immutable"].map(|control| {
+        let mock = Mock::good(&[]);
+        mock.put("/jwks", raw("200 OK", &format!("Cache-Control: {control}\r\n"), &set));
+        mock
+    });
+    let times = ["--jwks-cooldown", "1s", "--jwks-min-age", "2s", "--jwks-max-age", "3s"];
+    let _server = start(&mocks.iter().collect::<Vec<_>>(), &[&["--audience", AUDIENCE][..], &times].concat());
+    let started = Instant::now();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let most = 1 + usize::try_from(started.elapsed().as_secs()).unwrap() / 2;
+    for mock in &mocks {
+        let fetches = mock.hits("/jwks");
+        assert!((2..=most + 1).contains(&fetches), "{fetches} fetches in {:?}", started.elapsed());
+    }
+    assert!(mocks[0].hits("/jwks") >= mocks[2].hits("/jwks"), "who says so is asked more often");
+}
+
+/// Resident memory, in KiB.
+fn resident(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Sends requests with so many tokens, each another and good, many at a time, and looks at the answers.
+fn send_tokens(server: &str, issuer: &str, key: &Signer, count: usize) {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let stream = TcpStream::connect(server.trim_start_matches("http://")).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = BufWriter::new(stream);
+    for _ in 0..count / 50 {
+        for _ in 0..50 {
+            let token = key.sign(&claims(issuer));
+            let head = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json");
+            let length = body.len();
+            write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        }
+        stream.flush().unwrap();
+        for _ in 0..50 {
+            let (mut line, mut length) = (String::new(), 0);
+            answers.read_line(&mut line).unwrap();
+            assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+            while line != "\r\n" {
+                line.clear();
+                answers.read_line(&mut line).unwrap();
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            answers.read_exact(&mut vec![0; length]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nothing_grows_with_the_number_of_tokens() {
+    let key = Arc::new(Signer::ed("k1"));
+    let mock = Mock::good(&[&key]);
+    let server = start(&[&mock], &["--audience", AUDIENCE]);
+    let send = |count: usize| {
+        let threads = [(); 2].map(|()| {
+            let (server, issuer, key) = (server.url().to_owned(), mock.url.clone(), Arc::clone(&key));
+            std::thread::spawn(move || send_tokens(&server, &issuer, &key, count / 2))
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    };
+    send(25_000); // more than are remembered
+    let before = resident(&server);
+    send(75_000);
+    let after = resident(&server);
+    println!("{before} KiB after 25,000 tokens, {after} KiB after 100,000");
+    assert!(after <= before + 4096, "{before} KiB after 25,000 tokens, {after} KiB after 100,000");
+    assert!(mock.hits("/jwks") <= 5, "fetches do not follow requests");
+}
+
+#[tokio::test]
 async fn the_metadata_is_looked_for_where_the_specification_says_in_its_order() {
     let key = Signer::rsa(0, "k1");
     let mock = Mock::good(&[&key]);
@@ -944,7 +1025,8 @@ async fn the_metadata_is_looked_for_where_the_specification_says_in_its_order() 
 async fn the_same_person_s_notes_at_two_issuers_are_two_persons() {
     let (key_a, key_b) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
     let (a, b) = (Mock::good(&[&key_a]), Mock::good(&[&key_b]));
-    let server = start(&[&a, &b], &QUICK);
+    let both = format!("{} {}", a.url, b.url);
+    let server = Server::start_in_env("step10", &QUICK, &[("MCP_ISSUER", &both)]).unwrap();
     let (at_a, at_b) = (key_a.sign(&claims(&a.url)), key_b.sign(&claims(&b.url)));
     assert_eq!(call(&server, &at_a, "save_note", json!({ "text": "mine" })).await.status, 200);
     for (token, count) in [(&at_a, 1), (&at_b, 0), (&at_a, 1)] {
