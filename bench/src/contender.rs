@@ -172,7 +172,11 @@ pub fn build(contenders: &[&Contender]) -> Result<()> {
     cargo.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
     cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).arg("--target-dir").arg(target()?);
     let ours = contenders.iter().filter(|contender| contender.in_rust());
-    for name in ours.map(|contender| contender.base_name()).collect::<BTreeSet<_>>() {
+    let names: BTreeSet<_> = ours.map(|contender| contender.base_name()).collect();
+    if names.is_empty() {
+        return Ok(()); // cargo takes no names for all
+    }
+    for name in names {
         let package = if name.starts_with("step") { name } else { "bench" };
         cargo.args(["--package", package, "--bin", name]);
         if name == "rmcp" {
