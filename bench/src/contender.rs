@@ -31,6 +31,8 @@ pub struct Contender {
 enum Program {
     Bare,
     Step,
+    /// A step that gets the issuer's keys from its URL.
+    StepAtIssuer,
     Rmcp,
     Go,
     TypeScript,
@@ -42,7 +44,7 @@ const fn contender(name: &'static str, program: Program, guarded: bool, works: &
 }
 
 /// All there are. The first is the limit.
-pub static CONTENDERS: [Contender; 13] = [
+pub static CONTENDERS: [Contender; 14] = [
     contender("bare", Program::Bare, false, &[Echo]),
     contender("bare, verifying", Program::Bare, true, &[Echo]),
     contender("step4", Program::Step, false, &[Echo, Modern, List]),
@@ -50,6 +52,7 @@ pub static CONTENDERS: [Contender; 13] = [
     contender("step8", Program::Step, true, &[Echo]),
     contender("step9", Program::Step, true, &[Echo, Modern, List, Tokens, Flood]),
     Contender { env: &[("RUST_LOG", "off")], ..contender("step9, log off", Program::Step, true, &[Echo]) },
+    contender("step10", Program::StepAtIssuer, true, &[Echo, Tokens]),
     contender("rmcp", Program::Rmcp, false, &[Echo]),
     contender("rmcp, verifying", Program::Rmcp, true, &[Echo, Modern, List, Flood]),
     contender("Go SDK", Program::Go, true, &[Echo]),
@@ -73,7 +76,12 @@ impl Contender {
 
     /// Whether cargo builds it, so that nothing else must be there.
     pub fn in_rust(&self) -> bool {
-        matches!(self.program, Program::Bare | Program::Step | Program::Rmcp)
+        matches!(self.program, Program::Bare | Program::Step | Program::StepAtIssuer | Program::Rmcp)
+    }
+
+    /// Whether it must find its issuer at a URL.
+    pub fn needs_provider(&self) -> bool {
+        matches!(self.program, Program::StepAtIssuer)
     }
 
     /// The program's name: the same program may run in several ways.
@@ -95,6 +103,11 @@ impl Contender {
                 if self.guarded {
                     command.arg("--keys").arg(issuer.folder());
                 }
+                command
+            }
+            Program::StepAtIssuer => {
+                let mut command = Command::new(release()?.join(self.base_name()));
+                command.args(["--port", "0", "--public-url", SERVER, "--issuer", issuer.name()]);
                 command
             }
             Program::Go => {
@@ -141,7 +154,7 @@ impl Contender {
             command.env_remove(name);
         }
         if self.guarded {
-            command.env(PUBLIC_KEY, issuer.public_key()).env(ISSUER, SERVER).env(AUDIENCE, Issuer::audience());
+            command.env(PUBLIC_KEY, issuer.public_key()).env(ISSUER, issuer.name()).env(AUDIENCE, Issuer::audience());
         }
         command.envs(self.env.iter().copied());
         let folder = own(&self.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
@@ -149,6 +162,16 @@ impl Contender {
         command.current_dir(folder);
         Ok(Ok(command))
     }
+}
+
+/// What serves an issuer's metadata and keys: step 9 does, at its own URL.
+///
+/// # Errors
+/// If cargo's target folder cannot be found.
+pub fn provider(keys: &Path) -> Result<Command> {
+    let mut command = Command::new(release()?.join("step9"));
+    command.args(["--port", "0", "--keys"]).arg(keys);
+    Ok(command)
 }
 
 /// The source of a contender in another language.

@@ -12,7 +12,7 @@ use crate::{
     numbers::Spread,
     process::Server,
     report::{Report, Row, Target, machine},
-    tokens::Issuer,
+    tokens::{Issuer, SERVER},
     work::{Prober, Work},
 };
 
@@ -24,6 +24,7 @@ struct Runner {
     contender: &'static Contender,
     server: Server,
     command: Command,
+    prober: Prober,
 }
 
 /// Who does not take part, and why.
@@ -44,13 +45,11 @@ struct Task {
 pub fn measure(args: &MeasureArgs) -> Result<Report> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();
-    let issuer = Arc::new(Issuer::new(root.join("keys"))?);
     let bar = bar();
-    let (mut runners, missing) = start(args, root, &issuer, &bar)?;
+    let (mut runners, missing, _provider) = start(args, root, &bar)?;
 
-    let prober = Prober::new(issuer)?;
     let mut tasks = Vec::new();
-    for (index, Runner { contender, server, .. }) in runners.iter().enumerate() {
+    for (index, Runner { contender, server, prober, .. }) in runners.iter().enumerate() {
         bar.set_message(format!("checking what {} answers", contender.name));
         let guarded = contender.guarded;
         if guarded {
@@ -60,9 +59,9 @@ pub fn measure(args: &MeasureArgs) -> Result<Report> {
         }
         for work in contender.works.iter().copied().filter(|work| args.does(*work)) {
             let of = |part: &str| load::folder(root, contender.name, part);
-            let load = Load::new(of(work.name()), &prober, server, work, guarded).context(contender.name)?;
+            let load = Load::new(of(work.name()), prober, server, work, guarded).context(contender.name)?;
             let beside = (work == Work::Flood)
-                .then(|| Load::forged(of("forged"), &prober, server))
+                .then(|| Load::forged(of("forged"), prober, server))
                 .transpose()
                 .context(contender.name)?;
             tasks.push(Task { runner: index, work, load, beside });
@@ -120,7 +119,7 @@ pub fn measure(args: &MeasureArgs) -> Result<Report> {
         bar.set_message("two workers");
         report.targets.push(Target::new(
             "step9 with two workers, to one".to_owned(),
-            workers(args, step9, &prober, root)?,
+            workers(args, step9, root)?,
             1.7,
             true,
         ));
@@ -129,24 +128,36 @@ pub fn measure(args: &MeasureArgs) -> Result<Report> {
     Ok(report)
 }
 
-/// Builds and starts whoever is chosen.
-fn start(args: &MeasureArgs, root: &Path, issuer: &Issuer, bar: &ProgressBar) -> Result<(Vec<Runner>, LeftOut)> {
+/// Builds and starts whoever is chosen; and, if one needs it, what serves the issuer's keys, to be kept until the end.
+fn start(args: &MeasureArgs, root: &Path, bar: &ProgressBar) -> Result<(Vec<Runner>, LeftOut, Option<Server>)> {
     let (mut runners, mut missing) = (Vec::new(), Vec::new());
-    let chosen: Vec<_> = CONTENDERS.iter().filter(|contender| args.wants(contender)).collect();
+    let mut chosen: Vec<_> = CONTENDERS.iter().filter(|contender| args.wants(contender)).collect();
     bar.set_message("building what is in Rust");
     contender::build(&chosen)?;
-    for contender in chosen {
+    let keys = root.join("keys");
+    let issuer = Arc::new(Issuer::new(keys.clone(), SERVER)?);
+    let mut provider = None;
+    let mut at_url = Arc::clone(&issuer);
+    if chosen.iter().any(|contender| contender.needs_provider()) {
+        // Idle but for a fetch now and then, and on the load's core.
+        let mut command = contender::provider(&keys)?;
+        let server = Server::start(&args.load_cpu, command.current_dir(root))?;
+        at_url = Arc::new(Issuer::new(keys, &server.url)?);
+        provider = Some(server);
+    }
+    for contender in chosen.drain(..) {
         bar.set_message(format!("installing and starting {}", contender.name));
+        let issuer = if contender.needs_provider() { &at_url } else { &issuer };
         match contender.prepare(root, issuer)? {
             Ok(command) => {
                 let server = Server::start(&args.server_cpu, &command)
                     .with_context(|| format!("{} cannot be started", contender.name))?;
-                runners.push(Runner { contender, server, command });
+                runners.push(Runner { contender, server, command, prober: Prober::new(Arc::clone(issuer))? });
             }
             Err(Missing(why)) => missing.push((contender.name, why)),
         }
     }
-    Ok((runners, missing))
+    Ok((runners, missing, provider))
 }
 
 fn bar() -> ProgressBar {
@@ -184,6 +195,7 @@ fn targets(report: &mut Report) {
         ("step9", "echo", "FastMCP", 50.0),
         ("step9", "echo", "TypeScript SDK", 50.0),
         ("step9", "echo", "step9, log off", 0.95),
+        ("step10", "echo", "step9", 0.9),
     ] {
         let what = format!("{one} {one_work}, to {other}");
         let ratio = ratio((one, one_work), (other, "echo"));
@@ -202,7 +214,7 @@ fn targets(report: &mut Report) {
 }
 
 /// Two cores for the server to one, where two more are there for the load.
-fn workers(args: &MeasureArgs, step9: &Runner, prober: &Prober, root: &Path) -> Result<Result<Spread, String>> {
+fn workers(args: &MeasureArgs, step9: &Runner, root: &Path) -> Result<Result<Spread, String>> {
     let cores = std::thread::available_parallelism()?.get();
     if cores < 4 {
         return Ok(Err(format!("it takes four cores, here are {cores}")));
@@ -214,7 +226,7 @@ fn workers(args: &MeasureArgs, step9: &Runner, prober: &Prober, root: &Path) -> 
         let mut command = Command::new(step9.command.get_program());
         command.args(step9.command.get_args()).current_dir(folder);
         let server = Server::start(cpus, &command)?; // as many workers as it has cores
-        let load = Load::new(load::folder(root, "workers", cpus), prober, &server, Work::Echo, true)?;
+        let load = Load::new(load::folder(root, "workers", cpus), &step9.prober, &server, Work::Echo, true)?;
         Ok((server, load))
     };
     let servers = [start("0")?, start("0,1")?];

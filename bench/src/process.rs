@@ -35,6 +35,8 @@ pub fn pinned(cpus: &str, command: &Command) -> Command {
 /// A server that said where it listens.
 pub struct Server {
     child: Child,
+    /// What it says its URL is.
+    pub url: String,
     /// `127.0.0.1:<port>`
     pub host: String,
 }
@@ -57,7 +59,7 @@ impl Server {
             .spawn()
             .context("cannot run setpriv (Debian: util-linux)")?;
         let stdout = child.stdout.take().context("no standard output")?;
-        let mut server = Server { child, host: String::new() };
+        let mut server = Server { child, url: String::new(), host: String::new() };
         let (sender, first_line) = mpsc::channel();
         thread::spawn(move || {
             let (mut stdout, mut line) = (BufReader::new(stdout), String::new());
@@ -66,10 +68,11 @@ impl Server {
             let _ = io::copy(&mut stdout, &mut io::sink()); // a full pipe would stop it
         });
         let line = first_line.recv_timeout(START).map_err(|_| anyhow!("it did not listen within {START:?}"))?;
-        let Some((_, port)) = line.trim_end().strip_prefix("listening on http://").and_then(|url| url.rsplit_once(':'))
-        else {
+        let url = line.trim_end().strip_prefix("listening on ").filter(|url| url.starts_with("http://"));
+        let Some((url, port)) = url.and_then(|url| Some((url, url.rsplit_once(':')?.1))) else {
             bail!("it did not start: it said {line:?}");
         };
+        url.clone_into(&mut server.url);
         server.host = format!("127.0.0.1:{port}");
         Ok(server)
     }

@@ -30,7 +30,7 @@ use crate::{
     numbers::Spread,
     process::Server,
     report::Target,
-    tokens::Issuer,
+    tokens::{Issuer, SERVER},
     work::{Prober, Work},
 };
 
@@ -72,7 +72,7 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     let root = folder.path();
     let idle = usize::try_from(args.idle)?;
     raise_file_limit(idle)?;
-    let issuer = Arc::new(Issuer::new(root.join("keys"))?);
+    let issuer = Arc::new(Issuer::new(root.join("keys"), SERVER)?);
     let step9 = Contender::named("step9").map_err(anyhow::Error::msg)?;
     eprintln!("building step9 …");
     contender::build(&[step9])?;

@@ -18,17 +18,22 @@ const NEVER: f64 = 4e9;
 
 /// The key pair that all contenders share.
 pub struct Issuer {
+    name: String,
     folder: PathBuf,
     keys: KeyPair,
 }
 
 impl Issuer {
-    /// The pair in this folder, made if there is none.
+    /// An issuer of this name, with the pair in this folder, made if there is none.
     ///
     /// # Errors
     /// If it cannot be read or made.
-    pub fn new(folder: PathBuf) -> Result<Self> {
-        Ok(Issuer { keys: KeyPair::load_or_create(&folder)?, folder })
+    pub fn new(folder: PathBuf, name: &str) -> Result<Self> {
+        Ok(Issuer { name: name.to_owned(), keys: KeyPair::load_or_create(&folder)?, folder })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn folder(&self) -> &std::path::Path {
@@ -49,7 +54,7 @@ impl Issuer {
     /// # Errors
     /// If it cannot be signed.
     pub fn token(&self, number: usize) -> Result<String> {
-        self.sign(&Self::claims(number))
+        self.sign(&self.claims(number))
     }
 
     /// So many different tokens, signed on all cores.
@@ -77,7 +82,7 @@ impl Issuer {
     /// # Errors
     /// If one cannot be signed.
     pub fn bad(&self) -> Result<[(&'static str, String); 4]> {
-        let good = Self::claims(0);
+        let good = self.claims(0);
         let (message, _) =
             self.token(0)?.rsplit_once('.').map(|(m, s)| (m.to_owned(), s.to_owned())).unwrap_or_default();
         let other = self.token(1)?.rsplit_once('.').map(|(_, signature)| signature.to_owned()).unwrap_or_default();
@@ -100,10 +105,10 @@ impl Issuer {
         Ok(token)
     }
 
-    fn claims(number: usize) -> Claims {
+    fn claims(&self, number: usize) -> Claims {
         let user = number % USERS;
         Claims {
-            iss: SERVER.to_owned(),
+            iss: self.name.clone(),
             aud: Audience::One(Self::audience()),
             sub: format!("user_{user}"),
             preferred_username: Some(format!("user{user}")),
