@@ -68,8 +68,9 @@ async fn step_8_keeps_to_the_table() -> Result<()> {
 }
 
 #[tokio::test]
-async fn step_9_keeps_to_the_table_with_its_admin_tool() -> Result<()> {
-    run_table("step9", &TABLE).await
+async fn steps_9_and_10_keep_to_the_table_with_the_admin_tool() -> Result<()> {
+    run_table("step9", &TABLE).await?;
+    run_table("step10", &TABLE).await
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Step 6 against hostile tokens, and against unusual ones that are good.
+//! Step 6 against hostile tokens, and against unusual ones that are good; and step 10, whose check of a token is another.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -17,7 +17,7 @@ fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
-/// A step 6 server, a good token's header and claims, and the key that it trusts.
+/// A server, a good token's header and claims, and the key that it trusts.
 struct Trust {
     server: Server,
     key: EncodingKey,
@@ -28,7 +28,11 @@ struct Trust {
 
 impl Trust {
     fn new() -> Self {
-        let server = Server::start("step6").unwrap();
+        Self::of("step6")
+    }
+
+    fn of(step: &str) -> Self {
+        let server = Server::start(step).unwrap();
         let key = EncodingKey::from_rsa_pem(&fs::read(server.keys().join("mcp_private_key.pem")).unwrap()).unwrap();
         let public_pem = fs::read(server.keys().join("mcp_public_key.pem")).unwrap();
         let token = gen_token(&server.keys(), server.url(), &["--username", "alice"]).unwrap();
@@ -113,7 +117,12 @@ fn assert_anonymous(reply: &Reply, case: &str) {
 
 #[tokio::test]
 async fn a_token_that_the_trusted_key_did_not_sign_is_refused() {
-    let trust = Trust::new();
+    for step in ["step6", "step10"] {
+        try_foreign_signatures(Trust::of(step)).await;
+    }
+}
+
+async fn try_foreign_signatures(trust: Trust) {
     let claims = trust.claims.to_string();
     let alg = |name: &str| with(&trust.header, "alg", Some(json!(name)));
     let good = trust.good();
@@ -165,7 +174,12 @@ async fn a_token_that_the_trusted_key_did_not_sign_is_refused() {
 
 #[tokio::test]
 async fn a_token_whose_header_asks_for_more_than_we_know_is_refused() {
-    let trust = Trust::new();
+    for step in ["step6", "step10"] {
+        try_headers(Trust::of(step)).await;
+    }
+}
+
+async fn try_headers(trust: Trust) {
     for (name, value) in [
         ("kid", json!("unknown")),
         ("kid", json!("")),
@@ -189,7 +203,12 @@ async fn a_token_whose_header_asks_for_more_than_we_know_is_refused() {
 
 #[tokio::test]
 async fn a_claim_that_is_missing_or_wrong_or_of_the_wrong_type_makes_the_token_invalid() {
-    let trust = Trust::new();
+    for step in ["step6", "step10"] {
+        try_claims(Trust::of(step)).await;
+    }
+}
+
+async fn try_claims(trust: Trust) {
     let (url, now) = (trust.server.url(), now());
     let audience = format!("{url}/mcp");
     for (name, value) in [
