@@ -318,7 +318,10 @@ fn rows() -> Vec<Row> {
         back("an error that paints the screen", (4, "\\u{1b}"), |pairs, _| {
             pairs.push(("error", format!("x{ESC}")));
         }),
-        path(at_authorization, "nobody comes back", (4, "nobody came back"), "/authorize", |_| Reply::status(200)),
+        Row {
+            args: &["--login-timeout", "2", "call", "echo", "message=hi"],
+            ..path(at_authorization, "nobody comes back", (4, "nobody came back"), "/authorize", |_| Reply::status(200))
+        },
         // The token.
         path(at_authorization, "a page instead of a token", (4, "no token response"), "/token", |_| Reply::Http {
             status: 200,
