@@ -180,14 +180,17 @@ impl Flow {
 
     /// Makes the credentials that were read the ones that are used.
     fn adopt(&mut self) -> Result<()> {
-        self.dpop = None;
         for registration in self.credentials.registrations.values() {
             self.http.secrets.add(registration.client_secret.as_deref().unwrap_or_default(), "client secret");
         }
         if let Some(grant) = &self.credentials.grant {
             self.http.secrets.add(&grant.access_token, "access token");
             self.http.secrets.add(grant.refresh_token.as_deref().unwrap_or_default(), "refresh token");
-            self.dpop = grant.dpop_key.clone().map(Dpop::from_pkcs8).transpose()?;
+        }
+        // A key that is in use stays as it is, with the nonces that it has learnt.
+        let key = self.credentials.grant.as_ref().and_then(|grant| grant.dpop_key.clone());
+        if self.dpop.as_ref().map(Dpop::pkcs8) != key.as_deref() {
+            self.dpop = key.map(Dpop::from_pkcs8).transpose()?;
         }
         Ok(())
     }
@@ -480,11 +483,8 @@ impl Flow {
         };
         let lock = self.entry.lock().await?;
         // Another process may have registered meanwhile; only the tokens are ours to replace.
-        let nonces = self.dpop.take();
         self.credentials = self.entry.load()?;
         self.keep(&lock, grant, tokens)?;
-        // The nonces that are known by now are with the key that learnt them.
-        self.dpop = nonces;
         self.http.note("The token is kept, for this server only.");
         Ok(())
     }

@@ -129,7 +129,7 @@ struct Forbidden;
 
 impl std::fmt::Display for Forbidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("it leads into a private network, where a server from outside has no business")
+        f.write_str("it leads into a private network, where a server from outside has no business (unless you name it with --issuer)")
     }
 }
 

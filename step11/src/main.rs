@@ -50,8 +50,13 @@ const HELP: &str = "Try, with a server running (cargo run -p step9):
   step11 call echo message=hi repeat_count=3
   step11 trace whoami
 
-The exit code is 0 if all went well, 1 for a problem of this computer, 2 for wrong arguments, 3 if the server cannot be
-reached or does not speak MCP, 4 if authorization fails, 5 if the tool does.";
+Exit codes:
+  0  all went well
+  1  a problem of this computer
+  2  wrong arguments
+  3  the server cannot be reached, or does not speak MCP
+  4  authorization failed
+  5  the tool failed";
 
 /// An OAuth client for MCP: give it a server's address, and it does the rest.
 #[derive(Parser)]
@@ -75,6 +80,7 @@ enum Command {
     Tools,
     /// Call a tool
     Call {
+        /// Its name, as `tools` lists it
         tool: String,
         /// name=value, typed by the tool's inputSchema
         arguments: Vec<String>,
@@ -83,18 +89,23 @@ enum Command {
     Prompts,
     /// Get a prompt
     Prompt {
+        /// Its name, as `prompts` lists it
         name: String,
         /// name=value
         arguments: Vec<String>,
     },
     /// Call a tool, and show each exchange: numbered, explained, without secrets
     Trace {
+        /// Its name, as `tools` lists it
         tool: String,
         /// name=value, typed by the tool's inputSchema
         arguments: Vec<String>,
     },
     /// Take part in the official conformance suite, which sets the environment
-    Conformance { url: String },
+    Conformance {
+        /// The suite's MCP server
+        url: String,
+    },
 }
 
 #[actix_web::main]
