@@ -533,7 +533,10 @@ impl Flow {
             return Ok((Client { id: id.clone(), authentication: Authentication::None }, anywhere()?));
         }
         let known = self.credentials.registrations.get(&server.issuer);
-        let fresh = known.filter(|known| known.client_secret_expires_at.is_none_or(|at| Utc::now() < at));
+        let fresh = known.filter(|known| {
+            known.client_secret_expires_at.is_none_or(|at| Utc::now() < at)
+                && is_redirect_uri(&known.redirect_uri, &self.settings.redirect_uri)
+        });
         if let Some(known) = fresh
             && let Some(authentication) =
                 Authentication::secret(known.client_secret.as_deref(), &known.token_endpoint_auth_method)
@@ -597,6 +600,16 @@ impl Flow {
         }?;
         Some(Client { id: grant.client_id.clone(), authentication })
     }
+}
+
+/// Whether what was registered is what the person wants; where they name no port, any will do.
+fn is_redirect_uri(registered: &str, wanted: &Url) -> bool {
+    let Ok(mut registered) = Url::parse(registered) else { return false };
+    if wanted.port().unwrap_or(0) == 0 {
+        // It is http on loopback, so a port can be set.
+        let _ = registered.set_port(wanted.port());
+    }
+    registered == *wanted
 }
 
 /// The scopes in a space-separated list, each once (RFC 6749 §3.3).

@@ -40,7 +40,7 @@ use crate::{
     mcp::Session,
     settings::{Options, Settings},
     store::Store,
-    trace::Secrets,
+    trace::{Secrets, Trace},
 };
 
 /// The longest error message, in characters.
@@ -130,7 +130,11 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
     let settings = Settings::try_from(options)?;
     let store = Store::open(options.credentials.clone())?;
     let output = Output { json: options.json, secrets: secrets.clone() };
-    let trace = matches!(args.command, Command::Trace { .. });
+    let trace = match (&args.command, options.json) {
+        (Command::Trace { .. }, false) => Trace::Stdout,
+        (Command::Trace { .. }, true) => Trace::Stderr,
+        _ => Trace::Off,
+    };
     let entry = store.entry(settings.server.as_str(), &settings.profile());
     match &args.command {
         Command::Status => return commands::status(&store, &settings, &output),
