@@ -14,7 +14,7 @@ use crate::{
     settings::{Options, Settings},
     store::{Entry, Grant, Store},
     terminal,
-    trace::Secrets,
+    trace::{Secrets, Trace},
 };
 
 /// How results are printed: for people, or for programs.
@@ -89,7 +89,8 @@ async fn revoke(options: &Options, entry: Entry, output: &Output) -> Result<()> 
     if entry.load()?.grant.is_none() {
         return Ok(());
     }
-    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), false).await?;
+    let http =
+        Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), Trace::Off).await?;
     let withdrawn = Flow::new(http, settings, entry)?.revoke().await?;
     if !withdrawn {
         output.warn("The authorization server cannot withdraw tokens; they stay good until they expire.");

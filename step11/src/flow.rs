@@ -180,14 +180,17 @@ impl Flow {
 
     /// Makes the credentials that were read the ones that are used.
     fn adopt(&mut self) -> Result<()> {
-        self.dpop = None;
         for registration in self.credentials.registrations.values() {
             self.http.secrets.add(registration.client_secret.as_deref().unwrap_or_default(), "client secret");
         }
         if let Some(grant) = &self.credentials.grant {
             self.http.secrets.add(&grant.access_token, "access token");
             self.http.secrets.add(grant.refresh_token.as_deref().unwrap_or_default(), "refresh token");
-            self.dpop = grant.dpop_key.clone().map(Dpop::from_pkcs8).transpose()?;
+        }
+        // A key that is in use stays as it is, with the nonces that it has learnt.
+        let key = self.credentials.grant.as_ref().and_then(|grant| grant.dpop_key.clone());
+        if self.dpop.as_ref().map(Dpop::pkcs8) != key.as_deref() {
+            self.dpop = key.map(Dpop::from_pkcs8).transpose()?;
         }
         Ok(())
     }
@@ -292,8 +295,14 @@ impl Flow {
         self.authorize(challenge, &union).await
     }
 
-    /// The way to a token, from the challenge on.
+    /// The way to a token, from the challenge on. What fails between two exchanges is the earlier one's fault: it is what
+    /// a server said there.
     async fn authorize(&mut self, challenge: Option<&Challenge>, step_up: &BTreeSet<String>) -> Result<()> {
+        let outcome = self.try_to_authorize(challenge, step_up).await;
+        outcome.map_err(|failure| if failure.kind == Kind::Local { failure } else { failure.at(self.http.last()) })
+    }
+
+    async fn try_to_authorize(&mut self, challenge: Option<&Challenge>, step_up: &BTreeSet<String>) -> Result<()> {
         let found = self.discover(challenge).await?;
         let scope = self.choose_scope(challenge, step_up, &found)?;
         self.choose_dpop(challenge, &found)?;
@@ -480,11 +489,8 @@ impl Flow {
         };
         let lock = self.entry.lock().await?;
         // Another process may have registered meanwhile; only the tokens are ours to replace.
-        let nonces = self.dpop.take();
         self.credentials = self.entry.load()?;
         self.keep(&lock, grant, tokens)?;
-        // The nonces that are known by now are with the key that learnt them.
-        self.dpop = nonces;
         self.http.note("The token is kept, for this server only.");
         Ok(())
     }
@@ -533,7 +539,10 @@ impl Flow {
             return Ok((Client { id: id.clone(), authentication: Authentication::None }, anywhere()?));
         }
         let known = self.credentials.registrations.get(&server.issuer);
-        let fresh = known.filter(|known| known.client_secret_expires_at.is_none_or(|at| Utc::now() < at));
+        let fresh = known.filter(|known| {
+            known.client_secret_expires_at.is_none_or(|at| Utc::now() < at)
+                && is_redirect_uri(&known.redirect_uri, &self.settings.redirect_uri)
+        });
         if let Some(known) = fresh
             && let Some(authentication) =
                 Authentication::secret(known.client_secret.as_deref(), &known.token_endpoint_auth_method)
@@ -597,6 +606,16 @@ impl Flow {
         }?;
         Some(Client { id: grant.client_id.clone(), authentication })
     }
+}
+
+/// Whether what was registered is what the person wants; where they name no port, any will do.
+fn is_redirect_uri(registered: &str, wanted: &Url) -> bool {
+    let Ok(mut registered) = Url::parse(registered) else { return false };
+    if wanted.port().unwrap_or(0) == 0 {
+        // It is http on loopback, so a port can be set.
+        let _ = registered.set_port(wanted.port());
+    }
+    registered == *wanted
 }
 
 /// The scopes in a space-separated list, each once (RFC 6749 §3.3).

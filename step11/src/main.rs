@@ -34,13 +34,13 @@ use serde_json::json;
 
 use crate::{
     commands::Output,
-    failure::{Failure, Result},
+    failure::{Failure, Kind, Result},
     flow::Flow,
     http::Http,
     mcp::Session,
     settings::{Options, Settings},
     store::Store,
-    trace::Secrets,
+    trace::{Secrets, Trace},
 };
 
 /// The longest error message, in characters.
@@ -50,8 +50,13 @@ const HELP: &str = "Try, with a server running (cargo run -p step9):
   step11 call echo message=hi repeat_count=3
   step11 trace whoami
 
-The exit code is 0 if all went well, 1 for a problem of this computer, 2 for wrong arguments, 3 if the server cannot be
-reached or does not speak MCP, 4 if authorization fails, 5 if the tool does.";
+Exit codes:
+  0  all went well
+  1  a problem of this computer
+  2  wrong arguments
+  3  the server cannot be reached, or does not speak MCP
+  4  authorization failed
+  5  the tool failed";
 
 /// An OAuth client for MCP: give it a server's address, and it does the rest.
 #[derive(Parser)]
@@ -75,6 +80,7 @@ enum Command {
     Tools,
     /// Call a tool
     Call {
+        /// Its name, as `tools` lists it
         tool: String,
         /// name=value, typed by the tool's inputSchema
         arguments: Vec<String>,
@@ -83,18 +89,23 @@ enum Command {
     Prompts,
     /// Get a prompt
     Prompt {
+        /// Its name, as `prompts` lists it
         name: String,
         /// name=value
         arguments: Vec<String>,
     },
     /// Call a tool, and show each exchange: numbered, explained, without secrets
     Trace {
+        /// Its name, as `tools` lists it
         tool: String,
         /// name=value, typed by the tool's inputSchema
         arguments: Vec<String>,
     },
     /// Take part in the official conformance suite, which sets the environment
-    Conformance { url: String },
+    Conformance {
+        /// The suite's MCP server
+        url: String,
+    },
 }
 
 #[actix_web::main]
@@ -119,7 +130,11 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
     let settings = Settings::try_from(options)?;
     let store = Store::open(options.credentials.clone())?;
     let output = Output { json: options.json, secrets: secrets.clone() };
-    let trace = matches!(args.command, Command::Trace { .. });
+    let trace = match (&args.command, options.json) {
+        (Command::Trace { .. }, false) => Trace::Stdout,
+        (Command::Trace { .. }, true) => Trace::Stderr,
+        _ => Trace::Off,
+    };
     let entry = store.entry(settings.server.as_str(), &settings.profile());
     match &args.command {
         Command::Status => return commands::status(&store, &settings, &output),
@@ -142,8 +157,13 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
         Command::Prompt { name, arguments } => commands::prompt(&mut session, name, arguments, &output).await,
         Command::Status | Command::Logout | Command::Conformance { .. } => Ok(()),
     };
+    // Whatever a server is to blame for, it said in the latest exchange.
+    let last = session.flow().http.last();
     session.close().await;
-    outcome
+    outcome.map_err(|failure| match failure.kind {
+        Kind::Local | Kind::Usage => failure,
+        Kind::Network | Kind::Authorization | Kind::Tool => failure.at(last),
+    })
 }
 
 /// Says what went wrong, on standard error.

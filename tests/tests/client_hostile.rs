@@ -4,140 +4,25 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use integration_tests::{
-    client::{Client, Outcome, follow},
-    mock::{Mock, Reply, Request},
+    client::{Client, follow},
+    mock::{Reply, Request},
+    world::{
+        ASM, CALL, Change, PRM, Pairs, SECRET, Twist, Urls, World, answer, asm, challenge, come_back, prm, response,
+        tokens, unauthorized,
+    },
 };
 use serde_json::{Value, json};
 
-const PRM: &str = "/.well-known/oauth-protected-resource/mcp";
-const ASM: &str = "/.well-known/oauth-authorization-server";
-/// In everything that must not get about.
-const SECRET: &str = "s3cr3t";
 /// What would clear a terminal.
 const ESC: &str = "\u{1b}[2J";
-
-struct Urls {
-    mcp: String,
-    authorization: String,
-    evil: String,
-}
-
-/// Two honest servers, a third that only listens, and a client that has never been here.
-struct World {
-    mcp: Mock,
-    authorization: Mock,
-    evil: Mock,
-    client: Client,
-}
-
-type Change = dyn Fn(&Request, &Urls) -> Option<Reply> + Send + Sync;
-type Twist = Arc<Change>;
-
-impl World {
-    fn new(mcp_twist: Option<Twist>, authorization_twist: Option<Twist>) -> Result<Self> {
-        let urls: Arc<OnceLock<Urls>> = Arc::default();
-        let count = Arc::new(AtomicUsize::new(0));
-        let there = urls.clone();
-        let mcp = Mock::start(move |request, _| {
-            let Some(urls) = there.get() else { return Reply::status(503) };
-            let twisted = mcp_twist.as_ref().and_then(|twist| twist(request, urls));
-            twisted.unwrap_or_else(|| honest_mcp(request, urls))
-        })?;
-        let there = urls.clone();
-        let authorization = Mock::start(move |request, _| {
-            let Some(urls) = there.get() else { return Reply::status(503) };
-            let twisted = authorization_twist.as_ref().and_then(|twist| twist(request, urls));
-            twisted.unwrap_or_else(|| honest_authorization(request, urls, &count))
-        })?;
-        let evil = Mock::start(|_, _| Reply::json(200, &json!({ "gotcha": true })))?;
-        let client = Client::new(&format!("{}/mcp", mcp.url))?;
-        let all = Urls { mcp: mcp.url.clone(), authorization: authorization.url.clone(), evil: evil.url.clone() };
-        urls.set(all).map_err(|_| anyhow::anyhow!("set twice"))?;
-        Ok(World { mcp, authorization, evil, client })
-    }
-
-    fn run(&self, args: &[&str]) -> Result<Outcome> {
-        self.client.run(args, follow)
-    }
-}
-
-fn prm(urls: &Urls) -> Value {
-    json!({ "resource": format!("{}/mcp", urls.mcp), "authorization_servers": [urls.authorization], "scopes_supported": ["read"] })
-}
-
-fn asm(urls: &Urls) -> Value {
-    let issuer = &urls.authorization;
-    json!({
-        "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"), "token_endpoint": format!("{issuer}/token"),
-        "registration_endpoint": format!("{issuer}/register"), "revocation_endpoint": format!("{issuer}/revoke"),
-        "response_types_supported": ["code"], "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["none"], "authorization_response_iss_parameter_supported": true,
-    })
-}
-
-fn tokens(number: usize) -> Value {
-    json!({
-        "access_token": format!("{SECRET}-access-{number}"), "refresh_token": format!("{SECRET}-refresh-{number}"),
-        "token_type": "Bearer", "expires_in": 3600, "scope": "read",
-    })
-}
-
-fn challenge(urls: &Urls, more: &str) -> String {
-    format!("Bearer resource_metadata=\"{}{PRM}\"{more}", urls.mcp)
-}
-
-fn honest_mcp(request: &Request, urls: &Urls) -> Reply {
-    if request.path() == PRM {
-        return Reply::json(200, &prm(urls));
-    }
-    if request.path() != "/mcp" {
-        return Reply::status(404);
-    }
-    if request.header("authorization").is_none_or(|value| !value.starts_with(&format!("Bearer {SECRET}-access"))) {
-        return Reply::json(401, &json!({})).with("WWW-Authenticate", &challenge(urls, ", scope=\"read\""));
-    }
-    let result = match request.json()["method"].as_str() {
-        Some("server/discover") => json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} } }),
-        Some("tools/list") => json!({ "tools": [{ "name": "echo", "inputSchema": { "type": "object" } }] }),
-        _ => json!({ "content": [{ "type": "text", "text": request.json()["params"]["arguments"]["message"] }] }),
-    };
-    response(request, result)
-}
-
-fn response(request: &Request, result: Value) -> Reply {
-    Reply::json(200, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result }))
-}
-
-fn honest_authorization(request: &Request, urls: &Urls, count: &AtomicUsize) -> Reply {
-    match request.path() {
-        ASM => Reply::json(200, &asm(urls)),
-        "/register" => Reply::json(201, &json!({ "client_id": "client" })),
-        "/authorize" => come_back(request, &answer(request, urls)),
-        "/token" => Reply::json(200, &tokens(count.fetch_add(1, Ordering::SeqCst))),
-        "/revoke" => Reply::status(200),
-        _ => Reply::status(404),
-    }
-}
-
-type Pairs = Vec<(&'static str, String)>;
-
-fn answer(request: &Request, urls: &Urls) -> Pairs {
-    let state = request.param("state").unwrap_or_default();
-    vec![("code", format!("{SECRET}-code")), ("state", state), ("iss", urls.authorization.clone())]
-}
-
-fn come_back(request: &Request, pairs: &Pairs) -> Reply {
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    Reply::redirect(&format!("{}?{query}", request.param("redirect_uri").unwrap_or_default()))
-}
 
 /// One thing that goes wrong, and how it must end.
 struct Row {
@@ -148,8 +33,6 @@ struct Row {
     mcp: Option<Twist>,
     authorization: Option<Twist>,
 }
-
-const CALL: &[&str] = &["call", "echo", "message=hi"];
 
 fn at_mcp(
     name: &'static str,
@@ -238,10 +121,6 @@ fn method(
         let here = request.json()["method"] == method && request.header("authorization").is_some();
         here.then(|| reply(request, urls))
     })
-}
-
-fn unauthorized(value: String) -> Reply {
-    Reply::status(401).with("WWW-Authenticate", &value)
 }
 
 fn set(pairs: &mut Pairs, name: &'static str, value: &str) {
@@ -439,7 +318,10 @@ fn rows() -> Vec<Row> {
         back("an error that paints the screen", (4, "\\u{1b}"), |pairs, _| {
             pairs.push(("error", format!("x{ESC}")));
         }),
-        path(at_authorization, "nobody comes back", (4, "nobody came back"), "/authorize", |_| Reply::status(200)),
+        Row {
+            args: &["--login-timeout", "2", "call", "echo", "message=hi"],
+            ..path(at_authorization, "nobody comes back", (4, "nobody came back"), "/authorize", |_| Reply::status(200))
+        },
         // The token.
         path(at_authorization, "a page instead of a token", (4, "no token response"), "/token", |_| Reply::Http {
             status: 200,
@@ -568,6 +450,10 @@ fn rows() -> Vec<Row> {
                 response(request, json!({ "content": [{ "type": "text", "text": told }] }))
             })
         },
+        Row {
+            args: &["--json", "trace", "echo", "message=hi"],
+            ..at_mcp("a trace beside JSON", (0, "1. Ask"), |_, _| None)
+        },
         Row { args: &["trace", "echo", "message=hi"], ..at_mcp("a trace tells no secrets", (0, ""), |_, _| None) },
     ]
 }
@@ -591,6 +477,7 @@ impl Row {
         ensure!(outcome.code == Some(self.code), "exit code {:?} instead of {}: {outcome:?}", outcome.code, self.code);
         let visible = outcome.visible();
         ensure!(visible.contains(self.says), "it does not say {:?}: {outcome:?}", self.says);
+        ensure!(self.code == 0 || visible.contains("error at exchange "), "at which exchange? {outcome:?}");
         ensure!(self.code != 0 || visible.contains("hi"), "no result: {outcome:?}");
         ensure!(!visible.contains(SECRET), "a secret is shown: {outcome:?}");
         ensure!(
@@ -687,239 +574,5 @@ fn a_port_where_nobody_is_and_arguments_that_make_no_sense() -> Result<()> {
         let outcome = Client::new(server)?.run(args, follow)?;
         assert_eq!(outcome.code, Some(2), "{server} {args:?} {outcome:?}");
     }
-    Ok(())
-}
-
-/// A world in which a person has logged in.
-fn logged_in(mcp: Option<Twist>, authorization: Option<Twist>) -> Result<World> {
-    let world = World::new(mcp, authorization)?;
-    let outcome = world.run(&["login"])?;
-    ensure!(outcome.code == Some(0), "{outcome:?}");
-    Ok(world)
-}
-
-/// Makes the stored token one that has expired.
-fn expire(world: &World) -> Result<()> {
-    let path = world.client.stored()?;
-    let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
-    stored["grant"]["expires_at"] = json!("2020-01-01T00:00:00Z");
-    std::fs::write(&path, stored.to_string())?;
-    Ok(())
-}
-
-fn stored_grant(world: &World) -> Result<Value> {
-    let stored: Value = serde_json::from_str(&std::fs::read_to_string(world.client.stored()?)?)?;
-    Ok(stored["grant"].clone())
-}
-
-#[test]
-fn processes_that_refresh_at_once_use_the_refresh_token_once() -> Result<()> {
-    // A server that takes the second use of a refresh token for a theft, as it should (OAuth 2.1 §4.3.1).
-    let used: Arc<Mutex<Vec<String>>> = Arc::default();
-    let (seen, stolen) = (used.clone(), Arc::new(AtomicUsize::new(0)));
-    let thefts = stolen.clone();
-    let rotation: Twist = Arc::new(move |request, _| {
-        let refresh = request.param("refresh_token").filter(|_| request.path() == "/token")?;
-        thread::sleep(std::time::Duration::from_millis(300)); // long enough for all to want the same
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(&refresh) {
-            thefts.fetch_add(1, Ordering::SeqCst);
-            return Some(Reply::json(400, &json!({ "error": "invalid_grant" })));
-        }
-        seen.push(refresh);
-        Some(Reply::json(200, &tokens(100 + seen.len())))
-    });
-    let world = logged_in(None, Some(rotation))?;
-    expire(&world)?;
-    let children: Vec<_> = (0..6).map(|_| Ok(world.client.command(CALL)?.spawn()?)).collect::<Result<_>>()?;
-    for child in children {
-        let outcome = world.client.wait(child, follow)?;
-        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
-    }
-    assert_eq!(used.lock().unwrap_or_else(PoisonError::into_inner).len(), 1);
-    assert_eq!(stolen.load(Ordering::SeqCst), 0);
-    assert_eq!(world.authorization.hits("/authorize"), 1);
-    Ok(())
-}
-
-#[test]
-fn a_refresh_token_is_kept_when_none_is_returned() -> Result<()> {
-    let once: Twist = Arc::new(|request, _| {
-        request.param("refresh_token").filter(|_| request.path() == "/token")?;
-        Some(Reply::json(
-            200,
-            &json!({ "access_token": "s3cr3t-access-new", "token_type": "bearer", "expires_in": 60 }),
-        ))
-    });
-    let world = logged_in(None, Some(once))?;
-    let before = stored_grant(&world)?;
-    expire(&world)?;
-    assert_eq!(world.run(CALL)?.code, Some(0));
-    let after = stored_grant(&world)?;
-    assert_eq!(after["access_token"], "s3cr3t-access-new");
-    assert_eq!(after["refresh_token"], before["refresh_token"]);
-    assert_eq!(after["scope"], before["scope"]);
-    Ok(())
-}
-
-#[test]
-fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_in() -> Result<()> {
-    for (reply, code, log_ins) in [
-        (Reply::status(503), 3, 1),
-        (Reply::Http { status: 200, headers: vec![], body: "<html>".into() }, 4, 1),
-        (Reply::json(400, &json!({ "error": "invalid_grant" })), 0, 2),
-        (Reply::json(401, &json!({ "error": "invalid_client" })), 0, 2),
-    ] {
-        let answer = reply.clone();
-        let twist: Twist = Arc::new(move |request, _| {
-            request.param("refresh_token").filter(|_| request.path() == "/token").map(|_| answer.clone())
-        });
-        let world = logged_in(None, Some(twist))?;
-        let before = stored_grant(&world)?;
-        expire(&world)?;
-        let outcome = world.run(CALL)?;
-        assert_eq!(outcome.code, Some(code), "{reply:?} {outcome:?}");
-        assert_eq!(world.authorization.hits("/authorize"), log_ins, "{reply:?} {outcome:?}");
-        if log_ins == 1 {
-            assert_eq!(stored_grant(&world)?["refresh_token"], before["refresh_token"], "{reply:?}");
-        }
-        let refreshes =
-            world.authorization.seen().iter().filter(|request| request.param("refresh_token").is_some()).count();
-        assert_eq!(refreshes, 1, "{reply:?}");
-    }
-    Ok(())
-}
-
-#[test]
-fn a_token_with_a_short_life_is_used_and_not_renewed_all_the_time() -> Result<()> {
-    let twist: Twist = Arc::new(|request, _| {
-        let mut short = tokens(request.body.len());
-        short["expires_in"] = json!(5);
-        (request.path() == "/token").then(|| Reply::json(200, &short))
-    });
-    let world = World::new(None, Some(twist))?;
-    assert_eq!(world.run(CALL)?.code, Some(0));
-    assert_eq!(world.authorization.hits("/token"), 1);
-    assert_eq!(world.run(CALL)?.code, Some(0));
-    assert_eq!(world.authorization.hits("/token"), 2);
-    Ok(())
-}
-
-#[test]
-fn who_closes_the_pipe_has_seen_enough() -> Result<()> {
-    let world = logged_in(None, None)?;
-    let mut child = world.client.command(&["trace", "echo", "message=hi"])?.spawn()?;
-    drop(child.stdout.take());
-    let output = child.wait_with_output()?;
-    assert!(output.status.success(), "{output:?}");
-    Ok(())
-}
-
-#[test]
-fn a_token_that_the_server_no_longer_takes_is_renewed_once() -> Result<()> {
-    let twist: Twist = Arc::new(|request, urls| {
-        let first = request.header("authorization")? == "Bearer s3cr3t-access-0";
-        (first && request.json()["method"] == "tools/call")
-            .then(|| unauthorized(challenge(urls, ", error=\"invalid_token\"")))
-    });
-    let world = logged_in(Some(twist), None)?;
-    let outcome = world.run(CALL)?;
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
-    assert_eq!(world.authorization.hits("/authorize"), 1);
-    assert_eq!(stored_grant(&world)?["access_token"], "s3cr3t-access-1");
-    Ok(())
-}
-
-#[test]
-fn a_server_that_changes_its_authorization_server_gets_no_old_credentials_there() -> Result<()> {
-    let second: Arc<OnceLock<String>> = Arc::default();
-    let moved = second.clone();
-    // From some day on, the MCP server relies on another, and takes only its tokens.
-    let twist: Twist = Arc::new(move |request, urls| {
-        let second = moved.get()?;
-        if request.path() == PRM {
-            let mut document = prm(urls);
-            document["authorization_servers"] = json!([second]);
-            return Some(Reply::json(200, &document));
-        }
-        let old = request.header("authorization").is_none_or(|value| !value.contains("second"));
-        (request.path() == "/mcp" && old).then(|| unauthorized(challenge(urls, ", error=\"invalid_token\"")))
-    });
-    let world = logged_in(Some(twist), None)?;
-    let other = Mock::start(move |request, url| {
-        let urls = Urls { mcp: String::new(), authorization: url.to_owned(), evil: String::new() };
-        match request.path() {
-            "/register" => Reply::json(201, &json!({ "client_id": "client-of-the-second" })),
-            "/token" => Reply::json(200, &json!({ "access_token": "s3cr3t-access-second", "token_type": "Bearer" })),
-            _ => honest_authorization(request, &urls, &AtomicUsize::new(0)),
-        }
-    })?;
-    second.set(other.url.clone()).map_err(|_| anyhow::anyhow!("set twice"))?;
-    let outcome = world.run(CALL)?;
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
-    let seen = other.seen();
-    assert!(seen.iter().any(|request| request.path() == "/register"), "{seen:?}");
-    for request in seen {
-        let known = ["refresh_token", "client_id"].map(|name| request.param(name).unwrap_or_default());
-        assert!(known[0].is_empty() && known[1] != "client", "{request:?}");
-    }
-    assert_eq!(stored_grant(&world)?["issuer"], other.url);
-    Ok(())
-}
-
-#[test]
-fn what_is_kept_is_for_the_owner_and_one_server_only() -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let world = logged_in(None, None)?;
-    let path = world.client.stored()?;
-    assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
-    assert_eq!(std::fs::metadata(world.client.credentials())?.permissions().mode() & 0o777, 0o700);
-    let outcome = world.run(&["status"])?;
-    assert!(outcome.code == Some(0) && outcome.stdout.contains("can be renewed"), "{outcome:?}");
-    assert!(!outcome.visible().contains("s3cr3t"), "{outcome:?}");
-
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))?;
-    let outcome = world.run(CALL)?;
-    assert!(outcome.code == Some(1) && outcome.stderr.contains("others may read"), "{outcome:?}");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-
-    let whole = std::fs::read_to_string(&path)?;
-    std::fs::write(&path, &whole[..whole.len() / 2])?;
-    let outcome = world.run(CALL)?;
-    assert!(
-        outcome.code == Some(1) && outcome.stderr.contains("damaged") && !outcome.visible().contains("s3cr3t"),
-        "{outcome:?}"
-    );
-    std::fs::write(&path, whole.replace("/mcp\"", "/other\""))?;
-    let outcome = world.run(CALL)?;
-    assert!(outcome.code == Some(1) && outcome.stderr.contains("another server"), "{outcome:?}");
-    std::fs::write(&path, whole)?;
-
-    let outcome = world.run(&["logout"])?;
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    let revoked =
-        world.authorization.seen().into_iter().find(|request| request.path() == "/revoke").context("not revoked")?;
-    assert_eq!(revoked.param("token").as_deref(), Some("s3cr3t-refresh-0"));
-    assert!(world.client.stored().is_err());
-    assert_eq!(world.run(&["status"])?.code, Some(4));
-    Ok(())
-}
-
-#[test]
-fn a_secret_is_shown_to_the_issuer_that_it_is_for_and_to_no_other() -> Result<()> {
-    let world = World::new(None, None)?;
-    let with = |issuer: &str| -> Result<Outcome> {
-        let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", issuer, "tools"];
-        let mut command = world.client.command(&args)?;
-        command.env("MCP_CLIENT_SECRET", "s3cr3t-of-the-machine");
-        world.client.wait(command.spawn()?, follow)
-    };
-    let outcome = with(&world.evil.url)?;
-    assert!(outcome.code == Some(4) && outcome.stderr.contains("not the one of --issuer"), "{outcome:?}");
-    assert_eq!(world.authorization.hits("/token"), 0);
-    // This server knows no way to take a secret.
-    let outcome = with(&world.authorization.url)?;
-    assert!(outcome.code == Some(4) && outcome.stderr.contains("does not take"), "{outcome:?}");
-    assert!(world.evil.seen().is_empty());
     Ok(())
 }
