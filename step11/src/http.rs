@@ -213,12 +213,13 @@ impl Http {
         secrets: Arc<Secrets>,
         trace: bool,
     ) -> Result<Self> {
-        let port = server.port_or_known_default().unwrap_or(443);
         let host = server.host_str().unwrap_or_default().to_owned();
+        // An address is pinned for the whole host. Its port is 0, which is each URL's own: with the MCP server's port, what
+        // is for another server of this host, such as `http://localhost`, would go to the MCP server.
         let addresses: Vec<SocketAddr> = match server.host() {
-            Some(Host::Ipv4(v4)) => vec![(v4, port).into()],
-            Some(Host::Ipv6(v6)) => vec![(v6, port).into()],
-            _ => tokio::net::lookup_host((host.as_str(), port))
+            Some(Host::Ipv4(v4)) => vec![(v4, 0).into()],
+            Some(Host::Ipv6(v6)) => vec![(v6, 0).into()],
+            _ => tokio::net::lookup_host((host.as_str(), 0))
                 .await
                 .map_err(|error| {
                     Failure::network(format!("{host} has no address: {error}"))

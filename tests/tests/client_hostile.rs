@@ -690,6 +690,36 @@ fn a_port_where_nobody_is_and_arguments_that_make_no_sense() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn another_server_on_the_same_host_is_not_asked_at_the_mcp_servers_port() -> Result<()> {
+    // The authorization server is `http://localhost`, port 80, where nobody need be.
+    let mcp = Mock::start(|request, url| {
+        let own = url.replace("127.0.0.1", "localhost");
+        let document = json!({ "resource": format!("{own}/mcp"), "authorization_servers": ["http://localhost"] });
+        let issuer = "http://localhost";
+        match request.path() {
+            PRM => Reply::json(200, &document),
+            ASM => Reply::json(
+                200,
+                &json!({
+                    "issuer": issuer, "token_endpoint": format!("{issuer}/token"),
+                    "token_endpoint_auth_methods_supported": ["client_secret_post"],
+                }),
+            ),
+            "/token" => Reply::json(200, &tokens(0)),
+            _ => unauthorized("Bearer".into()),
+        }
+    })?;
+    let client = Client::new(&format!("{}/mcp", mcp.url.replace("127.0.0.1", "localhost")))?;
+    let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", "http://localhost", "tools"];
+    let mut command = client.command(&args)?;
+    let outcome = client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-of-port-80").spawn()?, follow)?;
+    assert!(outcome.code == Some(3) || outcome.code == Some(4), "{outcome:?}");
+    assert_eq!(mcp.hits(PRM), 1, "{outcome:?}");
+    assert!(mcp.seen().iter().all(|request| [PRM, "/mcp"].contains(&request.path())), "{:?}", mcp.seen());
+    Ok(())
+}
+
 /// A world in which a person has logged in.
 fn logged_in(mcp: Option<Twist>, authorization: Option<Twist>) -> Result<World> {
     let world = World::new(mcp, authorization)?;
