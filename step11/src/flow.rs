@@ -57,7 +57,7 @@ impl Flow {
     /// # Errors
     /// If the stored credentials cannot be used.
     pub fn new(http: Http, settings: Settings, entry: Entry) -> Result<Self> {
-        let credentials = entry.load()?;
+        let stored = entry.load()?;
         if let Some(client) = &settings.client {
             http.secrets.add(client.secret.as_deref().unwrap_or_default(), "client secret");
         }
@@ -66,9 +66,10 @@ impl Flow {
             GrantKind::IdentityAssertion { id_token, .. } => http.secrets.add(id_token, "ID token"),
             _ => {}
         }
+        let credentials = Credentials::default();
         let mut flow =
             Flow { http, settings, entry, credentials, dpop: None, fresh: false, authorizations: 0, step_ups: 0 };
-        flow.adopt()?;
+        flow.adopt(stored)?;
         Ok(flow)
     }
 
@@ -178,17 +179,25 @@ impl Flow {
         Ok(true)
     }
 
-    /// Makes the credentials that were read the ones that are used.
-    fn adopt(&mut self) -> Result<()> {
+    /// Makes the credentials that were read the ones that are used. A grant that the settings exclude is as good as
+    /// none: one of another issuer than the person names, or one without a key, where they want one.
+    fn adopt(&mut self, stored: Credentials) -> Result<()> {
         self.dpop = None;
+        self.credentials = stored;
         for registration in self.credentials.registrations.values() {
             self.http.secrets.add(registration.client_secret.as_deref().unwrap_or_default(), "client secret");
         }
         if let Some(grant) = &self.credentials.grant {
             self.http.secrets.add(&grant.access_token, "access token");
             self.http.secrets.add(grant.refresh_token.as_deref().unwrap_or_default(), "refresh token");
-            self.dpop = grant.dpop_key.clone().map(Dpop::from_pkcs8).transpose()?;
         }
+        let Settings { issuer, dpop, .. } = &self.settings;
+        let usable = |grant: &Grant| {
+            issuer.as_ref().is_none_or(|issuer| *issuer == grant.issuer) && (!dpop || grant.dpop_key.is_some())
+        };
+        self.credentials.grant.take_if(|grant| !usable(grant));
+        let key = self.credentials.grant.as_ref().and_then(|grant| grant.dpop_key.clone());
+        self.dpop = key.map(Dpop::from_pkcs8).transpose()?;
         Ok(())
     }
 
@@ -211,8 +220,7 @@ impl Flow {
     /// `false`: there is nothing to refresh, or no longer.
     async fn refresh(&mut self, used: &str) -> Result<bool> {
         let lock = self.entry.lock().await?;
-        self.credentials = self.entry.load()?;
-        self.adopt()?;
+        self.adopt(self.entry.load()?)?;
         let Some(grant) = self.credentials.grant.clone() else { return Ok(false) };
         if grant.access_token != used {
             self.http.note("Another process has renewed the token meanwhile.");
@@ -244,7 +252,7 @@ impl Flow {
                     self.credentials.registrations.remove(&grant.issuer);
                 }
                 self.entry.save(&lock, &self.credentials)?;
-                self.adopt()?;
+                self.dpop = None;
                 Ok(false)
             }
             Err(failure) => Err(failure),
@@ -265,7 +273,7 @@ impl Flow {
         self.credentials.grant = Some(grant);
         self.fresh = true;
         self.entry.save(lock, &self.credentials)?;
-        self.adopt()
+        self.adopt(self.credentials.clone())
     }
 
     /// Asks for the scopes that are missing, together with those that were asked for before.
@@ -303,8 +311,8 @@ impl Flow {
             Err(failure) if failure.is_oauth("invalid_client") && self.is_registered(&found) => {
                 self.http.note("The authorization server does not know us any more. We register again.");
                 let issuer = found.server.issuer.clone();
-                self.credentials =
-                    self.entry.update(|credentials| drop(credentials.registrations.remove(&issuer))).await?;
+                let stored = self.entry.update(|credentials| drop(credentials.registrations.remove(&issuer))).await?;
+                self.credentials.registrations = stored.registrations;
                 self.get_token(&found, &scope).await
             }
             outcome => outcome,
@@ -583,7 +591,9 @@ impl Flow {
     /// Who got these tokens, and therefore may renew them.
     fn client_of(&self, grant: &Grant) -> Option<Client> {
         let method = grant.token_endpoint_auth_method.as_str();
-        let preregistered = self.settings.client.as_ref().filter(|client| client.id == grant.client_id);
+        // A secret belongs to a client at one issuer: the same client_id may be another client elsewhere.
+        let same_issuer = self.settings.issuer.as_ref() == Some(&grant.issuer);
+        let preregistered = self.settings.client.as_ref().filter(|client| same_issuer && client.id == grant.client_id);
         let registered =
             self.credentials.registrations.get(&grant.issuer).filter(|one| one.client_id == grant.client_id);
         let authentication = match (preregistered, registered, method) {

@@ -953,3 +953,43 @@ fn a_secret_is_shown_to_the_issuer_that_it_is_for_and_to_no_other() -> Result<()
     assert!(world.evil.seen().is_empty());
     Ok(())
 }
+
+#[test]
+fn what_is_kept_from_one_issuer_is_not_used_when_another_is_named() -> Result<()> {
+    let twist: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(twist))?;
+    let with = |issuer: &str, secret: &str, command: &str| -> Result<Outcome> {
+        let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", issuer, command];
+        world.client.wait(world.client.command(&args)?.env("MCP_CLIENT_SECRET", secret).spawn()?, follow)
+    };
+    assert_eq!(with(&world.authorization.url, "s3cr3t-for-a", "tools")?.code, Some(0));
+    expire(&world)?;
+    let before = world.mcp.seen().len();
+    let outcome = with(&world.evil.url, "s3cr3t-for-b", "tools")?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("not the one of --issuer"), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    // Nor is it when the tokens are withdrawn; and it is said that they are not.
+    let outcome = with(&world.evil.url, "s3cr3t-for-b", "logout")?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("stay good until they expire"), "{outcome:?}");
+    let seen = format!("{:?}", world.authorization.seen());
+    assert!(seen.contains("s3cr3t-for-a") && !seen.contains("s3cr3t-for-b"), "{seen}");
+    assert!(world.evil.seen().is_empty());
+    Ok(())
+}
+
+#[test]
+fn with_dpop_no_bearer_token_is_sent_not_even_a_stored_one() -> Result<()> {
+    let world = logged_in(None, None)?;
+    let before = world.mcp.seen().len();
+    let outcome = world.run(&["--dpop", "call", "echo", "message=hi"])?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("DPoP"), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    // What was kept is still good for who does not insist.
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    assert_eq!(world.authorization.hits("/authorize"), 1);
+    Ok(())
+}
