@@ -41,6 +41,8 @@ pub struct Flow {
     dpop: Option<Dpop>,
     /// Whether the token was got in this run: then it is used, however short its life is.
     fresh: bool,
+    /// Whether the token has expired, and nobody is where it could be renewed: then it is not sent, but stays.
+    withheld: bool,
     authorizations: u8,
     step_ups: u8,
 }
@@ -68,7 +70,7 @@ impl Flow {
         }
         let credentials = Credentials::default();
         let mut flow =
-            Flow { http, settings, entry, credentials, dpop: None, fresh: false, authorizations: 0, step_ups: 0 };
+            Flow { http, settings, entry, credentials, dpop: None, fresh: false, withheld: false, authorizations: 0, step_ups: 0 };
         flow.adopt(stored)?;
         Ok(flow)
     }
@@ -82,7 +84,7 @@ impl Flow {
         let (mut refreshed, mut authorized, mut proven) = (false, false, false);
         self.refresh_ahead().await?;
         loop {
-            let token = self.credentials.grant.as_ref().map(|grant| grant.access_token.clone());
+            let token = self.token().map(|grant| grant.access_token.clone());
             let answer = self.http.send_message(why, &self.with_token(request)?, id).await?;
             let (challenge, malformed) = challenge::choose(answer.header_values("www-authenticate"));
             if let Some(why) = malformed {
@@ -101,8 +103,11 @@ impl Flow {
                         && !authorized
                     {
                         refreshed = true;
-                        if self.refresh(&token).await? {
-                            continue;
+                        match self.refresh(&token).await {
+                            Ok(true) => continue,
+                            Ok(false) => {}
+                            Err(failure) if failure.is_nowhere() => self.go_without(&failure),
+                            Err(failure) => return Err(failure),
                         }
                     }
                     if authorized || self.authorizations == MAX_AUTHORIZATIONS {
@@ -127,7 +132,7 @@ impl Flow {
     /// The request with the token, which goes to the server that it is for, and in the header only (RFC 6750 §2.1).
     fn with_token(&self, request: &Request) -> Result<Request> {
         let mut request = request.clone();
-        let Some(grant) = &self.credentials.grant else { return Ok(request) };
+        let Some(grant) = self.token() else { return Ok(request) };
         if request.url != self.settings.server {
             return Err(Failure::local("a token is only sent to the server that it is for"));
         }
@@ -142,6 +147,17 @@ impl Flow {
         };
         request.headers.push(("Authorization".to_owned(), format!("{scheme} {}", grant.access_token)));
         Ok(request)
+    }
+
+    /// The grant whose token is sent.
+    fn token(&self) -> Option<&Grant> {
+        self.credentials.grant.as_ref().filter(|_| !self.withheld)
+    }
+
+    /// Has the server say anew where tokens come from. What is kept stays, until there is something to replace it.
+    fn go_without(&mut self, failure: &Failure) {
+        self.withheld = true;
+        self.http.note(&format!("The token cannot be renewed where it came from: {}.", failure.message));
     }
 
     /// Begins as if nobody were logged in. What is kept stays, until there is something to replace it.
@@ -212,6 +228,10 @@ impl Flow {
                 self.http.note("The token cannot be renewed just now; it is good for another moment.");
                 Ok(())
             }
+            Err(failure) if failure.is_nowhere() => {
+                self.go_without(&failure);
+                Ok(())
+            }
             outcome => outcome.map(drop),
         }
     }
@@ -240,22 +260,32 @@ impl Flow {
             dpop: self.dpop.as_ref(),
         };
         let form = [("grant_type", REFRESH_TOKEN), ("refresh_token", refresh_token.as_str())];
-        match endpoint.request("Renew the token (RFC 6749 §6)", &form).await {
-            Ok(tokens) => {
+        match endpoint.ask("Renew the token (RFC 6749 §6)", &form).await {
+            Ok(response) => {
+                // The old refresh token may be used up by now, whatever the access token turns out to be.
+                if let Some(rotated) = response.refresh_token() {
+                    let grant = Grant { refresh_token: Some(rotated.to_owned()), ..grant.clone() };
+                    self.credentials.grant = Some(grant);
+                    self.entry.save(&lock, &self.credentials)?;
+                }
+                let tokens = response.tokens()?;
                 self.keep(&lock, grant, tokens)?;
                 Ok(true)
             }
-            Err(failure) if failure.oauth_error.is_some() && failure.kind == Kind::Authorization => {
+            // Only these two say that it will never be renewed (RFC 6749 §5.2).
+            Err(failure) if failure.is_oauth("invalid_grant") || failure.is_oauth("invalid_client") => {
                 self.http.note("It cannot be renewed. There must be another authorization.");
                 self.credentials.grant = None;
-                if failure.is_oauth("invalid_client") {
+                let registered = self.credentials.registrations.get(&grant.issuer);
+                if failure.is_oauth("invalid_client") && registered.is_some_and(|one| one.client_id == grant.client_id) {
                     self.credentials.registrations.remove(&grant.issuer);
                 }
                 self.entry.save(&lock, &self.credentials)?;
                 self.dpop = None;
                 Ok(false)
             }
-            Err(failure) => Err(failure),
+            Err(failure) if failure.is_nowhere() => Err(failure),
+            Err(failure) => Err(failure.advice("The tokens are kept: try again later, or log in anew with `step11 login`.")),
         }
     }
 
@@ -271,7 +301,7 @@ impl Flow {
             ..before
         };
         self.credentials.grant = Some(grant);
-        self.fresh = true;
+        (self.fresh, self.withheld) = (true, false);
         self.entry.save(lock, &self.credentials)?;
         self.adopt(self.credentials.clone())
     }

@@ -797,6 +797,9 @@ fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_i
     for (reply, code, log_ins) in [
         (Reply::status(503), 3, 1),
         (Reply::Http { status: 200, headers: vec![], body: "<html>".into() }, 4, 1),
+        (Reply::json(429, &json!({ "error": "slow_down" })), 4, 1),
+        (Reply::json(400, &json!({ "error": "temporarily_unavailable" })), 4, 1),
+        (Reply::status(404), 0, 2),
         (Reply::json(400, &json!({ "error": "invalid_grant" })), 0, 2),
         (Reply::json(401, &json!({ "error": "invalid_client" })), 0, 2),
     ] {
@@ -811,12 +814,60 @@ fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_i
         assert_eq!(outcome.code, Some(code), "{reply:?} {outcome:?}");
         assert_eq!(world.authorization.hits("/authorize"), log_ins, "{reply:?} {outcome:?}");
         if log_ins == 1 {
+            assert!(outcome.stderr.contains("step11 login"), "{outcome:?}");
             assert_eq!(stored_grant(&world)?["refresh_token"], before["refresh_token"], "{reply:?}");
         }
         let refreshes =
             world.authorization.seen().iter().filter(|request| request.param("refresh_token").is_some()).count();
         assert_eq!(refreshes, 1, "{reply:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_refresh_token_is_kept_though_the_access_token_beside_it_is_of_no_use() -> Result<()> {
+    let twist: Twist = Arc::new(|request, _| {
+        request.param("refresh_token").filter(|_| request.path() == "/token")?;
+        let mut document = tokens(7);
+        document["token_type"] = json!("mac");
+        Some(Reply::json(200, &document))
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("instead of Bearer"), "{outcome:?}");
+    assert_eq!(stored_grant(&world)?["refresh_token"], "s3cr3t-refresh-7");
+    Ok(())
+}
+
+#[test]
+fn a_token_endpoint_that_has_moved_or_gone_is_looked_for_anew() -> Result<()> {
+    // 0: all is well; 1: it has moved; 2: nobody is there any more.
+    let now = Arc::new(AtomicUsize::new(0));
+    let at = now.clone();
+    let twist: Twist = Arc::new(move |request, urls| match (at.load(Ordering::SeqCst), request.path()) {
+        (1, ASM) => {
+            let mut document = asm(urls);
+            document["token_endpoint"] = json!(format!("{}/token2", urls.authorization));
+            Some(Reply::json(200, &document))
+        }
+        (1, "/token2") => Some(Reply::json(200, &tokens(50))),
+        (1, "/token") => Some(Reply::status(404)),
+        (2, _) => Some(Reply::Raw(String::new())),
+        _ => None,
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    now.store(2, Ordering::SeqCst);
+    let before = world.mcp.seen().len();
+    let outcome = world.run(CALL)?;
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    assert_eq!(stored_grant(&world)?["refresh_token"], "s3cr3t-refresh-0");
+    now.store(1, Ordering::SeqCst);
+    let outcome = world.run(CALL)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    assert_eq!(stored_grant(&world)?["access_token"], "s3cr3t-access-50");
     Ok(())
 }
 
