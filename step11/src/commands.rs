@@ -12,7 +12,7 @@ use crate::{
     http::Http,
     mcp::Session,
     settings::{Options, Settings},
-    store::{Entry, Grant, Store},
+    store::{Entry, Grant, Lock, Store},
     terminal,
     trace::Secrets,
 };
@@ -64,17 +64,19 @@ pub async fn login(session: &mut Session, output: &Output) -> Result<()> {
 
 /// Withdraws and forgets everything that is kept for the server.
 pub async fn logout(store: &Store, options: &Options, output: &Output) -> Result<()> {
-    let server = Settings::try_from(options)?.server.to_string();
-    let entries = store.entries(&server)?;
+    let settings = Settings::try_from(options)?;
+    let server = settings.server.to_string();
+    let entries = store.entries(&server, &settings.profile())?;
     for entry in &entries {
+        let lock = entry.lock().await?;
         // What cannot be withdrawn is forgotten nevertheless: the person wants to be rid of it here.
-        if let Err(failure) = revoke(options, entry.clone(), output).await {
+        if let Err(failure) = revoke(options, entry.clone(), &lock, output).await {
             output.warn(&format!(
                 "The tokens could not be withdrawn, and stay good until they expire: {}.",
                 failure.message
             ));
         }
-        entry.remove().await?;
+        entry.remove(&lock)?;
     }
     match (output.json, entries.is_empty()) {
         (true, _) => output.json(&json!({ "server": server, "forgotten": entries.len() })),
@@ -84,24 +86,20 @@ pub async fn logout(store: &Store, options: &Options, output: &Output) -> Result
     Ok(())
 }
 
-async fn revoke(options: &Options, entry: Entry, output: &Output) -> Result<()> {
+async fn revoke(options: &Options, entry: Entry, lock: &Lock, output: &Output) -> Result<()> {
     let settings = Settings::try_from(options)?;
     if entry.load()?.grant.is_none() {
         return Ok(());
     }
     let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), false).await?;
-    let withdrawn = Flow::new(http, settings, entry)?.revoke().await?;
-    if !withdrawn {
-        output.warn("The authorization server cannot withdraw tokens; they stay good until they expire.");
-    }
-    Ok(())
+    Flow::new(http, settings, entry)?.revoke(lock).await
 }
 
 /// Shows what is kept for the server.
 pub fn status(store: &Store, settings: &Settings, output: &Output) -> Result<()> {
     let server = settings.server.to_string();
     let mut all = Vec::new();
-    for entry in store.entries(&server)? {
+    for entry in store.entries(&server, &settings.profile())? {
         if let Some(grant) = entry.load()?.grant {
             all.push((entry.path, grant));
         }

@@ -15,7 +15,7 @@ use crate::{
     metadata::{self, AuthorizationServer, ProtectedResource},
     registration::{Authentication, Client, register},
     settings::{Grant as GrantKind, Settings},
-    store::{Credentials, Entry, Grant},
+    store::{Credentials, Entry, Grant, Lock},
     terminal,
     token::{
         AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARER, REFRESH_TOKEN, TokenEndpoint, Tokens, identity_assertion,
@@ -170,13 +170,16 @@ impl Flow {
         self.credentials.grant.as_ref()
     }
 
-    /// Withdraws the tokens at the authorization server (RFC 7009), if it can do that.
+    /// Withdraws the tokens at the authorization server (RFC 7009), whatever they are bound to. The lock is held, so that
+    /// no other process renews them meanwhile.
     ///
     /// # Errors
-    /// If it does not answer, or refuses.
-    pub async fn revoke(&self) -> Result<bool> {
-        let Some(grant) = &self.credentials.grant else { return Ok(false) };
-        let Some(endpoint) = &grant.revocation_endpoint else { return Ok(false) };
+    /// If it cannot do that, or not for us, does not answer, or refuses.
+    pub async fn revoke(&self, _lock: &Lock) -> Result<()> {
+        let Some(grant) = &self.entry.load()?.grant else { return Ok(()) };
+        let Some(endpoint) = &grant.revocation_endpoint else {
+            return Err(Failure::authorization("the authorization server offers no way to"));
+        };
         let endpoint = parse_url(endpoint)
             .map_err(|why| Failure::authorization(format!("the revocation_endpoint is refused: {why}")))?;
         // Who withdraws the refresh token withdraws the whole grant (RFC 7009 §2.1).
@@ -186,13 +189,18 @@ impl Flow {
         };
         let form = vec![("token", token.clone()), ("token_type_hint", hint.to_owned())];
         let mut request = Request::post(endpoint, Body::Form(form));
-        let Some(client) = self.client_of(grant) else { return Ok(false) };
+        let client = self.client_of(grant).ok_or_else(|| {
+            Failure::authorization(format!(
+                "only the client {} of {} may do that; name it with --client-id and --issuer, and its secret or key",
+                grant.client_id, grant.issuer
+            ))
+        })?;
         client.authenticate(&self.http, &grant.issuer, &mut request)?;
         let answer = self.http.send("Withdraw the tokens (RFC 7009)", &request).await?;
         if answer.status != 200 {
-            return Err(crate::token::oauth_failure(&answer, "the authorization server does not withdraw the tokens"));
+            return Err(crate::token::oauth_failure(&answer, "the authorization server refuses"));
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Makes the credentials that were read the ones that are used. A grant that the settings exclude is as good as
@@ -206,6 +214,7 @@ impl Flow {
         if let Some(grant) = &self.credentials.grant {
             self.http.secrets.add(&grant.access_token, "access token");
             self.http.secrets.add(grant.refresh_token.as_deref().unwrap_or_default(), "refresh token");
+            self.http.secrets.add(grant.client_secret.as_deref().unwrap_or_default(), "client secret");
         }
         let Settings { issuer, dpop, .. } = &self.settings;
         let usable = |grant: &Grant| {
@@ -290,7 +299,7 @@ impl Flow {
     }
 
     /// Writes tokens down. A refresh token that is not replaced stays good (RFC 6749 §6).
-    fn keep(&mut self, lock: &crate::store::Lock, before: Grant, tokens: Tokens) -> Result<()> {
+    fn keep(&mut self, lock: &Lock, before: Grant, tokens: Tokens) -> Result<()> {
         let lifetime =
             tokens.expires_in.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX).min(10 * 365 * 86_400));
         let grant = Grant {
@@ -508,6 +517,7 @@ impl Flow {
             client_id: client.id,
             token_endpoint: url.to_string(),
             token_endpoint_auth_method: client.authentication.method().to_owned(),
+            client_secret: client.authentication.shared().filter(|_| self.settings.client.is_none()).map(str::to_owned),
             revocation_endpoint: found.server.revocation_endpoint.clone(),
             access_token: String::new(),
             refresh_token: None,
@@ -624,16 +634,12 @@ impl Flow {
         // A secret belongs to a client at one issuer: the same client_id may be another client elsewhere.
         let same_issuer = self.settings.issuer.as_ref() == Some(&grant.issuer);
         let preregistered = self.settings.client.as_ref().filter(|client| same_issuer && client.id == grant.client_id);
-        let registered =
-            self.credentials.registrations.get(&grant.issuer).filter(|one| one.client_id == grant.client_id);
-        let authentication = match (preregistered, registered, method) {
-            (Some(client), _, "private_key_jwt") => {
+        let authentication = match (preregistered, method) {
+            (Some(client), "private_key_jwt") => {
                 client.key.as_ref().map(|(key, algorithm)| Authentication::PrivateKey(key.clone(), *algorithm))
             }
-            (Some(client), _, method) => Authentication::secret(client.secret.as_deref(), method),
-            (None, Some(registration), method) => Authentication::secret(registration.client_secret.as_deref(), method),
-            (None, None, "none") => Some(Authentication::None),
-            _ => None,
+            (Some(client), method) => Authentication::secret(client.secret.as_deref(), method),
+            (None, method) => Authentication::secret(grant.client_secret.as_deref(), method),
         }?;
         Some(Client { id: grant.client_id.clone(), authentication })
     }

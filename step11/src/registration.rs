@@ -46,6 +46,14 @@ impl Authentication {
         }
     }
 
+    /// The secret that both know.
+    pub fn shared(&self) -> Option<&str> {
+        match self {
+            Authentication::SecretBasic(secret) | Authentication::SecretPost(secret) => Some(secret),
+            Authentication::None | Authentication::PrivateKey(..) => None,
+        }
+    }
+
     /// A secret, sent in the way that is called `method`.
     pub fn secret(secret: Option<&str>, method: &str) -> Option<Self> {
         match (method, secret) {

@@ -54,6 +54,10 @@ pub struct Grant {
     pub client_id: String,
     pub token_endpoint: String,
     pub token_endpoint_auth_method: String,
+    /// The secret that this registration came with. It is kept here too, as another log-in may register anew and not
+    /// come to its end. The secret of a client that was registered beforehand is never written down.
+    #[serde(default)]
+    pub client_secret: Option<String>,
     pub revocation_endpoint: Option<String>,
     pub access_token: String,
     pub refresh_token: Option<String>,
@@ -92,11 +96,13 @@ impl Store {
         Entry { path: self.folder.join(format!("{name}.json")), server: server.to_owned() }
     }
 
-    /// All that is kept for a server, whoever the client was. A file that cannot be read is there, too.
+    /// All that is kept for a server, whoever the client was. A damaged file does not say what server it is for: the one
+    /// of `client` is there by its name.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn entries(&self, server: &str) -> Result<Vec<Entry>> {
+    pub fn entries(&self, server: &str, client: &str) -> Result<Vec<Entry>> {
+        let own = self.entry(server, client);
         let broken = |error| Failure::local(format!("the folder {} cannot be read: {error}", self.folder.display()));
         let mut entries = Vec::new();
         for file in fs::read_dir(&self.folder).map_err(broken)? {
@@ -104,7 +110,7 @@ impl Store {
             if path.extension().is_some_and(|extension| extension == "json") {
                 let text = fs::read_to_string(&path).unwrap_or_default();
                 let named = serde_json::from_str::<Value>(&text).ok().is_some_and(|value| value["server"] == server);
-                if named {
+                if named || path == own.path {
                     entries.push(Entry { path, server: server.to_owned() });
                 }
             }
@@ -216,8 +222,7 @@ impl Entry {
 
     /// # Errors
     /// If the file is there and cannot be deleted.
-    pub async fn remove(&self) -> Result<()> {
-        let _lock = self.lock().await?;
+    pub fn remove(&self, _lock: &Lock) -> Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Failure::local(format!("cannot delete {}: {error}", self.path.display())))

@@ -1044,3 +1044,88 @@ fn with_dpop_no_bearer_token_is_sent_not_even_a_stored_one() -> Result<()> {
     assert_eq!(world.authorization.hits("/authorize"), 1);
     Ok(())
 }
+
+#[test]
+fn a_log_in_that_is_given_up_takes_no_secret_from_the_grant_that_is_kept() -> Result<()> {
+    let registered = AtomicUsize::new(0);
+    let twist: Twist = Arc::new(move |request, urls| match request.path() {
+        ASM => {
+            let mut document = asm(urls);
+            document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+            Some(Reply::json(200, &document))
+        }
+        "/register" => {
+            let number = registered.fetch_add(1, Ordering::SeqCst);
+            let method = "client_secret_post";
+            Some(Reply::json(
+                201,
+                &json!({ "client_id": format!("client-{number}"), "client_secret": format!("s3cr3t-of-{number}"), "token_endpoint_auth_method": method }),
+            ))
+        }
+        _ => None,
+    });
+    let world = logged_in(None, Some(twist))?;
+    // Another redirect URI, so another registration; and nobody comes back.
+    let outcome = world.client.run(&["--redirect-uri", "http://localhost:0/elsewhere", "login"], |_| ())?;
+    assert_eq!((outcome.code, world.authorization.hits("/register")), (Some(4), 2), "{outcome:?}");
+    expire(&world)?;
+    let outcome = world.run(CALL)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let renewal = world.authorization.seen().into_iter().find(|request| request.param("refresh_token").is_some());
+    let renewal = renewal.context("not renewed")?;
+    let known = ["client_id", "client_secret"].map(|name| renewal.param(name).unwrap_or_default());
+    assert_eq!(known, ["client-0", "s3cr3t-of-0"]);
+    assert_eq!(world.authorization.hits("/authorize"), 1);
+    Ok(())
+}
+
+#[test]
+fn a_logout_waits_for_a_refresh_and_withdraws_what_it_brought() -> Result<()> {
+    let twist: Twist = Arc::new(|request, _| {
+        request.param("refresh_token").filter(|_| request.path() == "/token")?;
+        thread::sleep(std::time::Duration::from_millis(800)); // long enough for the logout to begin
+        Some(Reply::json(200, &tokens(9)))
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    let child = world.client.command(CALL)?.spawn()?;
+    while world.authorization.hits("/token") < 2 {
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let outcome = world.run(&["logout"])?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let seen = world.authorization.seen();
+    let revoked: Vec<_> =
+        seen.iter().filter(|request| request.path() == "/revoke").filter_map(|request| request.param("token")).collect();
+    assert_eq!(revoked, ["s3cr3t-refresh-9"]);
+    let outcome = world.client.wait(child, follow)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn a_logout_says_what_it_could_not_do() -> Result<()> {
+    let twist: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(twist))?;
+    let issuer = world.authorization.url.clone();
+    let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", &issuer, "tools"];
+    let mut command = world.client.command(&args)?;
+    let outcome = world.client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-for-a").spawn()?, follow)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let outcome = world.run(&["logout"])?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("only the client machine"), "{outcome:?}");
+    assert_eq!(world.authorization.hits("/revoke"), 0);
+
+    let world = logged_in(None, None)?;
+    let path = world.client.stored()?;
+    let whole = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, &whole[..whole.len() - 3])?;
+    let outcome = world.run(&["logout"])?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("damaged"), "{outcome:?}");
+    assert!(outcome.stdout.contains("Logged out") && !path.exists(), "{outcome:?}");
+    Ok(())
+}
