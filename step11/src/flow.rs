@@ -129,6 +129,14 @@ impl Flow {
         }
     }
 
+    /// Sends a last request, whose answer matters to nobody: whatever it says, there is no log-in for it.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send_last(&self, why: &str, request: &Request) -> Result<()> {
+        self.http.send(why, &self.with_token(request)?).await.map(drop)
+    }
+
     /// The request with the token, which goes to the server that it is for, and in the header only (RFC 6750 §2.1).
     fn with_token(&self, request: &Request) -> Result<Request> {
         let mut request = request.clone();

@@ -124,12 +124,12 @@ impl Session {
     }
 
     /// Ends a legacy session. A server that has none, or will not, may say so.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
         if self.legacy_id.is_some() {
             let mut request = self.request(Value::Null, &[]);
             request.method = Method::DELETE;
             request.body = Body::Empty;
-            if let Err(failure) = self.flow.send("End the session", &request, &Value::Null).await {
+            if let Err(failure) = self.flow.send_last("End the session", &request).await {
                 self.flow.http.note(&format!("The session could not be ended: {}.", failure.message));
             }
         }

@@ -1129,3 +1129,36 @@ fn a_logout_says_what_it_could_not_do() -> Result<()> {
     assert!(outcome.stdout.contains("Logged out") && !path.exists(), "{outcome:?}");
     Ok(())
 }
+
+/// A server of 2025-11-25 with a session, and what it answers to the end of it.
+fn legacy_mcp(end: Reply) -> Twist {
+    Arc::new(move |request, _| {
+        if request.path() != "/mcp" || request.header("authorization").is_none() {
+            return None;
+        }
+        if request.method == "DELETE" {
+            return Some(end.clone());
+        }
+        match request.json()["method"].as_str() {
+            Some("server/discover") => Some(Reply::status(400)),
+            Some("initialize") => {
+                let result = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": { "name": "x", "version": "1" } });
+                Some(response(request, result).with("Mcp-Session-Id", "s3cr3t-session"))
+            }
+            Some("notifications/initialized") => Some(Reply::status(202)),
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn the_end_of_a_session_opens_no_log_in() -> Result<()> {
+    let world = World::new(Some(legacy_mcp(unauthorized("Bearer error=\"invalid_token\"".into()))), None)?;
+    let outcome = world.run(CALL)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    let seen = world.mcp.seen();
+    let last: Vec<_> = seen.iter().filter(|request| request.method == "DELETE").collect();
+    assert!(last.len() == 1 && last[0].header("authorization").is_some(), "{last:?}");
+    assert_eq!((world.authorization.hits("/authorize"), world.authorization.hits("/token")), (1, 1));
+    Ok(())
+}
