@@ -593,8 +593,10 @@ impl Flow {
         if let Some(known) = fresh
             && let Some(authentication) =
                 Authentication::secret(known.client_secret.as_deref(), &known.token_endpoint_auth_method)
+            && let Ok(registered) = Url::parse(&known.redirect_uri)
+            && self.is_wanted(&registered)
             // Some servers compare the port with the one that was registered; if it is taken, we register another.
-            && let Ok(loopback) = Url::parse(&known.redirect_uri).map_err(drop).and_then(|uri| Loopback::bind(&uri).map_err(drop))
+            && let Ok(loopback) = Loopback::bind(&registered)
         {
             self.http.note(&format!("We are registered there already, as {}.", known.client_id));
             return Ok((Client { id: known.client_id.clone(), authentication }, loopback));
@@ -616,6 +618,15 @@ impl Flow {
         let issuer = server.issuer.clone();
         self.entry.update(|credentials| drop(credentials.registrations.insert(issuer, registration))).await?;
         Ok((client, loopback))
+    }
+
+    /// Whether a redirect URI that was registered is the one of the settings, where any port will do if they name none.
+    fn is_wanted(&self, registered: &Url) -> bool {
+        let wanted = &self.settings.redirect_uri;
+        let any_port = wanted.port().is_none_or(|port| port == 0);
+        wanted.host() == registered.host()
+            && wanted.path() == registered.path()
+            && (any_port || wanted.port() == registered.port())
     }
 
     /// The client of the settings, authenticated in a way that the server knows.
