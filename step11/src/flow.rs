@@ -328,14 +328,27 @@ impl Flow {
         let what = "the token is not enough";
         let wanted = scopes(challenge.and_then(|challenge| challenge.param("scope")).unwrap_or_default())
             .map_err(|failure| failure.at(answer.exchange))?;
-        let granted = self.credentials.grant.as_ref().map(|grant| &grant.scope);
-        if granted.is_some_and(|granted| wanted.iter().all(|scope| granted.contains(scope))) {
+        let grant = self.credentials.grant.as_ref();
+        let has_all = |scopes: &[String]| wanted.iter().all(|scope| scopes.contains(scope));
+        if wanted.is_empty() {
+            let advice = "The server does not say which scopes it wants. If you know them, name them with --scope.";
+            return Err(refusal(answer, challenge, what).advice(advice));
+        }
+        if grant.is_some_and(|grant| has_all(&grant.scope)) {
             let advice = "The token has what the server asks for, so another log-in would not help.";
             return Err(refusal(answer, challenge, what).advice(advice));
         }
-        if self.settings.scope.is_some() {
-            let advice = "Ask for more with --scope, or leave it out.";
-            return Err(refusal(answer, challenge, what).advice(advice));
+        if let Some(chosen) = &self.settings.scope {
+            if !has_all(chosen) {
+                let union: BTreeSet<&String> = chosen.iter().chain(&wanted).collect();
+                let union = union.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+                let advice = format!("Run it with --scope '{union}', or leave --scope out.");
+                return Err(refusal(answer, challenge, what).advice(advice));
+            }
+            if grant.is_some_and(|grant| grant.requested_scope == *chosen) {
+                let advice = "They were asked for with --scope, and the authorization server did not give them.";
+                return Err(refusal(answer, challenge, what).advice(advice));
+            }
         }
         if self.step_ups == MAX_STEP_UPS {
             return Err(refusal(answer, challenge, &format!("{what}, though more was asked for {MAX_STEP_UPS} times")));
@@ -454,6 +467,7 @@ impl Flow {
         let offline = "offline_access".to_owned();
         let person = matches!(self.settings.grant, GrantKind::AuthorizationCode);
         if person
+            && self.settings.scope.is_none()
             && !chosen.is_empty()
             && found.server.scopes_supported.contains(&offline)
             && !chosen.contains(&offline)

@@ -498,6 +498,16 @@ fn rows() -> Vec<Row> {
             let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"read\"");
             Reply::status(403).with("WWW-Authenticate", &value)
         }),
+        method("403 that does not say for what", (4, "does not say which scopes"), "tools/call", |_, urls| {
+            Reply::status(403).with("WWW-Authenticate", &challenge(urls, ", error=\"insufficient_scope\""))
+        }),
+        Row {
+            args: &["--scope", "read", "call", "echo", "message=hi"],
+            ..method("403 for more than --scope", (4, "--scope 'admin read'"), "tools/call", |_, urls| {
+                let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"admin\"");
+                Reply::status(403).with("WWW-Authenticate", &value)
+            })
+        },
         method("403 for good", (4, "does not allow this"), "tools/call", |_, _| {
             Reply::json(403, &json!({ "error": "forbidden", "error_description": format!("never{ESC}") }))
         }),
@@ -1160,5 +1170,47 @@ fn the_end_of_a_session_opens_no_log_in() -> Result<()> {
     let last: Vec<_> = seen.iter().filter(|request| request.method == "DELETE").collect();
     assert!(last.len() == 1 && last[0].header("authorization").is_some(), "{last:?}");
     assert_eq!((world.authorization.hits("/authorize"), world.authorization.hits("/token")), (1, 1));
+    Ok(())
+}
+
+#[test]
+fn the_scopes_of_the_command_line_are_those_that_are_asked_for() -> Result<()> {
+    let mcp: Twist = Arc::new(|request, urls| {
+        let token = request.header("authorization")?;
+        let more = request.json()["method"] == "tools/call" && token == "Bearer s3cr3t-access-0";
+        let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"admin\"");
+        more.then(|| Reply::status(403).with("WWW-Authenticate", &value))
+    });
+    let authorization: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["scopes_supported"] = json!(["read", "admin", "offline_access"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(Some(mcp), Some(authorization))?;
+    let asked = || -> Vec<String> {
+        let seen = world.authorization.seen();
+        let log_ins = seen.iter().filter(|request| request.path() == "/authorize");
+        log_ins.filter_map(|request| request.param("scope")).collect()
+    };
+    assert_eq!(world.run(&["--scope", "read", "login"])?.code, Some(0));
+    assert_eq!(asked(), ["read"]);
+    // What the advice says helps, and without another `login`.
+    let outcome = world.run(&["--scope", "admin read", "call", "echo", "message=hi"])?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    assert_eq!(asked(), ["read", "admin read"]);
+    Ok(())
+}
+
+#[test]
+fn the_redirect_uri_of_the_command_line_is_the_one_that_is_used() -> Result<()> {
+    let world = logged_in(None, None)?;
+    for args in [&["login"][..], &["--redirect-uri", "http://localhost:0/other", "login"]] {
+        assert_eq!(world.run(args)?.code, Some(0));
+    }
+    let used: Vec<String> =
+        world.authorization.seen().iter().filter_map(|request| request.param("redirect_uri")).collect();
+    let used: Vec<&String> = used.iter().step_by(2).collect(); // each again at the token endpoint
+    assert!(used.len() == 3 && used[0] == used[1] && used[2].starts_with("http://localhost:"), "{used:?}");
+    assert!(used[2].ends_with("/other"), "{used:?}");
     Ok(())
 }
