@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     authorize::{Loopback, Question, authorize},
-    challenge::{self, Challenge},
+    challenge::Challenges,
     dpop::{self, Dpop},
     failure::{Failure, Kind, Result},
     http::{Answer, Body, Http, Request, parse_url},
@@ -86,11 +86,12 @@ impl Flow {
         loop {
             let token = self.token().map(|grant| grant.access_token.clone());
             let answer = self.http.send_message(why, &self.with_token(request)?, id).await?;
-            let (challenge, malformed) = challenge::choose(answer.header_values("www-authenticate"));
+            let scheme = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
+            let (challenge, malformed) = Challenges::read(answer.header_values("www-authenticate"), scheme);
             if let Some(why) = malformed {
                 self.http.note(&format!("The WWW-Authenticate header breaks RFC 9110 and is ignored: {why}."));
             }
-            let error = challenge.as_ref().and_then(|challenge| challenge.param("error"));
+            let error = challenge.error("error");
             let new_nonce = self.dpop.as_ref().is_some_and(|dpop| dpop.remember(&request.url, &answer.headers));
             match answer.status.as_u16() {
                 401 if error == Some("use_dpop_nonce") && new_nonce && !proven => {
@@ -113,17 +114,17 @@ impl Flow {
                     if authorized || self.authorizations == MAX_AUTHORIZATIONS {
                         return Err(refusal(
                             &answer,
-                            challenge.as_ref(),
+                            &challenge,
                             "the MCP server refuses the token that it asked for",
                         ));
                     }
                     self.authorizations += 1;
                     authorized = true;
                     self.http.note("The server wants a token. Its challenge says where to learn more.");
-                    self.authorize(challenge.as_ref(), &BTreeSet::new()).await?;
+                    self.authorize(&challenge, &BTreeSet::new()).await?;
                 }
-                403 if error == Some("insufficient_scope") => self.step_up(&answer, challenge.as_ref()).await?,
-                403 => return Err(refusal(&answer, challenge.as_ref(), "the MCP server does not allow this")),
+                403 if error == Some("insufficient_scope") => self.step_up(&answer, &challenge).await?,
+                403 => return Err(refusal(&answer, &challenge, "the MCP server does not allow this")),
                 _ => return Ok(answer),
             }
         }
@@ -324,9 +325,9 @@ impl Flow {
     }
 
     /// Asks for the scopes that are missing, together with those that were asked for before.
-    async fn step_up(&mut self, answer: &Answer, challenge: Option<&Challenge>) -> Result<()> {
+    async fn step_up(&mut self, answer: &Answer, challenge: &Challenges) -> Result<()> {
         let what = "the token is not enough";
-        let wanted = scopes(challenge.and_then(|challenge| challenge.param("scope")).unwrap_or_default())
+        let wanted = scopes(challenge.error("scope").unwrap_or_default())
             .map_err(|failure| failure.at(answer.exchange))?;
         let grant = self.credentials.grant.as_ref();
         let has_all = |scopes: &[String]| wanted.iter().all(|scope| scopes.contains(scope));
@@ -361,7 +362,7 @@ impl Flow {
     }
 
     /// The way to a token, from the challenge on.
-    async fn authorize(&mut self, challenge: Option<&Challenge>, step_up: &BTreeSet<String>) -> Result<()> {
+    async fn authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<String>) -> Result<()> {
         let found = self.discover(challenge).await?;
         let scope = self.choose_scope(challenge, step_up, &found)?;
         self.choose_dpop(challenge, &found)?;
@@ -384,9 +385,9 @@ impl Flow {
     }
 
     /// Who protects the server, and how to reach them.
-    async fn discover(&self, challenge: Option<&Challenge>) -> Result<Discovered> {
+    async fn discover(&self, challenge: &Challenges) -> Result<Discovered> {
         let server = &self.settings.server;
-        let challenged = challenge.and_then(|challenge| challenge.param("resource_metadata"));
+        let challenged = challenge.param("resource_metadata");
         let resource = metadata::protected_resource(&self.http, server, challenged).await?;
         let issuer = if let Some(document) = &resource {
             self.choose_issuer(document)?
@@ -443,13 +444,13 @@ impl Flow {
     /// "Scope Selection Strategy": what the challenge names, else what the metadata names, else nothing.
     fn choose_scope(
         &self,
-        challenge: Option<&Challenge>,
+        challenge: &Challenges,
         step_up: &BTreeSet<String>,
         found: &Discovered,
     ) -> Result<Vec<String>> {
         let supported = found.scopes_supported.as_ref().map(|scopes| scopes.join(" "));
         let mut chosen: Vec<String> =
-            match (&self.settings.scope, challenge.and_then(|challenge| challenge.param("scope"))) {
+            match (&self.settings.scope, challenge.param("scope")) {
                 (Some(scope), _) => scope.clone(),
                 _ if !step_up.is_empty() => step_up.iter().cloned().collect(),
                 (None, Some(scope)) => scopes(scope)?,
@@ -478,10 +479,10 @@ impl Flow {
     }
 
     /// DPoP where both servers do it, or where the person insists.
-    fn choose_dpop(&mut self, challenge: Option<&Challenge>, found: &Discovered) -> Result<()> {
+    fn choose_dpop(&mut self, challenge: &Challenges, found: &Discovered) -> Result<()> {
         let offered = found.server.dpop_signing_alg_values_supported.iter().any(|one| one == dpop::ALGORITHM);
         let wanted =
-            self.settings.dpop || found.dpop_required || challenge.is_some_and(|challenge| challenge.is("DPoP"));
+            self.settings.dpop || found.dpop_required || challenge.offers_dpop(dpop::ALGORITHM);
         if (self.settings.dpop || found.dpop_required) && !offered {
             return Err(Failure::authorization(
                 "tokens shall be bound to a key (DPoP), which the authorization server does not do",
@@ -694,8 +695,8 @@ fn scopes(text: &str) -> Result<Vec<String>> {
 }
 
 /// A refusal in the words of the MCP server.
-fn refusal(answer: &Answer, challenge: Option<&Challenge>, what: &str) -> Failure {
-    let param = |name| challenge.and_then(|challenge| challenge.param(name)).map(terminal::line);
+fn refusal(answer: &Answer, challenge: &Challenges, what: &str) -> Failure {
+    let param = |name| challenge.error(name).map(terminal::line);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let description = param("error_description").or(body["error_description"].as_str().map(terminal::line));
     let said = param("error").into_iter().chain(description).collect::<Vec<_>>().join(", ");
