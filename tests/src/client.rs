@@ -83,8 +83,11 @@ impl Client {
     pub fn command(&self, args: &[&str]) -> Result<Command> {
         let mut command = command("step11")?;
         let path = format!("{}:/usr/bin:/bin", self.folder.path().join("bin").display());
+        if !args.contains(&"--login-timeout") {
+            command.args(["--login-timeout", "30"]);
+        }
         command
-            .args(["--server", &self.server, "--timeout", "3", "--login-timeout", "3"])
+            .args(["--server", &self.server, "--timeout", "5"])
             .args(args)
             .env("MCP_CREDENTIALS", self.credentials())
             .env("PATH", path)

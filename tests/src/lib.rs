@@ -7,6 +7,7 @@ pub mod keycloak;
 pub mod mock;
 pub mod permissions;
 pub mod readme;
+pub mod world;
 
 use std::{
     collections::HashMap,

@@ -1,0 +1,295 @@
+//! Step 11 and what it keeps: grants, registrations and secrets are used where they belong, stay as long as they are good,
+//! and are given up when they are not; and what a person names on the command line holds.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result};
+use integration_tests::{
+    client::{Client, Outcome, follow},
+    mock::{Mock, Reply},
+    world::{ASM, CALL, PRM, Twist, World, asm, challenge, expire, logged_in, response, stored_grant, tokens, unauthorized},
+};
+use serde_json::json;
+
+#[test]
+fn another_server_on_the_same_host_is_not_asked_at_the_mcp_servers_port() -> Result<()> {
+    // The authorization server is `http://localhost`, port 80, where nobody need be.
+    let mcp = Mock::start(|request, url| {
+        let own = url.replace("127.0.0.1", "localhost");
+        let document = json!({ "resource": format!("{own}/mcp"), "authorization_servers": ["http://localhost"] });
+        let issuer = "http://localhost";
+        match request.path() {
+            PRM => Reply::json(200, &document),
+            ASM => Reply::json(
+                200,
+                &json!({
+                    "issuer": issuer, "token_endpoint": format!("{issuer}/token"),
+                    "token_endpoint_auth_methods_supported": ["client_secret_post"],
+                }),
+            ),
+            "/token" => Reply::json(200, &tokens(0)),
+            _ => unauthorized("Bearer".into()),
+        }
+    })?;
+    let client = Client::new(&format!("{}/mcp", mcp.url.replace("127.0.0.1", "localhost")))?;
+    let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", "http://localhost", "tools"];
+    let mut command = client.command(&args)?;
+    let outcome = client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-of-port-80").spawn()?, follow)?;
+    assert!(outcome.code == Some(3) || outcome.code == Some(4), "{outcome:?}");
+    assert_eq!(mcp.hits(PRM), 1, "{outcome:?}");
+    assert!(mcp.seen().iter().all(|request| [PRM, "/mcp"].contains(&request.path())), "{:?}", mcp.seen());
+    Ok(())
+}
+
+#[test]
+fn a_refresh_token_is_kept_though_the_access_token_beside_it_is_of_no_use() -> Result<()> {
+    let twist: Twist = Arc::new(|request, _| {
+        request.param("refresh_token").filter(|_| request.path() == "/token")?;
+        let mut document = tokens(7);
+        document["token_type"] = json!("mac");
+        Some(Reply::json(200, &document))
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("instead of Bearer"), "{outcome:?}");
+    assert_eq!(stored_grant(&world)?["refresh_token"], "s3cr3t-refresh-7");
+    Ok(())
+}
+
+#[test]
+fn a_token_endpoint_that_has_moved_or_gone_is_looked_for_anew() -> Result<()> {
+    // 0: all is well; 1: it has moved; 2: nobody is there any more.
+    let now = Arc::new(AtomicUsize::new(0));
+    let at = now.clone();
+    let twist: Twist = Arc::new(move |request, urls| match (at.load(Ordering::SeqCst), request.path()) {
+        (1, ASM) => {
+            let mut document = asm(urls);
+            document["token_endpoint"] = json!(format!("{}/token2", urls.authorization));
+            Some(Reply::json(200, &document))
+        }
+        (1, "/token2") => Some(Reply::json(200, &tokens(50))),
+        (1, "/token") => Some(Reply::status(404)),
+        (2, _) => Some(Reply::Raw(String::new())),
+        _ => None,
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    now.store(2, Ordering::SeqCst);
+    let before = world.mcp.seen().len();
+    let outcome = world.run(CALL)?;
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    assert_eq!(stored_grant(&world)?["refresh_token"], "s3cr3t-refresh-0");
+    now.store(1, Ordering::SeqCst);
+    let outcome = world.run(CALL)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    assert_eq!(stored_grant(&world)?["access_token"], "s3cr3t-access-50");
+    Ok(())
+}
+
+#[test]
+fn what_is_kept_from_one_issuer_is_not_used_when_another_is_named() -> Result<()> {
+    let twist: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(twist))?;
+    let with = |issuer: &str, secret: &str, command: &str| -> Result<Outcome> {
+        let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", issuer, command];
+        world.client.wait(world.client.command(&args)?.env("MCP_CLIENT_SECRET", secret).spawn()?, follow)
+    };
+    assert_eq!(with(&world.authorization.url, "s3cr3t-for-a", "tools")?.code, Some(0));
+    expire(&world)?;
+    let before = world.mcp.seen().len();
+    let outcome = with(&world.evil.url, "s3cr3t-for-b", "tools")?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("not the one of --issuer"), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    // Nor is it when the tokens are withdrawn; and it is said that they are not.
+    let outcome = with(&world.evil.url, "s3cr3t-for-b", "logout")?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("stay good until they expire"), "{outcome:?}");
+    let seen = format!("{:?}", world.authorization.seen());
+    assert!(seen.contains("s3cr3t-for-a") && !seen.contains("s3cr3t-for-b"), "{seen}");
+    assert!(world.evil.seen().is_empty());
+    Ok(())
+}
+
+#[test]
+fn with_dpop_no_bearer_token_is_sent_not_even_a_stored_one() -> Result<()> {
+    let world = logged_in(None, None)?;
+    let before = world.mcp.seen().len();
+    let outcome = world.run(&["--dpop", "call", "echo", "message=hi"])?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("DPoP"), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    // What was kept is still good for who does not insist.
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    assert_eq!(world.authorization.hits("/authorize"), 1);
+    Ok(())
+}
+
+#[test]
+fn a_log_in_that_is_given_up_takes_no_secret_from_the_grant_that_is_kept() -> Result<()> {
+    let registered = AtomicUsize::new(0);
+    let twist: Twist = Arc::new(move |request, urls| match request.path() {
+        ASM => {
+            let mut document = asm(urls);
+            document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+            Some(Reply::json(200, &document))
+        }
+        "/register" => {
+            let number = registered.fetch_add(1, Ordering::SeqCst);
+            let method = "client_secret_post";
+            Some(Reply::json(
+                201,
+                &json!({ "client_id": format!("client-{number}"), "client_secret": format!("s3cr3t-of-{number}"), "token_endpoint_auth_method": method }),
+            ))
+        }
+        _ => None,
+    });
+    let world = logged_in(None, Some(twist))?;
+    // Another redirect URI, so another registration; and nobody comes back.
+    let outcome = world.client.run(&["--redirect-uri", "http://localhost:0/elsewhere", "login"], |_| ())?;
+    assert_eq!((outcome.code, world.authorization.hits("/register")), (Some(4), 2), "{outcome:?}");
+    expire(&world)?;
+    let outcome = world.run(CALL)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let renewal = world.authorization.seen().into_iter().find(|request| request.param("refresh_token").is_some());
+    let renewal = renewal.context("not renewed")?;
+    let known = ["client_id", "client_secret"].map(|name| renewal.param(name).unwrap_or_default());
+    assert_eq!(known, ["client-0", "s3cr3t-of-0"]);
+    assert_eq!(world.authorization.hits("/authorize"), 1);
+    Ok(())
+}
+
+#[test]
+fn a_logout_waits_for_a_refresh_and_withdraws_what_it_brought() -> Result<()> {
+    let twist: Twist = Arc::new(|request, _| {
+        request.param("refresh_token").filter(|_| request.path() == "/token")?;
+        thread::sleep(std::time::Duration::from_millis(800)); // long enough for the logout to begin
+        Some(Reply::json(200, &tokens(9)))
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    let child = world.client.command(CALL)?.spawn()?;
+    while world.authorization.hits("/token") < 2 {
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let outcome = world.run(&["logout"])?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let seen = world.authorization.seen();
+    let revoked: Vec<_> =
+        seen.iter().filter(|request| request.path() == "/revoke").filter_map(|request| request.param("token")).collect();
+    assert_eq!(revoked, ["s3cr3t-refresh-9"]);
+    let outcome = world.client.wait(child, follow)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn a_logout_says_what_it_could_not_do() -> Result<()> {
+    let twist: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(twist))?;
+    let issuer = world.authorization.url.clone();
+    let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", &issuer, "tools"];
+    let mut command = world.client.command(&args)?;
+    let outcome = world.client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-for-a").spawn()?, follow)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let outcome = world.run(&["logout"])?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("only the client machine"), "{outcome:?}");
+    assert_eq!(world.authorization.hits("/revoke"), 0);
+
+    let world = logged_in(None, None)?;
+    let path = world.client.stored()?;
+    let whole = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, &whole[..whole.len() - 3])?;
+    let outcome = world.run(&["logout"])?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("damaged"), "{outcome:?}");
+    assert!(outcome.stdout.contains("Logged out") && !path.exists(), "{outcome:?}");
+    Ok(())
+}
+
+/// A server of 2025-11-25 with a session, and what it answers to the end of it.
+fn legacy_mcp(end: Reply) -> Twist {
+    Arc::new(move |request, _| {
+        if request.path() != "/mcp" || request.header("authorization").is_none() {
+            return None;
+        }
+        if request.method == "DELETE" {
+            return Some(end.clone());
+        }
+        match request.json()["method"].as_str() {
+            Some("server/discover") => Some(Reply::status(400)),
+            Some("initialize") => {
+                let result = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": { "name": "x", "version": "1" } });
+                Some(response(request, result).with("Mcp-Session-Id", "s3cr3t-session"))
+            }
+            Some("notifications/initialized") => Some(Reply::status(202)),
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn the_end_of_a_session_opens_no_log_in() -> Result<()> {
+    let world = World::new(Some(legacy_mcp(unauthorized("Bearer error=\"invalid_token\"".into()))), None)?;
+    let outcome = world.run(CALL)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    let seen = world.mcp.seen();
+    let last: Vec<_> = seen.iter().filter(|request| request.method == "DELETE").collect();
+    assert!(last.len() == 1 && last[0].header("authorization").is_some(), "{last:?}");
+    assert_eq!((world.authorization.hits("/authorize"), world.authorization.hits("/token")), (1, 1));
+    Ok(())
+}
+
+#[test]
+fn the_scopes_of_the_command_line_are_those_that_are_asked_for() -> Result<()> {
+    let mcp: Twist = Arc::new(|request, urls| {
+        let token = request.header("authorization")?;
+        let more = request.json()["method"] == "tools/call" && token == "Bearer s3cr3t-access-0";
+        let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"admin\"");
+        more.then(|| Reply::status(403).with("WWW-Authenticate", &value))
+    });
+    let authorization: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["scopes_supported"] = json!(["read", "admin", "offline_access"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(Some(mcp), Some(authorization))?;
+    let asked = || -> Vec<String> {
+        let seen = world.authorization.seen();
+        let log_ins = seen.iter().filter(|request| request.path() == "/authorize");
+        log_ins.filter_map(|request| request.param("scope")).collect()
+    };
+    assert_eq!(world.run(&["--scope", "read", "login"])?.code, Some(0));
+    assert_eq!(asked(), ["read"]);
+    // What the advice says helps, and without another `login`.
+    let outcome = world.run(&["--scope", "admin read", "call", "echo", "message=hi"])?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    assert_eq!(asked(), ["read", "admin read"]);
+    Ok(())
+}
+
+#[test]
+fn the_redirect_uri_of_the_command_line_is_the_one_that_is_used() -> Result<()> {
+    let world = logged_in(None, None)?;
+    for args in [&["login"][..], &["--redirect-uri", "http://localhost:0/other", "login"]] {
+        assert_eq!(world.run(args)?.code, Some(0));
+    }
+    let used: Vec<String> =
+        world.authorization.seen().iter().filter_map(|request| request.param("redirect_uri")).collect();
+    let used: Vec<&String> = used.iter().step_by(2).collect(); // each again at the token endpoint
+    assert!(used.len() == 3 && used[0] == used[1] && used[2].starts_with("http://localhost:"), "{used:?}");
+    assert!(used[2].ends_with("/other"), "{used:?}");
+    Ok(())
+}
