@@ -35,10 +35,7 @@ pub struct Challenges {
 
 impl Challenges {
     /// Reads a response's headers; beside the challenges, what is wrong with headers that are none.
-    pub fn read<'a>(
-        headers: impl Iterator<Item = &'a str>,
-        in_use: &'static str,
-    ) -> (Self, Option<&'static str>) {
+    pub fn read<'a>(headers: impl Iterator<Item = &'a str>, in_use: &'static str) -> (Self, Option<&'static str>) {
         let mut all = Vec::new();
         let mut malformed = None;
         for header in headers {

@@ -69,8 +69,17 @@ impl Flow {
             _ => {}
         }
         let credentials = Credentials::default();
-        let mut flow =
-            Flow { http, settings, entry, credentials, dpop: None, fresh: false, withheld: false, authorizations: 0, step_ups: 0 };
+        let mut flow = Flow {
+            http,
+            settings,
+            entry,
+            credentials,
+            dpop: None,
+            fresh: false,
+            withheld: false,
+            authorizations: 0,
+            step_ups: 0,
+        };
         flow.adopt(stored)?;
         Ok(flow)
     }
@@ -112,11 +121,7 @@ impl Flow {
                         }
                     }
                     if authorized || self.authorizations == MAX_AUTHORIZATIONS {
-                        return Err(refusal(
-                            &answer,
-                            &challenge,
-                            "the MCP server refuses the token that it asked for",
-                        ));
+                        return Err(refusal(&answer, &challenge, "the MCP server refuses the token that it asked for"));
                     }
                     self.authorizations += 1;
                     authorized = true;
@@ -295,7 +300,8 @@ impl Flow {
                 self.http.note("It cannot be renewed. There must be another authorization.");
                 self.credentials.grant = None;
                 let registered = self.credentials.registrations.get(&grant.issuer);
-                if failure.is_oauth("invalid_client") && registered.is_some_and(|one| one.client_id == grant.client_id) {
+                if failure.is_oauth("invalid_client") && registered.is_some_and(|one| one.client_id == grant.client_id)
+                {
                     self.credentials.registrations.remove(&grant.issuer);
                 }
                 self.entry.save(&lock, &self.credentials)?;
@@ -303,7 +309,9 @@ impl Flow {
                 Ok(false)
             }
             Err(failure) if failure.is_nowhere() => Err(failure),
-            Err(failure) => Err(failure.advice("The tokens are kept: try again later, or log in anew with `step11 login`.")),
+            Err(failure) => {
+                Err(failure.advice("The tokens are kept: try again later, or log in anew with `step11 login`."))
+            }
         }
     }
 
@@ -327,8 +335,8 @@ impl Flow {
     /// Asks for the scopes that are missing, together with those that were asked for before.
     async fn step_up(&mut self, answer: &Answer, challenge: &Challenges) -> Result<()> {
         let what = "the token is not enough";
-        let wanted = scopes(challenge.error("scope").unwrap_or_default())
-            .map_err(|failure| failure.at(answer.exchange))?;
+        let wanted =
+            scopes(challenge.error("scope").unwrap_or_default()).map_err(|failure| failure.at(answer.exchange))?;
         let grant = self.credentials.grant.as_ref();
         let has_all = |scopes: &[String]| wanted.iter().all(|scope| scopes.contains(scope));
         if wanted.is_empty() {
@@ -449,13 +457,12 @@ impl Flow {
         found: &Discovered,
     ) -> Result<Vec<String>> {
         let supported = found.scopes_supported.as_ref().map(|scopes| scopes.join(" "));
-        let mut chosen: Vec<String> =
-            match (&self.settings.scope, challenge.param("scope")) {
-                (Some(scope), _) => scope.clone(),
-                _ if !step_up.is_empty() => step_up.iter().cloned().collect(),
-                (None, Some(scope)) => scopes(scope)?,
-                (None, None) => scopes(&supported.unwrap_or_default())?,
-            };
+        let mut chosen: Vec<String> = match (&self.settings.scope, challenge.param("scope")) {
+            (Some(scope), _) => scope.clone(),
+            _ if !step_up.is_empty() => step_up.iter().cloned().collect(),
+            (None, Some(scope)) => scopes(scope)?,
+            (None, None) => scopes(&supported.unwrap_or_default())?,
+        };
         // What was granted before must not get lost with a new token.
         if self.settings.scope.is_none()
             && let Some(grant) = self.credentials.grant.as_ref().filter(|grant| grant.issuer == found.server.issuer)
@@ -481,8 +488,7 @@ impl Flow {
     /// DPoP where both servers do it, or where the person insists.
     fn choose_dpop(&mut self, challenge: &Challenges, found: &Discovered) -> Result<()> {
         let offered = found.server.dpop_signing_alg_values_supported.iter().any(|one| one == dpop::ALGORITHM);
-        let wanted =
-            self.settings.dpop || found.dpop_required || challenge.offers_dpop(dpop::ALGORITHM);
+        let wanted = self.settings.dpop || found.dpop_required || challenge.offers_dpop(dpop::ALGORITHM);
         if (self.settings.dpop || found.dpop_required) && !offered {
             return Err(Failure::authorization(
                 "tokens shall be bound to a key (DPoP), which the authorization server does not do",

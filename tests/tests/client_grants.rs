@@ -10,12 +10,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use integration_tests::{
     client::{Client, Outcome, follow},
     mock::{Mock, Reply},
-    world::{ASM, CALL, PRM, Twist, World, asm, challenge, expire, logged_in, response, stored_grant, tokens, unauthorized},
+    world::{
+        ASM, CALL, PRM, Twist, World, asm, challenge, expire, logged_in, response, stored_grant, tokens, unauthorized,
+    },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn another_server_on_the_same_host_is_not_asked_at_the_mcp_servers_port() -> Result<()> {
@@ -184,8 +187,11 @@ fn a_logout_waits_for_a_refresh_and_withdraws_what_it_brought() -> Result<()> {
     let outcome = world.run(&["logout"])?;
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let seen = world.authorization.seen();
-    let revoked: Vec<_> =
-        seen.iter().filter(|request| request.path() == "/revoke").filter_map(|request| request.param("token")).collect();
+    let revoked: Vec<_> = seen
+        .iter()
+        .filter(|request| request.path() == "/revoke")
+        .filter_map(|request| request.param("token"))
+        .collect();
     assert_eq!(revoked, ["s3cr3t-refresh-9"]);
     let outcome = world.client.wait(child, follow)?;
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
@@ -291,5 +297,63 @@ fn the_redirect_uri_of_the_command_line_is_the_one_that_is_used() -> Result<()> 
     let used: Vec<&String> = used.iter().step_by(2).collect(); // each again at the token endpoint
     assert!(used.len() == 3 && used[0] == used[1] && used[2].starts_with("http://localhost:"), "{used:?}");
     assert!(used[2].ends_with("/other"), "{used:?}");
+    Ok(())
+}
+
+/// Both servers do DPoP, and the MCP server offers `Bearer` first.
+fn both_schemes(nonce: bool) -> (Twist, Twist) {
+    let mcp: Twist = Arc::new(move |request, urls| {
+        if request.path() != "/mcp" {
+            return None;
+        }
+        if request.header("authorization").is_none() {
+            return Some(unauthorized(format!("{}, DPoP algs=\"ES256\"", challenge(urls, ", scope=\"read\""))));
+        }
+        let has_nonce = request.header("dpop").is_some_and(|proof| claims(proof)["nonce"] == "fresh");
+        if nonce && !has_nonce {
+            let value = "Bearer error=\"invalid_token\", DPoP error=\"use_dpop_nonce\", algs=\"ES256\"";
+            return Some(unauthorized(value.into()).with("DPoP-Nonce", "fresh"));
+        }
+        let result = match request.json()["method"].as_str() {
+            Some("server/discover") => json!({ "supportedVersions": ["2026-07-28"], "capabilities": {} }),
+            Some("tools/list") => json!({ "tools": [{ "name": "echo", "inputSchema": { "type": "object" } }] }),
+            _ => json!({ "content": [{ "type": "text", "text": "hi" }] }),
+        };
+        Some(response(request, result))
+    });
+    let authorization: Twist = Arc::new(|request, urls| match request.path() {
+        ASM => {
+            let mut document = asm(urls);
+            document["dpop_signing_alg_values_supported"] = json!(["ES256"]);
+            Some(Reply::json(200, &document))
+        }
+        "/token" => {
+            let mut document = tokens(0);
+            document["token_type"] = json!(if request.header("dpop").is_some() { "DPoP" } else { "Bearer" });
+            Some(Reply::json(200, &document))
+        }
+        _ => None,
+    });
+    (mcp, authorization)
+}
+
+/// What a JWT says, unverified.
+fn claims(jwt: &str) -> Value {
+    let payload = jwt.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+    serde_json::from_slice(&payload).unwrap_or_default()
+}
+
+#[test]
+fn dpop_is_used_where_it_is_offered_beside_bearer_and_its_nonce_is_heard() -> Result<()> {
+    for nonce in [false, true] {
+        let (mcp, authorization) = both_schemes(nonce);
+        let world = World::new(Some(mcp), Some(authorization))?;
+        let outcome = world.run(CALL)?;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+        let seen = world.mcp.seen();
+        assert!(seen.iter().filter_map(|one| one.header("authorization")).all(|value| value.starts_with("DPoP ")));
+        // The nonce costs another proof, not another token.
+        assert_eq!(world.authorization.hits("/token"), 1, "{outcome:?}");
+    }
     Ok(())
 }
