@@ -163,18 +163,20 @@ pub async fn authorize(
             with_a_person(http, &url, loopback, user_agent, patience).await.map_err(|failure| failure.at(exchange))?
         }
     };
-    let mut arrived = redirect_uri.clone();
-    arrived.query_pairs_mut().extend_pairs(&parameters);
-    http.trace.browser(exchange, "", '<', &arrived);
     match check(&parameters, state.secret(), server) {
         Ok(code) => {
             http.secrets.add(&code, "code");
+            let mut arrived = redirect_uri.clone();
+            arrived.query_pairs_mut().extend_pairs(&parameters);
+            http.trace.browser(exchange, "", '<', &arrived);
             http.note(
                 "`state` is ours and `iss` is the server that was asked: the code may be used, with the code_verifier.",
             );
             Ok(Code { value: code, verifier, redirect_uri, page })
         }
         Err(failure) => {
+            // Whose words these are is not known; so none of them is shown.
+            http.note(&format!("The browser came back with {}.", names(&parameters)));
             page.show(false).await;
             Err(failure.at(exchange))
         }
@@ -228,6 +230,13 @@ fn check(parameters: &Parameters, state: &str, server: &AuthorizationServer) -> 
         Some(code) if !code.is_empty() => Ok(code.to_owned()),
         _ => Err(Failure::authorization("the authorization response has no code")),
     }
+}
+
+/// The parameters that there are, as far as an authorization response may have them (RFC 6749 §4.1.2, RFC 9207).
+fn names(parameters: &Parameters) -> String {
+    let known = ["code", "state", "iss", "error", "error_description", "error_uri"];
+    let there = known.into_iter().filter(|name| parameters.iter().any(|(one, _)| one == name));
+    there.collect::<Vec<_>>().join(", ")
 }
 
 /// Where nobody has to consent, the redirect itself is the answer.

@@ -315,6 +315,16 @@ fn rows() -> Vec<Row> {
             pairs.push(("error", "POISON".into()));
             pairs.push(("error_description", "POISON".into()));
         }),
+        Row {
+            args: &["trace", "echo", "message=hi"],
+            ..back("nor is it in a trace", (4, "came back with state, iss, error, error_description."), |pairs, urls| {
+                pairs.retain(|(name, _)| *name == "state");
+                set(pairs, "iss", &urls.evil);
+                pairs.push(("error", "POISON".into()));
+                pairs.push(("error_description", "POISON".into()));
+                pairs.push(("POISON", "POISON".into()));
+            })
+        },
         back("an error that paints the screen", (4, "\\u{1b}"), |pairs, _| {
             pairs.push(("error", format!("x{ESC}")));
         }),
