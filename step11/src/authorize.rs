@@ -4,15 +4,21 @@
 use std::{
     io::{BufRead, Write},
     net::TcpListener,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::header, web};
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::ServerHandle,
+    http::{StatusCode, header},
+    web,
+};
 use oauth2::{
     AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, basic::BasicClient,
 };
-use tokio::sync::{mpsc, oneshot};
-use url::Url;
+use tokio::sync::{mpsc, watch};
+use url::{Position, Url};
 
 use crate::{
     failure::{Failure, Result},
@@ -96,17 +102,15 @@ impl Code {
     }
 }
 
-/// The browser's last request, which is answered when it is known what to say.
+/// The browser's last page, which is sent when it is known what to say: to whoever loads it until then.
 struct Page {
-    answer: Option<oneshot::Sender<bool>>,
+    outcome: watch::Sender<Option<bool>>,
     server: Option<ServerHandle>,
 }
 
 impl Page {
     async fn show(self, went_well: bool) {
-        if let Some(answer) = self.answer {
-            let _ = answer.send(went_well);
-        }
+        self.outcome.send_replace(Some(went_well));
         if let Some(server) = self.server {
             server.stop(true).await;
         }
@@ -158,9 +162,14 @@ pub async fn authorize(
     let exchange = http.next();
     http.trace.browser(exchange, "The browser goes to the authorization server, and comes back with a code", '>', &url);
     let (parameters, page) = match user_agent {
-        UserAgent::None => (without_a_browser(http, url, &redirect_uri).await?, Page { answer: None, server: None }),
+        UserAgent::None => {
+            let page = Page { outcome: watch::Sender::new(None), server: None };
+            (without_a_browser(http, url, &redirect_uri).await?, page)
+        }
         UserAgent::Browser | UserAgent::Print => {
-            with_a_person(http, &url, loopback, user_agent, patience).await.map_err(|failure| failure.at(exchange))?
+            with_a_person(http, (&url, state.secret()), loopback, user_agent, patience)
+                .await
+                .map_err(|failure| failure.at(exchange))?
         }
     };
     match check(&parameters, state.secret(), server) {
@@ -260,21 +269,27 @@ fn parse_answer(text: &str, redirect_uri: &Url) -> Option<Parameters> {
 
 async fn with_a_person(
     http: &Http,
-    url: &Url,
+    (url, state): (&Url, &str),
     loopback: Loopback,
     user_agent: UserAgent,
     patience: Duration,
 ) -> Result<(Parameters, Page)> {
     let redirect_uri = loopback.redirect_uri.clone();
-    let (sender, mut callbacks) = mpsc::channel::<(Parameters, oneshot::Sender<bool>)>(1);
+    let (sender, mut callbacks) = mpsc::channel::<Parameters>(1);
     let path = redirect_uri.path().to_owned();
-    let app_sender = sender.clone();
-    let mut server = HttpServer::new(move || {
-        App::new().app_data(web::Data::new(app_sender.clone())).route(&path, web::get().to(callback))
-    })
-    .workers(1)
-    .disable_signals()
-    .shutdown_timeout(LAST_PAGE_SECONDS);
+    let outcome = watch::Sender::new(None);
+    let expected = web::Data::new(Expected {
+        state: state.to_owned(),
+        host: redirect_uri[Position::BeforeHost..Position::AfterPort].to_owned(),
+        sender,
+        outcome: outcome.subscribe(),
+        warned: AtomicBool::new(false),
+    });
+    let mut server =
+        HttpServer::new(move || App::new().app_data(expected.clone()).route(&path, web::get().to(callback)))
+            .workers(1)
+            .disable_signals()
+            .shutdown_timeout(LAST_PAGE_SECONDS);
     for socket in loopback.sockets {
         server =
             server.listen(socket).map_err(|error| Failure::local(format!("cannot listen for the browser: {error}")))?;
@@ -296,11 +311,9 @@ async fn with_a_person(
     let end = tokio::time::Instant::now() + patience;
     loop {
         tokio::select! {
-            Some((parameters, answer)) = callbacks.recv() => {
-                return Ok((parameters, Page { answer: Some(answer), server: Some(handle) }));
-            }
+            Some(parameters) = callbacks.recv() => return Ok((parameters, Page { outcome, server: Some(handle) })),
             Some(line) = pasted.recv() => match parse_answer(&line, &redirect_uri) {
-                Some(parameters) => return Ok((parameters, Page { answer: None, server: Some(handle) })),
+                Some(parameters) => return Ok((parameters, Page { outcome, server: Some(handle) })),
                 None if line.trim().is_empty() => {}
                 None => say(&format!("That is not the address that the browser was sent to: it begins with {redirect_uri}?")),
             },
@@ -336,22 +349,43 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// The browser is back.
-async fn callback(
-    request: HttpRequest,
-    sender: web::Data<mpsc::Sender<(Parameters, oneshot::Sender<bool>)>>,
-) -> HttpResponse {
-    let parameters = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
-    let (answer, went_well) = oneshot::channel();
-    // The first answer counts. Whatever else comes here was not asked for.
-    let went_well = sender.try_send((parameters, answer)).is_ok() && went_well.await.unwrap_or(false);
-    let (title, text) = if went_well {
-        ("You are logged in", "All went well. You can close this page and go back to the terminal.")
+/// What the browser brings back when it has been where it was sent; and what its last page shall say.
+struct Expected {
+    state: String,
+    host: String,
+    sender: mpsc::Sender<Parameters>,
+    outcome: watch::Receiver<Option<bool>>,
+    warned: AtomicBool,
+}
+
+/// The browser is back; or somebody else is, as any page and any program can send a request here. What has not our
+/// `state` is turned away, and the wait goes on (MCP 2026-07-28 "Open Redirection").
+async fn callback(request: HttpRequest, expected: web::Data<Expected>) -> HttpResponse {
+    let parameters: Parameters = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
+    let mut states = parameters.iter().filter(|(name, _)| name == "state").map(|(_, value)| value);
+    let ours = states.next() == Some(&expected.state) && states.next().is_none();
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if !ours || !host.eq_ignore_ascii_case(&expected.host) {
+        if !expected.warned.swap(true, Ordering::Relaxed) {
+            say("A request came that is not the answer to ours (state). It was turned away, and the wait goes on.");
+        }
+        let text = "This is not the answer to the log-in that the terminal waits for.";
+        return page(StatusCode::BAD_REQUEST, "Not this one", text);
+    }
+    // The first answer counts. Whoever loads the page again hears the same.
+    let _ = expected.sender.try_send(parameters);
+    let mut outcome = expected.outcome.clone();
+    if outcome.wait_for(Option::is_some).await.is_ok_and(|outcome| *outcome == Some(true)) {
+        let text = "All went well. You can close this page and go back to the terminal.";
+        page(StatusCode::OK, "You are logged in", text)
     } else {
-        ("You are not logged in", "The terminal says what went wrong.")
-    };
-    let colour = if went_well { "#176f3d" } else { "#a3241c" };
-    HttpResponse::Ok()
+        page(StatusCode::OK, "You are not logged in", "The terminal says what went wrong.")
+    }
+}
+
+fn page(status: StatusCode, title: &str, text: &str) -> HttpResponse {
+    let colour = if title == "You are logged in" { "#176f3d" } else { "#a3241c" };
+    HttpResponse::build(status)
         .content_type(header::ContentType::html())
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))

@@ -2,8 +2,10 @@
 //! and are given up when they are not; and what a person names on the command line holds.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -19,6 +21,7 @@ use integration_tests::{
     },
 };
 use serde_json::{Value, json};
+use url::Position;
 
 #[test]
 fn another_server_on_the_same_host_is_not_asked_at_the_mcp_servers_port() -> Result<()> {
@@ -355,5 +358,86 @@ fn dpop_is_used_where_it_is_offered_beside_bearer_and_its_nonce_is_heard() -> Re
         // The nonce costs another proof, not another token.
         assert_eq!(world.authorization.hits("/token"), 1, "{outcome:?}");
     }
+    Ok(())
+}
+
+/// `GET` over plain http, from a page or program that says it is at `host`; the whole answer.
+fn fetch(url: &str, host: Option<&str>) -> Result<String> {
+    let url = reqwest::Url::parse(url)?;
+    let own = &url[Position::BeforeHost..Position::AfterPort];
+    let mut stream = TcpStream::connect(own)?;
+    let (target, host) = (&url[Position::BeforePath..], host.unwrap_or(own));
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Where the authorization server sends the browser, without going there.
+fn way_back(url: &str) -> Result<String> {
+    let answer = fetch(url, None)?;
+    let location = answer.lines().find_map(|line| line.strip_prefix("Location: ")).context("no redirect")?;
+    Ok(location.to_owned())
+}
+
+/// A person with a browser of their own, whose words are kept for the test to judge.
+type Heard = Arc<Mutex<Vec<Result<String>>>>;
+
+#[test]
+fn a_request_that_is_not_the_answer_does_not_end_the_log_in() -> Result<()> {
+    let world = World::new(None, None)?;
+    let heard: Heard = Arc::default();
+    let words = heard.clone();
+    let outcome = world.client.run(CALL, move |url| {
+        let all = || -> Result<Vec<String>> {
+            let back = way_back(url)?;
+            let bare = back.split('?').next().unwrap_or_default();
+            let mut all = vec![fetch(bare, None)?, fetch(&format!("{bare}?code=x&state=y"), None)?];
+            all.push(fetch(&format!("{back}&state=y"), None)?);
+            all.push(fetch(&back, Some("evil.example"))?);
+            all.push(fetch(&back, None)?);
+            Ok(all)
+        };
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        match all() {
+            Ok(all) => words.extend(all.into_iter().map(Ok)),
+            Err(error) => words.push(Err(error)),
+        }
+    })?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(heard.len(), 5, "{heard:?}");
+    for (number, page) in heard.iter().enumerate() {
+        let page = page.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let (status, title) = if number < 4 { ("400", "Not this one") } else { ("200", "You are logged in") };
+        assert!(page.starts_with(&format!("HTTP/1.1 {status}")) && page.contains(title), "{number}: {page}");
+    }
+    Ok(())
+}
+
+#[test]
+fn whoever_loads_the_last_page_again_hears_the_same() -> Result<()> {
+    let slow: Twist = Arc::new(|request, _| {
+        if request.path() == "/token" {
+            thread::sleep(std::time::Duration::from_millis(700)); // long enough to load a page twice
+        }
+        None
+    });
+    let world = World::new(None, Some(slow))?;
+    let heard: Heard = Arc::default();
+    let words = heard.clone();
+    let outcome = world.client.run(CALL, move |url| {
+        let back = way_back(url).unwrap_or_default();
+        let again = back.clone();
+        let first = thread::spawn(move || fetch(&again, None));
+        thread::sleep(std::time::Duration::from_millis(200));
+        let second = fetch(&back, None);
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.extend([first.join().unwrap_or_else(|_| Ok("panic".into())), second]);
+    })?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let good = |page: &Result<String>| page.as_ref().is_ok_and(|page| page.contains("You are logged in"));
+    assert!(heard.len() == 2 && heard.iter().all(good), "{heard:?}");
     Ok(())
 }

@@ -296,7 +296,7 @@ fn rows() -> Vec<Row> {
         // The authorization response.
         back("another state", (4, "(state)"), |pairs, _| set(pairs, "state", "other")),
         back("no state", (4, "(state)"), |pairs, _| pairs.retain(|(name, _)| *name != "state")),
-        back("two states", (4, "state twice"), |pairs, _| pairs.push(("state", "other".into()))),
+        back("two states", (4, "(state)"), |pairs, _| pairs.push(("state", "other".into()))),
         back("another iss", (4, "another issuer"), |pairs, urls| set(pairs, "iss", &urls.evil)),
         back("iss with a slash", (4, "another issuer"), |pairs, urls| {
             set(pairs, "iss", &format!("{}/", urls.authorization));
@@ -317,13 +317,17 @@ fn rows() -> Vec<Row> {
         }),
         Row {
             args: &["trace", "echo", "message=hi"],
-            ..back("nor is it in a trace", (4, "came back with state, iss, error, error_description."), |pairs, urls| {
-                pairs.retain(|(name, _)| *name == "state");
-                set(pairs, "iss", &urls.evil);
-                pairs.push(("error", "POISON".into()));
-                pairs.push(("error_description", "POISON".into()));
-                pairs.push(("POISON", "POISON".into()));
-            })
+            ..back(
+                "nor is it in a trace",
+                (4, "came back with state, iss, error, error_description."),
+                |pairs, urls| {
+                    pairs.retain(|(name, _)| *name == "state");
+                    set(pairs, "iss", &urls.evil);
+                    pairs.push(("error", "POISON".into()));
+                    pairs.push(("error_description", "POISON".into()));
+                    pairs.push(("POISON", "POISON".into()));
+                },
+            )
         },
         back("an error that paints the screen", (4, "\\u{1b}"), |pairs, _| {
             pairs.push(("error", format!("x{ESC}")));
