@@ -2,7 +2,7 @@
 //! (OAuth 2.1 §4.1, RFC 7636, RFC 8252, RFC 9207).
 
 use std::{
-    io::{BufRead, Write},
+    io::{BufRead, IsTerminal, Read, Write},
     net::TcpListener,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -30,6 +30,10 @@ use crate::{
 
 /// How long the page that says how it went may take to reach the browser, in seconds.
 const LAST_PAGE_SECONDS: u64 = 2;
+/// The longest line that is pasted, in bytes.
+const LONGEST_PASTE: u64 = 8_192;
+/// Nobody tries longer than that.
+const MOST_PASTES: usize = 100;
 
 /// A place on this computer that the browser can be sent back to.
 pub struct Loopback {
@@ -166,7 +170,7 @@ pub async fn authorize(
             let page = Page { outcome: watch::Sender::new(None), server: None };
             (without_a_browser(http, url, &redirect_uri).await?, page)
         }
-        UserAgent::Browser | UserAgent::Print => {
+        UserAgent::Browser | UserAgent::Print | UserAgent::Paste => {
             with_a_person(http, (&url, state.secret()), loopback, user_agent, patience)
                 .await
                 .map_err(|failure| failure.at(exchange))?
@@ -298,16 +302,23 @@ async fn with_a_person(
     let handle = server.handle();
     actix_web::rt::spawn(server);
 
-    invite(url, user_agent);
+    let may_paste = may_paste(user_agent);
+    invite(url, user_agent, may_paste);
     // What is pasted comes from a thread of its own, which ends with the program: there is no taking back a read.
     let (paste, mut pasted) = mpsc::channel::<String>(1);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(std::result::Result::ok) {
-            if paste.blocking_send(line).is_err() {
-                break;
+    if may_paste {
+        std::thread::spawn(move || {
+            let mut input = std::io::stdin().lock();
+            let mut line = String::new();
+            // A line that is longer than any address is read in pieces, none of which is one.
+            for _ in 0..MOST_PASTES {
+                let read = (&mut input).take(LONGEST_PASTE).read_line(&mut line);
+                if !read.is_ok_and(|read| read > 0) || paste.blocking_send(std::mem::take(&mut line)).is_err() {
+                    break;
+                }
             }
-        }
-    });
+        });
+    }
     let end = tokio::time::Instant::now() + patience;
     loop {
         tokio::select! {
@@ -330,13 +341,23 @@ async fn with_a_person(
 }
 
 /// Tells the person where to go, and opens the browser if there is one.
-fn invite(url: &Url, user_agent: UserAgent) {
-    let opened = user_agent == UserAgent::Browser && open_browser(url);
+fn invite(url: &Url, user_agent: UserAgent, may_paste: bool) {
+    let opened = matches!(user_agent, UserAgent::Browser) && open_browser(url);
     let hint = if opened { "Your browser should show the log-in. If it does not, open:" } else { "To log in, open:" };
     say(&format!("{hint}\n\n  {url}\n"));
     if !opened {
-        say("If the browser runs on another computer, its last page will not load: paste that page's address here.");
+        let how =
+            if may_paste { "paste that page's address here" } else { "with --paste, its address can be given here" };
+        say(&format!("If the browser runs on another computer, its last page will not load: {how}."));
     }
+}
+
+/// Whether standard input is ours to read: it is a terminal, and we are in its foreground. Else it may be another
+/// program's list, or reading would stop us; unless the person says so.
+fn may_paste(user_agent: UserAgent) -> bool {
+    let foreground =
+        || rustix::termios::tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
+    user_agent == UserAgent::Paste || (std::io::stdin().is_terminal() && foreground())
 }
 
 /// Opens a URL without a shell: the launcher gets it as one argument, which begins with `http`.

@@ -32,9 +32,12 @@ pub struct Options {
     /// Seconds that a person may take to log in
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 300, help_heading = "Log-in", value_parser = clap::value_parser!(u64).range(1..=3600))]
     login_timeout: u64,
-    /// Print the log-in's address instead of opening a browser, as over SSH; the last page's address can be pasted
+    /// Print the log-in's address instead of opening a browser, as over SSH; at a terminal, the last page's address can be pasted
     #[arg(long, global = true, help_heading = "Log-in")]
     no_browser: bool,
+    /// The same, and read the last page's address from standard input though it is no terminal
+    #[arg(long, global = true, help_heading = "Log-in")]
+    paste: bool,
     /// Where the browser comes back to, on this computer; port 0 is any that is free
     #[arg(
         long,
@@ -131,6 +134,8 @@ pub enum UserAgent {
     Browser,
     /// The address is printed, and the person does the rest.
     Print,
+    /// The same, and standard input has the address that the browser came back to.
+    Paste,
     /// Nobody is there, nor needed.
     None,
 }
@@ -217,6 +222,9 @@ impl TryFrom<&Options> for Settings {
         settings.login_timeout = Duration::from_secs(options.login_timeout);
         if options.no_browser || env::var_os("SSH_CONNECTION").is_some() {
             settings.user_agent = UserAgent::Print;
+        }
+        if options.paste {
+            settings.user_agent = UserAgent::Paste;
         }
         settings.scope = options.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         settings.dpop = options.dpop;

@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -439,5 +440,20 @@ fn whoever_loads_the_last_page_again_hears_the_same() -> Result<()> {
     let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
     let good = |page: &Result<String>| page.as_ref().is_ok_and(|page| page.contains("You are logged in"));
     assert!(heard.len() == 2 && heard.iter().all(good), "{heard:?}");
+    Ok(())
+}
+
+#[test]
+fn what_others_shall_read_from_standard_input_is_left_to_them() -> Result<()> {
+    let world = World::new(None, None)?;
+    let step11 = world.client.command(&["--no-browser", "call", "echo", "message=hi"])?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "\"$@\"; cat", "sh"]).arg(step11.get_program()).args(step11.get_args());
+    shell.envs(step11.get_envs().filter_map(|(name, value)| Some((name, value?)))).env_remove("SSH_CONNECTION");
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = shell.spawn()?;
+    child.stdin.take().context("no input")?.write_all(b"one\ntwo\n")?;
+    let outcome = world.client.wait(child, follow)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\none\ntwo\n"), "{outcome:?}");
     Ok(())
 }
