@@ -22,10 +22,10 @@ use reqwest::{
     redirect::Policy,
 };
 use serde_json::Value;
-use sse_stream::SseStream;
 use url::{Host, Url};
 
 use crate::{
+    event_stream::EventStream,
     failure::{Failure, Result},
     terminal,
     trace::{Secrets, Trace},
@@ -306,16 +306,19 @@ impl Http {
         let at = |error: Failure| error.at(exchange);
         let chunks = Box::pin(bounded(response, request.limit));
         let body = if status == StatusCode::OK && is_event_stream(&headers) {
-            let mut events = SseStream::from_bytes_stream(chunks);
+            let mut chunks = chunks;
+            let mut events = EventStream::default();
             loop {
-                let Some(event) = events.next().await else {
+                let Some(chunk) = chunks.next().await else {
                     return Err(at(Failure::network("the event stream ended without an answer")));
                 };
-                let event = event.map_err(|error| at(broken(&request.url, &error)))?;
-                let data = event.data.unwrap_or_default();
-                // Notifications come on the same stream; they have no id.
-                if serde_json::from_str::<Value>(&data).is_ok_and(|message| message.get("id") == Some(id)) {
-                    break data.into_bytes();
+                let chunk = chunk.map_err(|error| at(broken(&request.url, &error)))?;
+                // Notifications and the server's own requests come on the same stream.
+                let answers =
+                    |data: &Vec<u8>| serde_json::from_slice(data).is_ok_and(|message: Value| is_response(&message, id));
+                let mut data = chunk.iter().filter_map(|byte| events.push(*byte));
+                if let Some(answer) = data.find(answers) {
+                    break answer;
                 }
             }
         } else {
@@ -392,6 +395,16 @@ pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     terminal::line(url.as_str())
+}
+
+/// Whether a JSON-RPC message is the response to a request: not a request of the server's own with the same id. An error
+/// may come without an id, where the server could not read ours (JSON-RPC 2.0 §5).
+pub fn is_response(message: &Value, id: &Value) -> bool {
+    let error = message["error"].is_object();
+    message["jsonrpc"] == "2.0"
+        && message.get("method").is_none()
+        && (message["result"].is_object() || error)
+        && (message["id"] == *id || (message["id"].is_null() && error))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

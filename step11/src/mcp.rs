@@ -12,7 +12,7 @@ use crate::{
     arguments::{self, header_value},
     failure::{Failure, Result},
     flow::Flow,
-    http::{Answer, Body, MAX_MESSAGE, Request},
+    http::{Answer, Body, MAX_MESSAGE, Request, is_response},
     terminal,
 };
 
@@ -234,9 +234,7 @@ impl Session {
         let request = self.request(message, headers);
         let answer = self.flow.send(why, &request, &id).await?;
         let message: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        // An error may come without an id, where the server could not read ours.
-        let ours = message["jsonrpc"] == "2.0"
-            && (message["id"] == id || (message["id"].is_null() && message["error"].is_object()));
+        let ours = is_response(&message, &id);
         let outcome = match (&message["result"], &message["error"]) {
             (result @ Value::Object(_), Value::Null) if ours => Some(Ok(result.clone())),
             (Value::Null, error @ Value::Object(_)) if ours => Some(Err(RpcError {

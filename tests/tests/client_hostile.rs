@@ -424,6 +424,25 @@ fn rows() -> Vec<Row> {
             let other = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": {} });
             Reply::Drip(format!("{STREAM}data: {other}\r\n\r\ndata: {message}\r\n\r\n"))
         }),
+        method("a request of the server's with the same id", (0, ""), "tools/call", |request, _| {
+            let id = &request.json()["id"];
+            let theirs = json!({ "jsonrpc": "2.0", "id": id, "method": "ping" });
+            let answer =
+                json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [{ "type": "text", "text": "hi" }] } });
+            Reply::Raw(format!("{STREAM}data: {theirs}\n\ndata: {answer}\n\n"))
+        }),
+        method("a request instead of an answer", (3, "no MCP message"), "tools/call", |request, _| {
+            Reply::json(200, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "method": "ping", "result": {} }))
+        }),
+        method("fields of a stream that nobody knows", (0, ""), "tools/call", |request, _| {
+            let result = json!({ "content": [{ "type": "text", "text": "hi" }] });
+            let answer = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result });
+            Reply::Raw(format!("{STREAM}retry\nretry: soon\nfoo: bar\ndata\n\ndata: {answer}\n\n"))
+        }),
+        method("an error on a stream, without an id", (5, "no header"), "tools/call", |_, _| {
+            let error = json!({ "jsonrpc": "2.0", "error": { "code": -32020, "message": "no header" } });
+            Reply::Drip(format!("{STREAM}data: {error}\n\n"))
+        }),
         method("a page instead of an answer", (3, "no MCP message"), "tools/call", |_, _| Reply::Http {
             status: 200,
             headers: vec![],
