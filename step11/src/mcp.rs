@@ -1,6 +1,8 @@
 //! MCP over Streamable HTTP, in both eras: modern requests carry everything with them; legacy ones come after
 //! `initialize` (MCP 2026-07-28 "Versioning and Compatibility").
 
+use std::time::Instant;
+
 use common::{
     jsonrpc::{HEADER_MISMATCH, UNSUPPORTED_PROTOCOL_VERSION},
     mcp::{LEGACY, MODERN},
@@ -160,15 +162,27 @@ impl Session {
         Ok(result)
     }
 
-    /// All pages of a list: the member `name` of each.
+    /// All pages of a list: the member `name` of each. Together they are bounded as one answer is: by [`MAX_MESSAGE`],
+    /// and by the time that one exchange may take, which counts from the first page on.
     ///
     /// # Errors
     /// The same, and if there is no end.
     pub async fn list(&mut self, why: &str, method: &str, name: &str) -> Result<Vec<Value>> {
         let mut all = Vec::new();
         let mut params = json!({});
+        let mut read = 0;
+        let mut began = None;
         for _ in 0..MAX_PAGES {
-            let mut page = self.call(why, method, params).await?;
+            let (answer, outcome) = self.exchange(why, method, params, &[]).await?;
+            let mut page = Self::result(&answer, outcome)?;
+            read += answer.body.len();
+            let late = began.get_or_insert_with(Instant::now).elapsed() > self.flow.settings.timeout;
+            if read > MAX_MESSAGE || late {
+                let why = if late { "takes too long" } else { "is too long" };
+                return Err(
+                    Failure::network(format!("{method} {why}: there are pages without end")).at(answer.exchange)
+                );
+            }
             match page[name].take() {
                 Value::Array(items) => all.extend(items),
                 _ => return Err(Failure::network(format!("the answer to {method} has no {name}"))),

@@ -471,6 +471,14 @@ fn rows() -> Vec<Row> {
         method("pages without end", (3, "more than 100 pages"), "tools/list", |request, _| {
             response(request, json!({ "tools": [], "nextCursor": "more" }))
         }),
+        method("pages that are long together", (3, "is too long"), "tools/list", |request, _| {
+            let tool = json!({ "name": "x", "description": "x".repeat(6_000_000), "inputSchema": {} });
+            response(request, json!({ "tools": [tool], "nextCursor": "more" }))
+        }),
+        method("pages that are slow together", (3, "takes too long"), "tools/list", |request, _| {
+            thread::sleep(std::time::Duration::from_secs(1));
+            response(request, json!({ "tools": [], "nextCursor": "more" }))
+        }),
         method("a tool whose headers inject", (5, "must not be used"), "tools/list", |request, _| {
             let schema = json!({ "type": "object", "properties": { "message": { "type": "string", "x-mcp-header": "A\r\nB: c" } } });
             response(request, json!({ "tools": [{ "name": "echo", "inputSchema": schema }] }))
