@@ -173,6 +173,15 @@ fn rows() -> Vec<Row> {
             json!(format!("{}/mcp/", urls.mcp))
         }),
         resource("the resource's origin alone", (4, "another resource"), "resource", |urls| json!(urls.mcp)),
+        at_mcp("the origin alone, at the root, where the challenge leads", (4, "another resource"), |request, urls| {
+            let root = "/.well-known/oauth-protected-resource";
+            if request.path() == "/mcp" && request.header("authorization").is_none() {
+                return Some(unauthorized(format!("Bearer resource_metadata=\"{}{root}\"", urls.mcp)));
+            }
+            let mut document = prm(urls);
+            document["resource"] = json!(urls.mcp);
+            (request.path() == root).then(|| Reply::json(200, &document))
+        }),
         resource("a resource that is no text", (4, "cannot be read"), "resource", |_| json!(["x"])),
         resource("no authorization server", (4, "no authorization server"), "authorization_servers", |_| json!([])),
         resource("an authorization server in a file", (4, "neither https nor http"), "authorization_servers", |_| {
