@@ -55,7 +55,8 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
 
     // Nothing of one scenario may reach the next.
     let folder = TempDir::new().map_err(|error| Failure::local(format!("no temporary folder: {error}")))?;
-    let entry = Store::open(Some(folder.path().to_owned()))?.entry(settings.server.as_str(), "conformance");
+    let entry =
+        Store::open(Some(folder.path().to_owned()), settings.timeout)?.entry(settings.server.as_str(), "conformance");
     let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), false).await?;
     let mut session = Session::connect(Flow::new(http, settings, entry)?).await?;
     let (tools, _) = session.tools().await?;

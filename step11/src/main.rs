@@ -118,7 +118,7 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
     }
     let options = &args.options;
     let settings = Settings::try_from(options)?;
-    let store = Store::open(options.credentials.clone())?;
+    let store = Store::open(options.credentials.clone(), settings.timeout)?;
     let output = Output { json: options.json, secrets: secrets.clone() };
     let trace = matches!(args.command, Command::Trace { .. });
     let entry = store.entry(settings.server.as_str(), &settings.profile());

@@ -20,8 +20,10 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Result};
 
-/// How long one process waits for another to finish a refresh. It is longer than the longest exchange.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// What is left for writing and for a slow computer, beside the exchanges that another process holds the lock for.
+const MARGIN: Duration = Duration::from_secs(10);
+/// After this time, it is said what is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Everything that is known about one server, for one kind of client. It has no `Debug`: it is secret.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -74,26 +76,30 @@ pub struct Grant {
 /// The folder of all credentials.
 pub struct Store {
     folder: PathBuf,
+    patience: Duration,
 }
 
 impl Store {
+    /// `timeout` is for one exchange. A refresh is two at most, as a server may want its DPoP nonce; other processes wait
+    /// that long for it.
+    ///
     /// # Errors
     /// If the folder cannot be made.
-    pub fn open(folder: Option<PathBuf>) -> Result<Self> {
+    pub fn open(folder: Option<PathBuf>, timeout: Duration) -> Result<Self> {
         let folder = match folder {
             Some(folder) => folder,
             None => default_folder()?,
         };
         let broken = |error| Failure::local(format!("the folder {} cannot be used: {error}", folder.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(broken)?;
-        Ok(Store { folder })
+        Ok(Store { folder, patience: 2 * timeout + MARGIN })
     }
 
     /// The place for one server and one kind of client.
     pub fn entry(&self, server: &str, client: &str) -> Entry {
         let digest = digest(&SHA256, format!("{server}\n{client}").as_bytes());
         let name = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]);
-        Entry { path: self.folder.join(format!("{name}.json")), server: server.to_owned() }
+        Entry { path: self.folder.join(format!("{name}.json")), server: server.to_owned(), patience: self.patience }
     }
 
     /// All that is kept for a server, whoever the client was. A damaged file does not say what server it is for: the one
@@ -111,7 +117,7 @@ impl Store {
                 let text = fs::read_to_string(&path).unwrap_or_default();
                 let named = serde_json::from_str::<Value>(&text).ok().is_some_and(|value| value["server"] == server);
                 if named || path == own.path {
-                    entries.push(Entry { path, server: server.to_owned() });
+                    entries.push(Entry { path, server: server.to_owned(), patience: self.patience });
                 }
             }
         }
@@ -133,6 +139,7 @@ fn default_folder() -> Result<PathBuf> {
 pub struct Entry {
     pub path: PathBuf,
     server: String,
+    patience: Duration,
 }
 
 /// Held while the file is being changed. Other processes wait, so that a refresh token is used once: a server that
@@ -178,15 +185,23 @@ impl Entry {
         let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(|error| fail(&error))?;
         let start = Instant::now();
+        let mut said = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Lock(file)),
                 Err(TryLockError::Error(error)) => return Err(fail(&error)),
-                Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => {
+                Err(TryLockError::WouldBlock) if start.elapsed() > self.patience => {
                     return Err(fail(&"another process holds it"));
                 }
                 // There is no asynchronous lock, and a thread that waits for one cannot be called back.
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(TryLockError::WouldBlock) => {
+                    if start.elapsed() > SILENCE && !said {
+                        said = true;
+                        let _ =
+                            writeln!(std::io::stderr(), "Another step11 renews or writes the tokens. Waiting for it.");
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             }
         }
     }

@@ -457,3 +457,20 @@ fn what_others_shall_read_from_standard_input_is_left_to_them() -> Result<()> {
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\none\ntwo\n"), "{outcome:?}");
     Ok(())
 }
+
+#[test]
+fn who_waits_for_another_process_says_so_and_does_not_wait_for_ever() -> Result<()> {
+    let world = logged_in(None, None)?;
+    expire(&world)?;
+    let lock = std::fs::File::open(world.client.stored()?.with_extension("lock"))?;
+    lock.lock()?;
+    // The tests' --timeout is 3 s: 2 × 3 s, and 10 s for the rest.
+    let start = std::time::Instant::now();
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("Waiting for it"), "{outcome:?}");
+    assert!(outcome.stderr.contains("another process holds it"), "{outcome:?}");
+    assert!((15..30).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    drop(lock);
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    Ok(())
+}
