@@ -61,7 +61,7 @@ impl Reach {
 }
 
 /// Whether a host is this computer, by its name alone.
-pub fn is_loopback(url: &Url) -> bool {
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(v4)) => v4.is_loopback(),

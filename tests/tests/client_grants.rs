@@ -474,3 +474,25 @@ fn who_waits_for_another_process_says_so_and_does_not_wait_for_ever() -> Result<
     assert_eq!(world.run(CALL)?.code, Some(0));
     Ok(())
 }
+
+#[test]
+fn the_conformance_suites_settings_are_checked_as_a_persons_are() -> Result<()> {
+    let world = World::new(None, None)?;
+    let url = format!("{}/mcp", world.mcp.url);
+    for context in [
+        json!({ "client_id": "m", "idp_client_id": "i", "idp_id_token": "x.y.z", "idp_token_endpoint": "http://evil.example/token" }),
+        json!({ "client_id": "m" }),
+        json!({ "client_id": "m", "client_secret": "s3cr3t-of-m", "issuer": "http://evil.example" }),
+    ] {
+        let mut command = world.client.command(&["conformance", &url])?;
+        let outcome =
+            world.client.wait(command.env("MCP_CONFORMANCE_CONTEXT", context.to_string()).spawn()?, follow)?;
+        assert_eq!(outcome.code, Some(2), "{context} {outcome:?}");
+    }
+    for redirect_uri in ["http://127.0.0.2:0/callback", "http://localhost:0/callback?x=y", "https://localhost/callback"]
+    {
+        assert_eq!(world.run(&["--redirect-uri", redirect_uri, "login"])?.code, Some(2), "{redirect_uri}");
+    }
+    assert!(world.mcp.seen().is_empty());
+    Ok(())
+}
