@@ -14,7 +14,7 @@ use crate::{
     settings::{Options, Settings},
     store::{Entry, Grant, Lock, Store},
     terminal,
-    trace::Secrets,
+    trace::{Secrets, Trace},
 };
 
 /// How results are printed: for people, or for programs.
@@ -91,7 +91,8 @@ async fn revoke(options: &Options, entry: Entry, lock: &Lock, output: &Output) -
     if entry.load()?.grant.is_none() {
         return Ok(());
     }
-    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), false).await?;
+    let http =
+        Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), Trace::Off).await?;
     Flow::new(http, settings, entry)?.revoke(lock).await
 }
 

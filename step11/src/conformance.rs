@@ -17,7 +17,7 @@ use crate::{
     mcp::Session,
     settings::{Grant, Preregistered, Settings, UserAgent, private_key, server_url},
     store::Store,
-    trace::Secrets,
+    trace::{Secrets, Trace},
 };
 
 /// The document that the suite knows this client by.
@@ -62,7 +62,7 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
     let folder = TempDir::new().map_err(|error| Failure::local(format!("no temporary folder: {error}")))?;
     let entry =
         Store::open(Some(folder.path().to_owned()), settings.timeout)?.entry(settings.server.as_str(), "conformance");
-    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), false).await?;
+    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), Trace::Off).await?;
     let mut session = Session::connect(Flow::new(http, settings, entry)?).await?;
     let (tools, _) = session.tools().await?;
     for tool in tools {

@@ -220,7 +220,6 @@ impl Flow {
     /// Makes the credentials that were read the ones that are used. A grant that the settings exclude is as good as
     /// none: one of another issuer than the person names, or one without a key, where they want one.
     fn adopt(&mut self, stored: Credentials) -> Result<()> {
-        self.dpop = None;
         self.credentials = stored;
         for registration in self.credentials.registrations.values() {
             self.http.secrets.add(registration.client_secret.as_deref().unwrap_or_default(), "client secret");
@@ -236,7 +235,10 @@ impl Flow {
         };
         self.credentials.grant.take_if(|grant| !usable(grant));
         let key = self.credentials.grant.as_ref().and_then(|grant| grant.dpop_key.clone());
-        self.dpop = key.map(Dpop::from_pkcs8).transpose()?;
+        // A key that is in use stays as it is, with the nonces that it has learnt.
+        if self.dpop.as_ref().map(Dpop::pkcs8) != key.as_deref() {
+            self.dpop = key.map(Dpop::from_pkcs8).transpose()?;
+        }
         Ok(())
     }
 
@@ -557,11 +559,8 @@ impl Flow {
         };
         let lock = self.entry.lock().await?;
         // Another process may have registered meanwhile; only the tokens are ours to replace.
-        let nonces = self.dpop.take();
         self.credentials = self.entry.load()?;
         self.keep(&lock, grant, tokens)?;
-        // The nonces that are known by now are with the key that learnt them.
-        self.dpop = nonces;
         self.http.note("The token is kept, for this server only.");
         Ok(())
     }
@@ -610,12 +609,14 @@ impl Flow {
             return Ok((Client { id: id.clone(), authentication: Authentication::None }, anywhere()?));
         }
         let known = self.credentials.registrations.get(&server.issuer);
-        let fresh = known.filter(|known| known.client_secret_expires_at.is_none_or(|at| Utc::now() < at));
+        let fresh = known.filter(|known| {
+            known.client_secret_expires_at.is_none_or(|at| Utc::now() < at)
+                && is_redirect_uri(&known.redirect_uri, &self.settings.redirect_uri)
+        });
         if let Some(known) = fresh
             && let Some(authentication) =
                 Authentication::secret(known.client_secret.as_deref(), &known.token_endpoint_auth_method)
             && let Ok(registered) = Url::parse(&known.redirect_uri)
-            && self.is_wanted(&registered)
             // Some servers compare the port with the one that was registered; if it is taken, we register another.
             && let Ok(loopback) = Loopback::bind(&registered)
         {
@@ -639,15 +640,6 @@ impl Flow {
         let issuer = server.issuer.clone();
         self.entry.update(|credentials| drop(credentials.registrations.insert(issuer, registration))).await?;
         Ok((client, loopback))
-    }
-
-    /// Whether a redirect URI that was registered is the one of the settings, where any port will do if they name none.
-    fn is_wanted(&self, registered: &Url) -> bool {
-        let wanted = &self.settings.redirect_uri;
-        let any_port = wanted.port().is_none_or(|port| port == 0);
-        wanted.host() == registered.host()
-            && wanted.path() == registered.path()
-            && (any_port || wanted.port() == registered.port())
     }
 
     /// The client of the settings, authenticated in a way that the server knows.
@@ -683,6 +675,16 @@ impl Flow {
         }?;
         Some(Client { id: grant.client_id.clone(), authentication })
     }
+}
+
+/// Whether what was registered is what the person wants; where they name no port, any will do.
+fn is_redirect_uri(registered: &str, wanted: &Url) -> bool {
+    let Ok(mut registered) = Url::parse(registered) else { return false };
+    if wanted.port().unwrap_or(0) == 0 {
+        // It is http on loopback, so a port can be set.
+        let _ = registered.set_port(wanted.port());
+    }
+    registered == *wanted
 }
 
 /// The scopes in a space-separated list, each once (RFC 6749 §3.3).

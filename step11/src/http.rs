@@ -129,7 +129,7 @@ struct Forbidden;
 
 impl std::fmt::Display for Forbidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("it leads into a private network, where a server from outside has no business")
+        f.write_str("it leads into a private network, where a server from outside has no business (unless you name it with --issuer)")
     }
 }
 
@@ -211,7 +211,7 @@ impl Http {
         chosen: &[Url],
         timeout: Duration,
         secrets: Arc<Secrets>,
-        trace: bool,
+        trace: Trace,
     ) -> Result<Self> {
         let host = server.host_str().unwrap_or_default().to_owned();
         // An address is pinned for the whole host. Its port is 0, which is each URL's own: with the MCP server's port, what
@@ -246,7 +246,6 @@ impl Http {
             builder = builder.resolve_to_addrs(&host, &addresses);
         }
         let client = builder.build().map_err(|error| Failure::local(format!("no HTTP client: {error}")))?;
-        let trace = Trace { on: trace };
         Ok(Http { client, nearest, chosen, count: AtomicU32::new(0), trace, secrets })
     }
 
@@ -504,12 +503,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_on_the_internet_leads_nowhere_near() {
-        let far = Http::new(&Url::parse("https://1.1.1.1/mcp").unwrap(), &[], CONNECT_TIMEOUT, Arc::default(), false)
-            .await
-            .unwrap();
-        let near = Http::new(&Url::parse("http://127.0.0.1/mcp").unwrap(), &[], CONNECT_TIMEOUT, Arc::default(), false)
-            .await
-            .unwrap();
+        let far =
+            Http::new(&Url::parse("https://1.1.1.1/mcp").unwrap(), &[], CONNECT_TIMEOUT, Arc::default(), Trace::Off)
+                .await
+                .unwrap();
+        let near =
+            Http::new(&Url::parse("http://127.0.0.1/mcp").unwrap(), &[], CONNECT_TIMEOUT, Arc::default(), Trace::Off)
+                .await
+                .unwrap();
         for url in [
             "https://169.254.169.254/",
             "https://10.1.2.3/",

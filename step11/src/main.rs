@@ -41,7 +41,7 @@ use crate::{
     mcp::Session,
     settings::{Options, Settings},
     store::Store,
-    trace::Secrets,
+    trace::{Secrets, Trace},
 };
 
 /// The longest error message, in characters.
@@ -51,8 +51,13 @@ const HELP: &str = "Try, with a server running (cargo run -p step9):
   step11 call echo message=hi repeat_count=3
   step11 trace whoami
 
-The exit code is 0 if all went well, 1 for a problem of this computer, 2 for wrong arguments, 3 if the server cannot be
-reached or does not speak MCP, 4 if authorization fails, 5 if the tool does.";
+Exit codes:
+  0  all went well
+  1  a problem of this computer
+  2  wrong arguments
+  3  the server cannot be reached, or does not speak MCP
+  4  authorization failed
+  5  the tool failed";
 
 /// An OAuth client for MCP: give it a server's address, and it does the rest.
 #[derive(Parser)]
@@ -76,6 +81,7 @@ enum Command {
     Tools,
     /// Call a tool
     Call {
+        /// Its name, as `tools` lists it
         tool: String,
         /// name=value, typed by the tool's inputSchema
         arguments: Vec<String>,
@@ -84,18 +90,23 @@ enum Command {
     Prompts,
     /// Get a prompt
     Prompt {
+        /// Its name, as `prompts` lists it
         name: String,
         /// name=value
         arguments: Vec<String>,
     },
     /// Call a tool, and show each exchange: numbered, explained, without secrets
     Trace {
+        /// Its name, as `tools` lists it
         tool: String,
         /// name=value, typed by the tool's inputSchema
         arguments: Vec<String>,
     },
     /// Take part in the official conformance suite, which sets the environment
-    Conformance { url: String },
+    Conformance {
+        /// The suite's MCP server
+        url: String,
+    },
 }
 
 #[actix_web::main]
@@ -120,7 +131,11 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
     let settings = Settings::try_from(options)?;
     let store = Store::open(options.credentials.clone(), settings.timeout)?;
     let output = Output { json: options.json, secrets: secrets.clone() };
-    let trace = matches!(args.command, Command::Trace { .. });
+    let trace = match (&args.command, options.json) {
+        (Command::Trace { .. }, false) => Trace::Stdout,
+        (Command::Trace { .. }, true) => Trace::Stderr,
+        _ => Trace::Off,
+    };
     let entry = store.entry(settings.server.as_str(), &settings.profile());
     match &args.command {
         Command::Status => return commands::status(&store, &settings, &output),

@@ -63,26 +63,32 @@ impl Secrets {
     }
 }
 
-/// Where the trace goes: nowhere, unless a person asked for it.
-pub struct Trace {
-    pub on: bool,
+/// Where the trace goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// Nobody asked for it.
+    Off,
+    Stdout,
+    /// Beside a result that is JSON.
+    Stderr,
 }
 
 impl Trace {
     /// An explanation between the exchanges.
-    pub fn note(&self, secrets: &Secrets, text: &str) {
-        if self.on {
-            say(&format!("   {}\n", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
+    pub fn note(self, secrets: &Secrets, text: &str) {
+        if self != Trace::Off {
+            self.say(&format!("   {}\n", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
         }
     }
 
     /// What is about to be sent.
-    pub fn request(&self, secrets: &Secrets, number: u32, why: &str, request: &Request) {
-        if !self.on {
+    pub fn request(self, secrets: &Secrets, number: u32, why: &str, request: &Request) {
+        if self == Trace::Off {
             return;
         }
-        heading(number, why);
-        let show = |text: &str| say(&format!("   > {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
+        self.heading(number, why);
+        let show =
+            |text: &str| self.say(&format!("   > {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
         show(&format!("{} {}", request.method, masked_url(&request.url)));
         for (name, value) in &request.headers {
             show(&format!("{name}: {}", masked_header(name, value)));
@@ -99,11 +105,12 @@ impl Trace {
     }
 
     /// What came back.
-    pub fn response(&self, secrets: &Secrets, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
-        if !self.on {
+    pub fn response(self, secrets: &Secrets, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        if self == Trace::Off {
             return;
         }
-        let show = |text: &str| say(&format!("   < {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
+        let show =
+            |text: &str| self.say(&format!("   < {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
         show(&status.to_string());
         for name in TELLING {
             for value in headers.get_all(name) {
@@ -116,30 +123,34 @@ impl Trace {
                 Err(_) => String::from_utf8_lossy(body).into_owned(),
             };
             let text = terminal::cut(&terminal::escape(&secrets.scrub(&text)), SHOWN);
-            say(&format!("   < {}", text.replace('\n', "\n   < ")));
+            self.say(&format!("   < {}", text.replace('\n', "\n   < ")));
         }
-        say("");
+        self.say("");
     }
 
     /// What the browser does, of which this program sees only the beginning and the end.
-    pub fn browser(&self, number: u32, why: &str, direction: char, url: &Url) {
-        if self.on {
+    pub fn browser(self, number: u32, why: &str, direction: char, url: &Url) {
+        if self != Trace::Off {
             if direction == '>' {
-                heading(number, why);
+                self.heading(number, why);
             }
-            say(&format!("   {direction} GET {}", terminal::line(&masked_url(url))));
+            self.say(&format!("   {direction} GET {}", terminal::line(&masked_url(url))));
         }
     }
-}
 
-fn heading(number: u32, why: &str) {
-    let bold = clap::builder::styling::Style::new().bold();
-    say(&format!("{bold}{number}. {why}{bold:#}"));
-}
+    fn heading(self, number: u32, why: &str) {
+        let bold = clap::builder::styling::Style::new().bold();
+        self.say(&format!("{bold}{number}. {why}{bold:#}"));
+    }
 
-/// To standard output. Who closes it has seen enough.
-fn say(text: &str) {
-    let _ = writeln!(anstream::stdout(), "{text}");
+    /// Who closes the other end has seen enough.
+    fn say(self, text: &str) {
+        let _ = match self {
+            Trace::Off => Ok(()),
+            Trace::Stdout => writeln!(anstream::stdout(), "{text}"),
+            Trace::Stderr => writeln!(anstream::stderr(), "{text}"),
+        };
+    }
 }
 
 fn is_secret(name: &str) -> bool {

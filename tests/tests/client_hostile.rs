@@ -510,6 +510,10 @@ fn rows() -> Vec<Row> {
                 response(request, json!({ "content": [{ "type": "text", "text": told }] }))
             })
         },
+        Row {
+            args: &["--json", "trace", "echo", "message=hi"],
+            ..at_mcp("a trace beside JSON", (0, "1. Ask"), |_, _| None)
+        },
         Row { args: &["trace", "echo", "message=hi"], ..at_mcp("a trace tells no secrets", (0, ""), |_, _| None) },
     ]
 }

@@ -321,6 +321,22 @@ fn a_company_vouches_for_a_person_and_only_an_id_jag_is_passed_on() -> Result<()
 }
 
 #[test]
+fn a_registration_is_used_again_unless_the_redirect_uri_is_another() -> Result<()> {
+    let world = logged_in(None, None)?;
+    let redirects = || -> Vec<String> {
+        let asked = world.authorization.seen().into_iter().filter(|request| request.path() == "/authorize");
+        asked.filter_map(|request| request.param("redirect_uri")).collect()
+    };
+    assert_eq!(world.run(&["login"])?.code, Some(0));
+    assert_eq!(world.authorization.hits("/register"), 1);
+    assert_eq!(redirects()[0], redirects()[1], "with the port that was registered");
+    assert_eq!(world.run(&["--redirect-uri", "http://localhost/back", "login"])?.code, Some(0));
+    assert_eq!(world.authorization.hits("/register"), 2);
+    assert!(redirects()[2].starts_with("http://localhost:") && redirects()[2].ends_with("/back"), "{:?}", redirects());
+    Ok(())
+}
+
+#[test]
 fn a_client_at_a_url_neither_registers_nor_is_forgotten() -> Result<()> {
     const DOCUMENT: &str = "https://client.example/metadata.json";
     let world = World::new(None, Some(Arc::new(offers(json!({ "client_id_metadata_document_supported": true })))))?;
