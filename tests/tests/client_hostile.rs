@@ -123,6 +123,16 @@ fn method(
     })
 }
 
+/// The same with an access token of 900 characters, each piece of which would be recognised.
+fn long_token(args: &'static [&'static str], row: Row) -> Row {
+    let issue: Twist = Arc::new(|request, _| {
+        let mut document = tokens(0);
+        document["access_token"] = json!(format!("{SECRET}-access-{}", SECRET.repeat(150)));
+        (request.path() == "/token").then(|| Reply::json(200, &document))
+    });
+    Row { args, authorization: Some(issue), ..row }
+}
+
 fn set(pairs: &mut Pairs, name: &'static str, value: &str) {
     pairs.retain(|(known, _)| *known != name);
     pairs.push((name, value.to_owned()));
@@ -467,6 +477,30 @@ fn rows() -> Vec<Row> {
                 &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": { "code": -32603, "message": told } }),
             )
         }),
+        long_token(
+            CALL,
+            method("a long token in an error", (5, "‹access token›"), "tools/call", |request, _| {
+                let told = format!("you sent {}", request.header("authorization").unwrap_or_default());
+                let error = json!({ "code": -32603, "message": told });
+                Reply::json(200, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": error }))
+            }),
+        ),
+        long_token(
+            CALL,
+            method("a long token in a challenge", (4, "‹access token›"), "tools/call", |request, _| {
+                let told = request.header("authorization").unwrap_or_default();
+                Reply::status(403)
+                    .with("WWW-Authenticate", &format!("Bearer error=\"x\", error_description=\"{told}\""))
+            }),
+        ),
+        long_token(
+            &["trace", "echo", "message=hi"],
+            method("a long token where a trace is cut", (0, "…"), "tools/call", |request, _| {
+                let token = request.header("authorization").unwrap_or_default();
+                let told = format!("hi {}{token}", "x".repeat(900));
+                response(request, json!({ "content": [{ "type": "text", "text": told }] }))
+            }),
+        ),
         method("a result with the token in it", (0, ""), "tools/call", |request, _| {
             let told = format!("hi{ESC} {}", request.header("authorization").unwrap_or_default());
             response(request, json!({ "content": [{ "type": "text", "text": told }] }))
