@@ -4,6 +4,8 @@
 use std::{
     io::{BufRead, IsTerminal, Read, Write},
     net::TcpListener,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -24,7 +26,7 @@ use crate::{
     failure::{Failure, Result},
     http::{Http, Request, parse_url},
     metadata::AuthorizationServer,
-    settings::UserAgent,
+    settings::{CLIENT_SECRET, UserAgent},
     terminal,
 };
 
@@ -362,7 +364,12 @@ fn may_paste(user_agent: UserAgent) -> bool {
 
 /// Opens a URL without a shell: the launcher gets it as one argument, which begins with `http`.
 fn open_browser(url: &Url) -> bool {
-    parse_url(url.as_str()).is_ok() && open::that_detached(url.as_str()).is_ok()
+    // What is in our environment is not the browser's business: a secret least of all.
+    let spawn = |mut launcher: Command| {
+        launcher.env_remove(CLIENT_SECRET).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        launcher.process_group(0).spawn().is_ok()
+    };
+    parse_url(url.as_str()).is_ok() && open::commands(url.as_str()).into_iter().any(spawn)
 }
 
 /// To standard error: standard output is for results.
