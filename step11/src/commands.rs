@@ -120,8 +120,8 @@ pub fn status(store: &Store, settings: &Settings, output: &Output) -> Result<()>
             output.text(&format!(
                 "Logged in to          {server}\nauthorization server  {}\nclient                {}\nscopes                {}\n\
                  token                 {}{renewable}{bound}\nkept in               {}",
-                grant.issuer,
-                grant.client_id,
+                terminal::line(&grant.issuer),
+                terminal::line(&grant.client_id),
                 scope_text(grant),
                 lifetime(grant.expires_at),
                 path.display()
@@ -143,7 +143,7 @@ pub async fn tools(session: &mut Session, output: &Output) -> Result<()> {
     }
     for tool in &tools {
         headline(tool, output);
-        output.text(&format!("    takes: {}", arguments::describe(&tool["inputSchema"])));
+        output.text(&format!("    takes: {}", terminal::line(&arguments::describe(&tool["inputSchema"]))));
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ pub async fn prompts(session: &mut Session, output: &Output) -> Result<()> {
         let arguments: Vec<String> = prompt["arguments"].as_array().into_iter().flatten().map(one).collect();
         output.text(&format!(
             "    takes: {}",
-            if arguments.is_empty() { "no arguments".to_owned() } else { arguments.join(", ") }
+            if arguments.is_empty() { "no arguments".to_owned() } else { terminal::line(&arguments.join(", ")) }
         ));
     }
     Ok(())
@@ -241,7 +241,7 @@ fn describe(server: &str, grant: &Grant) -> Value {
 }
 
 fn scope_text(grant: &Grant) -> String {
-    if grant.scope.is_empty() { "the server's own choice".to_owned() } else { grant.scope.join(" ") }
+    if grant.scope.is_empty() { "the server's own choice".to_owned() } else { terminal::line(&grant.scope.join(" ")) }
 }
 
 fn lifetime(expires_at: Option<DateTime<Utc>>) -> String {

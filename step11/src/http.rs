@@ -53,7 +53,8 @@ enum Reach {
 impl Reach {
     fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            address if address.is_loopback() => Reach::Loopback,
+            // A connection to no address at all reaches this computer.
+            address if address.is_loopback() || address.is_unspecified() => Reach::Loopback,
             _ if is_public(address) => Reach::Public,
             _ => Reach::Private,
         }
@@ -180,8 +181,12 @@ impl Answer {
     /// # Errors
     /// If it is none.
     pub fn json<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Failure::authorization(format!("{what} cannot be read: {error}")).at(self.exchange))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            // What should not be there may be a secret, such as one that is a number.
+            let why = error.to_string();
+            let why = why.rsplit_once(", expected ").map_or(why.clone(), |(_, rest)| format!("there should be {rest}"));
+            Failure::authorization(format!("{what} cannot be read: {why}")).at(self.exchange)
+        })
     }
 
     /// All values of a header that are text.
@@ -514,6 +519,8 @@ mod tests {
         for url in [
             "https://169.254.169.254/",
             "https://10.1.2.3/",
+            "https://0.0.0.0/",
+            "https://[::]/",
             "http://127.0.0.1/",
             "http://localhost/",
             "https://[::1]/",
