@@ -371,8 +371,14 @@ impl Flow {
         self.authorize(challenge, &union).await
     }
 
-    /// The way to a token, from the challenge on.
+    /// The way to a token, from the challenge on. What fails between two exchanges is the earlier one's fault: it is what
+    /// a server said there.
     async fn authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<String>) -> Result<()> {
+        let outcome = self.try_to_authorize(challenge, step_up).await;
+        outcome.map_err(|failure| if failure.kind == Kind::Local { failure } else { failure.at(self.http.last()) })
+    }
+
+    async fn try_to_authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<String>) -> Result<()> {
         let found = self.discover(challenge).await?;
         let scope = self.choose_scope(challenge, step_up, &found)?;
         self.choose_dpop(challenge, &found)?;

@@ -259,6 +259,11 @@ impl Http {
         self.count.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// The number of the latest exchange.
+    pub fn last(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// An explanation in the trace.
     pub fn note(&self, text: &str) {
         self.trace.note(&self.secrets, text);
@@ -389,8 +394,7 @@ impl Http {
                 }
             }
         }
-        Err(Failure::authorization(format!("{} redirects again and again", shown(&request.url)))
-            .at(self.count.load(Ordering::Relaxed)))
+        Err(Failure::authorization(format!("{} redirects again and again", shown(&request.url))).at(self.last()))
     }
 }
 

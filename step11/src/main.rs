@@ -35,7 +35,7 @@ use serde_json::json;
 
 use crate::{
     commands::Output,
-    failure::{Failure, Result},
+    failure::{Failure, Kind, Result},
     flow::Flow,
     http::Http,
     mcp::Session,
@@ -158,8 +158,13 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
         Command::Prompt { name, arguments } => commands::prompt(&mut session, name, arguments, &output).await,
         Command::Status | Command::Logout | Command::Conformance { .. } => Ok(()),
     };
+    // Whatever a server is to blame for, it said in the latest exchange.
+    let last = session.flow().http.last();
     session.close().await;
-    outcome
+    outcome.map_err(|failure| match failure.kind {
+        Kind::Local | Kind::Usage => failure,
+        Kind::Network | Kind::Authorization | Kind::Tool => failure.at(last),
+    })
 }
 
 /// Says what went wrong, on standard error.

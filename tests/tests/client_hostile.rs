@@ -571,6 +571,7 @@ impl Row {
         ensure!(outcome.code == Some(self.code), "exit code {:?} instead of {}: {outcome:?}", outcome.code, self.code);
         let visible = outcome.visible();
         ensure!(visible.contains(self.says), "it does not say {:?}: {outcome:?}", self.says);
+        ensure!(self.code == 0 || visible.contains("error at exchange "), "at which exchange? {outcome:?}");
         ensure!(self.code != 0 || visible.contains("hi"), "no result: {outcome:?}");
         ensure!(!visible.contains(SECRET), "a secret is shown: {outcome:?}");
         ensure!(
