@@ -143,13 +143,13 @@ pub fn headers(
     if marked.len() != all {
         return Err("x-mcp-header stands where no parameter is");
     }
-    let mut names: Vec<String> = marked.iter().map(|(_, name, _)| name.to_ascii_lowercase()).collect();
+    let mut names: Vec<String> = marked.iter().map(|(_, name)| name.to_ascii_lowercase()).collect();
     names.sort();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err("an x-mcp-header is there twice");
     }
     let mut headers = Vec::new();
-    for (path, name, _) in marked {
+    for (path, name) in marked {
         let value = path.iter().try_fold(None, |at: Option<&Value>, key| {
             Some(Some(match at {
                 None => arguments.get(*key)?,
@@ -175,7 +175,7 @@ pub fn header_value(text: &str) -> String {
     if plain { text.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(text)) }
 }
 
-type Mark<'a> = (Vec<&'a str>, &'a str, &'a str);
+type Mark<'a> = (Vec<&'a str>, &'a str);
 
 /// Marks are good on primitive parameters that are reached through `properties` alone.
 fn find_marks<'a>(
@@ -189,7 +189,8 @@ fn find_marks<'a>(
         if let Some(name) = property.get("x-mcp-header") {
             let name = name.as_str().filter(|name| is_field_name(name)).ok_or("an x-mcp-header is no header's name")?;
             let kind = property["type"].as_str().filter(|kind| ["string", "integer", "boolean"].contains(kind));
-            marks.push((path.clone(), name, kind.ok_or("an x-mcp-header is on a parameter of another type")?));
+            kind.ok_or("an x-mcp-header is on a parameter of another type")?;
+            marks.push((path.clone(), name));
         }
         find_marks(property, path, marks)?;
         path.pop();

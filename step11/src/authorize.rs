@@ -126,10 +126,25 @@ impl Page {
 /// An authorization response: its parameters, as they came.
 type Parameters = Vec<(String, String)>;
 
+/// Whether a log-in is safe there; nobody need be registered to find out that it is not.
+///
+/// # Errors
+/// If the server does not do PKCE.
+pub fn require_pkce(server: &AuthorizationServer) -> Result<()> {
+    // Without PKCE, whoever steals the code can use it (OAuth 2.1 §7.5.2).
+    if !server.code_challenge_methods_supported.iter().any(|method| method == "S256") {
+        return Err(Failure::authorization(
+            "the authorization server does not say that it does PKCE with S256 (code_challenge_methods_supported)",
+        )
+        .advice("No safe log-in is possible there; its operator must enable PKCE."));
+    }
+    Ok(())
+}
+
 /// Sends the person to the authorization server, and waits for the code.
 ///
 /// # Errors
-/// If the server does not do PKCE, the person does not come back in time, or the answer is not for us, not from the
+/// If the person does not come back in time, or the answer is not for us, not from the
 /// server that was asked, or a refusal.
 pub async fn authorize(
     http: &Http,
@@ -138,13 +153,6 @@ pub async fn authorize(
     loopback: Loopback,
     (user_agent, patience): (UserAgent, Duration),
 ) -> Result<Code> {
-    // Without PKCE, whoever steals the code can use it (OAuth 2.1 §7.5.2).
-    if !server.code_challenge_methods_supported.iter().any(|method| method == "S256") {
-        return Err(Failure::authorization(
-            "the authorization server does not say that it does PKCE with S256 (code_challenge_methods_supported)",
-        )
-        .advice("No safe log-in is possible there; its operator must enable PKCE."));
-    }
     let endpoint = server.endpoint("authorization_endpoint", server.authorization_endpoint.as_deref())?;
     http.check(&endpoint)
         .map_err(|why| Failure::authorization(format!("the authorization_endpoint is refused: {why}")))?;

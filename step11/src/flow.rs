@@ -7,7 +7,7 @@ use chrono::{TimeDelta, Utc};
 use url::Url;
 
 use crate::{
-    authorize::{Loopback, Question, authorize},
+    authorize::{Loopback, Question, authorize, require_pkce},
     challenge::Challenges,
     dpop::{self, Dpop},
     failure::{Failure, Kind, Result},
@@ -573,6 +573,7 @@ impl Flow {
 
     /// A person logs in and consents.
     async fn log_in(&self, found: &Discovered, scope: &[String], url: &Url) -> Result<(Client, Tokens)> {
+        require_pkce(&found.server)?;
         let (client, loopback) = self.client_for(&found.server).await?;
         let question = Question {
             client_id: &client.id,

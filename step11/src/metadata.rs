@@ -1,7 +1,7 @@
 //! What the MCP server and its authorization server say of themselves (RFC 9728, RFC 8414, OpenID Connect Discovery),
 //! and the order in which they are asked (MCP 2026-07-28 "Authorization Server Discovery").
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::{
@@ -35,22 +35,27 @@ pub struct AuthorizationServer {
     pub registration_endpoint: Option<String>,
     /// RFC 7009.
     pub revocation_endpoint: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub scopes_supported: Vec<String>,
     /// RFC 7636.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub code_challenge_methods_supported: Vec<String>,
     #[serde(default = "client_secret_basic")]
     pub token_endpoint_auth_methods_supported: Vec<String>,
     /// RFC 9207.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub authorization_response_iss_parameter_supported: bool,
     /// draft-ietf-oauth-client-id-metadata-document.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub client_id_metadata_document_supported: bool,
     /// RFC 9449.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub dpop_signing_alg_values_supported: Vec<String>,
+}
+
+/// Some servers write `null` where they mean nothing.
+fn null_is_none<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> std::result::Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// What is meant where nothing is said (RFC 8414 §2).

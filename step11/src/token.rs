@@ -5,6 +5,7 @@ use oauth2::{
     basic::{BasicErrorResponse, BasicTokenResponse},
 };
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use crate::{
@@ -75,7 +76,7 @@ impl TokenEndpoint<'_> {
                 _ => failure,
             });
         }
-        let tokens: BasicTokenResponse = serde_json::from_slice(&answer.body).map_err(|_| {
+        let tokens = read(&answer.body).ok_or_else(|| {
             Failure::authorization("the authorization server's answer is no token response").at(answer.exchange)
         })?;
         self.http.secrets.add(tokens.access_token().secret(), "access token");
@@ -138,6 +139,15 @@ impl TokenResponse {
         });
         Ok(Tokens { access_token, refresh_token, expires_in, scope })
     }
+}
+
+/// Reads a token response. Its lifetime is a number (RFC 6749 §5.1), which some servers write as text.
+fn read(body: &[u8]) -> Option<BasicTokenResponse> {
+    let mut document: Value = serde_json::from_slice(body).ok()?;
+    if let Some(number) = document["expires_in"].as_str().map(str::parse::<u64>) {
+        document["expires_in"] = Value::from(number.ok()?);
+    }
+    serde_json::from_value(document).ok()
 }
 
 /// What an identity provider answers (RFC 8693 §2.2.1). The grant it gives is called `access_token`, and is none.

@@ -496,3 +496,51 @@ fn the_conformance_suites_settings_are_checked_as_a_persons_are() -> Result<()> 
     assert!(world.mcp.seen().is_empty());
     Ok(())
 }
+
+#[test]
+fn a_registration_is_not_made_in_vain_and_its_secret_is_used_and_not_shown() -> Result<()> {
+    let no_pkce: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["code_challenge_methods_supported"] = json!(["plain"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(no_pkce))?;
+    assert_eq!((world.run(CALL)?.code, world.authorization.hits("/register")), (Some(4), 0));
+
+    let register = |information: Value| -> Twist {
+        Arc::new(move |request, _| (request.path() == "/register").then(|| Reply::json(201, &information)))
+    };
+    let world = World::new(None, Some(register(json!({ "client_id": "x", "client_secret": 123_456_789_012_u64 }))))?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("a string"), "{outcome:?}");
+    assert!(!outcome.visible().contains("123456789012"), "{outcome:?}");
+
+    // Without a method, a secret is for `client_secret_basic` (RFC 7591 §2).
+    let world = World::new(None, Some(register(json!({ "client_id": "x", "client_secret": "s3cr3t-of-x" }))))?;
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    let seen = world.authorization.seen();
+    let exchange = seen.iter().find(|request| request.path() == "/token").context("no token")?;
+    assert!(exchange.header("authorization").is_some_and(|value| value.starts_with("Basic ")), "{exchange:?}");
+    Ok(())
+}
+
+#[test]
+fn the_browser_does_not_inherit_the_clients_secret() -> Result<()> {
+    let world = World::new(None, None)?;
+    let launcher = world.client.credentials().with_file_name("bin").join("xdg-open");
+    let told = world.client.credentials().with_file_name("environment");
+    let script = std::fs::read_to_string(&launcher)?;
+    std::fs::write(&launcher, format!("{script}env >{}\n", told.display()))?;
+    let mut command = world.client.command(&["login"])?;
+    let outcome = world.client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-of-the-client").spawn()?, follow)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for _ in 0..500 {
+        let environment = std::fs::read_to_string(&told).unwrap_or_default();
+        if environment.contains("PATH=") && environment.ends_with('\n') {
+            assert!(!environment.contains("s3cr3t"), "{environment}");
+            return Ok(());
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    anyhow::bail!("nothing was opened")
+}

@@ -282,6 +282,11 @@ fn rows() -> Vec<Row> {
         server("no way to authenticate", (4, "none of none"), "token_endpoint_auth_methods_supported", |_| {
             json!(["tls_client_auth"])
         }),
+        at_authorization("scopes that are null", (0, ""), |request, urls| {
+            let mut document = asm(urls);
+            document["scopes_supported"] = Value::Null;
+            (request.path() == ASM).then(|| Reply::json(200, &document))
+        }),
         path(at_authorization, "an issuer that is a page", (4, "cannot be read"), ASM, |_| Reply::Http {
             status: 200,
             headers: vec![],
@@ -398,6 +403,8 @@ fn rows() -> Vec<Row> {
         token("a token that is no text", (4, "no token response"), "access_token", json!(7)),
         token("a token that has expired on arrival", (4, "had expired"), "expires_in", json!(0)),
         token("a token from the past", (4, "no token response"), "expires_in", json!(-60)),
+        token("a life in words", (4, "no token response"), "expires_in", json!("for ever")),
+        token("a life that is a number in a text", (0, ""), "expires_in", json!("3600")),
         token("a token for ever", (0, ""), "expires_in", json!(u64::MAX)),
         // The MCP server.
         at_mcp("401 without end", (4, "refuses the token"), |request, urls| {
