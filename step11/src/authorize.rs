@@ -174,7 +174,13 @@ pub async fn authorize(
 
     let redirect_uri = loopback.redirect_uri.clone();
     let exchange = http.next();
-    http.trace.browser(exchange, "The browser goes to the authorization server, and comes back with a code", '>', &url);
+    http.trace.browser(
+        &http.secrets,
+        exchange,
+        "The browser goes to the authorization server, and comes back with a code",
+        '>',
+        &url,
+    );
     let (parameters, page) = match user_agent {
         UserAgent::None => {
             let page = Page { outcome: watch::Sender::new(None), server: None };
@@ -191,7 +197,7 @@ pub async fn authorize(
             http.secrets.add(&code, "code");
             let mut arrived = redirect_uri.clone();
             arrived.query_pairs_mut().extend_pairs(&parameters);
-            http.trace.browser(exchange, "", '<', &arrived);
+            http.trace.browser(&http.secrets, exchange, "", '<', &arrived);
             http.note(
                 "`state` is ours and `iss` is the server that was asked: the code may be used, with the code_verifier.",
             );

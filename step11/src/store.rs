@@ -15,6 +15,7 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -92,6 +93,12 @@ impl Store {
         };
         let broken = |error| Failure::local(format!("the folder {} cannot be used: {error}", folder.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(broken)?;
+        // Who can rename files there can put theirs in place of ours.
+        let mode = fs::metadata(&folder).map_err(broken)?.permissions().mode();
+        if mode & 0o002 != 0 {
+            return Err(Failure::local(format!("anybody may write to the folder {}", folder.display()))
+                .advice("Take that right away (chmod o-w), or name another folder with --credentials."));
+        }
         Ok(Store { folder, patience: 2 * timeout + MARGIN })
     }
 
@@ -114,7 +121,7 @@ impl Store {
         for file in fs::read_dir(&self.folder).map_err(broken)? {
             let path = file.map_err(broken)?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
-                let text = fs::read_to_string(&path).unwrap_or_default();
+                let text = open(&path).and_then(std::io::read_to_string).unwrap_or_default();
                 let named = serde_json::from_str::<Value>(&text).ok().is_some_and(|value| value["server"] == server);
                 if named || path == own.path {
                     entries.push(Entry { path, server: server.to_owned(), patience: self.patience });
@@ -124,6 +131,13 @@ impl Store {
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }
+}
+
+/// A file of ours, to read: no link to another, and nothing that would have us wait.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is no file")) }
 }
 
 fn default_folder() -> Result<PathBuf> {
@@ -155,17 +169,18 @@ impl Entry {
         let advice = || format!("Delete {} and log in again.", self.path.display());
         let fail =
             |why: String| Failure::local(format!("the stored credentials cannot be used: {why}")).advice(advice());
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
+        let file = match open(&self.path) {
+            Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok(Credentials { server: self.server.clone(), ..Credentials::default() });
             }
             Err(error) => return Err(fail(error.to_string())),
         };
-        let mode = fs::metadata(&self.path).map_err(|error| fail(error.to_string()))?.permissions().mode();
+        let mode = file.metadata().map_err(|error| fail(error.to_string()))?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(fail(format!("others may read the file (mode {:o})", mode & 0o777)));
         }
+        let text = std::io::read_to_string(file).map_err(|error| fail(error.to_string()))?;
         // The error's own text might quote a token.
         let credentials: Credentials =
             serde_json::from_str(&text).map_err(|_| fail("the file is damaged".to_owned()))?;
@@ -182,7 +197,14 @@ impl Entry {
     pub async fn lock(&self) -> Result<Lock> {
         let path = self.path.with_extension("lock");
         let fail = |error: &dyn std::fmt::Display| Failure::local(format!("cannot lock {}: {error}", path.display()));
-        let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
+        let mut options = OpenOptions::new();
+        options
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let file = options.open(&path);
         let file = file.map_err(|error| fail(&error))?;
         let start = Instant::now();
         let mut said = false;

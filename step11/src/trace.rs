@@ -134,12 +134,12 @@ impl Trace {
     }
 
     /// What the browser does, of which this program sees only the beginning and the end.
-    pub fn browser(self, number: u32, why: &str, direction: char, url: &Url) {
+    pub fn browser(self, secrets: &Secrets, number: u32, why: &str, direction: char, url: &Url) {
         if self != Trace::Off {
             if direction == '>' {
                 self.heading(number, why);
             }
-            self.say(&format!("   {direction} GET {}", terminal::line(&masked_url(url))));
+            self.say(&format!("   {direction} GET {}", terminal::line(&secrets.scrub(&masked_url(url)))));
         }
     }
 

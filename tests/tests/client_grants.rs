@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -543,4 +544,33 @@ fn the_browser_does_not_inherit_the_clients_secret() -> Result<()> {
         thread::sleep(std::time::Duration::from_millis(10));
     }
     anyhow::bail!("nothing was opened")
+}
+
+#[test]
+fn what_is_kept_is_a_file_in_a_folder_of_ours() -> Result<()> {
+    let world = logged_in(None, None)?;
+    let path = world.client.stored()?;
+    let elsewhere = world.client.credentials().with_file_name("elsewhere");
+    std::fs::rename(&path, &elsewhere)?;
+    std::os::unix::fs::symlink(&elsewhere, &path)?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("cannot be used"), "{outcome:?}");
+    std::fs::remove_file(&path)?;
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&path).status()?.success());
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("no file"), "{outcome:?}");
+    std::fs::remove_file(&path)?;
+    std::fs::rename(&elsewhere, &path)?;
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    // A lock that is a link makes no file elsewhere.
+    let lock = path.with_extension("lock");
+    std::fs::remove_file(&lock)?;
+    std::os::unix::fs::symlink(&elsewhere, &lock)?;
+    expire(&world)?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && !elsewhere.exists(), "{outcome:?}");
+    std::fs::set_permissions(world.client.credentials(), std::fs::Permissions::from_mode(0o777))?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("anybody may write"), "{outcome:?}");
+    Ok(())
 }
