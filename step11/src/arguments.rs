@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Result};
 
-/// Integers beyond this lose digits in JavaScript, and may not be headers.
-const SAFE_INTEGER: i64 = (1 << 53) - 1;
+/// Integers beyond this lose digits in JavaScript and in many others' JSON, and may not be headers ("Custom Headers from
+/// Tool Parameters").
+const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// Splits `key=value`.
 ///
@@ -46,6 +47,9 @@ pub fn typed(tool: &str, schema: &Value, pairs: &[(&str, &str)]) -> Result<Map<S
         };
         match value {
             Some(value) => arguments.insert((*key).to_owned(), value),
+            None if text.parse().is_ok_and(|number: f64| number.abs() > 9e15) => {
+                return usage(format!("{key}={text} is too large, as integers go up to 2^53 - 1 only"));
+            }
             None => return usage(format!("{key}={text} is not what it should be")),
         };
     }
@@ -58,12 +62,24 @@ pub fn typed(tool: &str, schema: &Value, pairs: &[(&str, &str)]) -> Result<Map<S
     Ok(arguments)
 }
 
-/// A text as one of the types that the schema allows, the narrowest first; `None` if it is none of them.
+/// A text as one of the values or types that the schema allows, the narrowest first; `None` if it is none of them.
 fn value(text: &str, schema: &Value) -> Option<Value> {
+    // What is listed is meant literally: `1` and `"1"` are two values.
+    let listed = schema["enum"].as_array().cloned().or_else(|| schema.get("const").map(|one| vec![one.clone()]));
+    if let Some(listed) = listed {
+        let as_text = Value::String(text.to_owned());
+        let as_json = || serde_json::from_str(text).ok().filter(|json: &Value| listed.contains(json));
+        return if listed.contains(&as_text) { Some(as_text) } else { as_json() };
+    }
+    if let Some(choice) = ["anyOf", "oneOf"].iter().find_map(|name| schema[*name].as_array()) {
+        let mut values: Vec<Value> = choice.iter().filter_map(|schema| value(text, schema)).collect();
+        values.sort_by_key(Value::is_string);
+        return values.into_iter().next();
+    }
     let allowed: Vec<&str> = match &schema["type"] {
         Value::String(one) => vec![one],
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        // A schema that is a choice, or a reference: JSON if it is JSON, else text.
+        // Anything, or a reference: JSON if it is JSON, else text.
         _ => return Some(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))),
     };
     let json: Option<Value> = serde_json::from_str(text).ok();
@@ -71,18 +87,26 @@ fn value(text: &str, schema: &Value) -> Option<Value> {
         "null" => matches!(json, Some(Value::Null)),
         "boolean" => matches!(json, Some(Value::Bool(_))),
         // 2.0 is an integer, as JSON Schema says.
-        "integer" => json
-            .as_ref()
-            .is_some_and(|json| json.is_i64() || json.is_u64() || json.as_f64().is_some_and(|f| f.fract() == 0.0)),
+        "integer" => json.as_ref().is_some_and(|json| integer(json).is_some()),
         "number" => matches!(json, Some(Value::Number(_))),
         "object" => matches!(json, Some(Value::Object(_))),
         "array" => matches!(json, Some(Value::Array(_))),
         _ => false,
     };
     if allowed.iter().any(|kind| fits(kind)) {
-        return json;
+        let number = allowed.contains(&"number");
+        return json.map(|json| integer(&json).filter(|_| !number).map_or(json, Value::from));
     }
     allowed.contains(&"string").then(|| Value::String(text.to_owned()))
+}
+
+/// A number that is an integer, as JSON Schema sees it (`2.0` is one), and that every reader of JSON reads as the same.
+fn integer(json: &Value) -> Option<i64> {
+    // Exact up to that bound, and what is beyond it stays beyond.
+    #[allow(clippy::cast_possible_truncation, reason = "an integer within the bound")]
+    let whole = |f: f64| (f.fract() == 0.0 && f.abs() <= 9_007_199_254_740_991.0).then_some(f as i64);
+    let found = json.as_i64().or_else(|| json.as_f64().filter(|_| json.is_f64()).and_then(whole))?;
+    (found.unsigned_abs() <= SAFE_INTEGER).then_some(found)
 }
 
 /// The arguments of a tool, in words: `message (string, required), repeat_count (integer)`.
@@ -95,6 +119,8 @@ pub fn describe(schema: &Value) -> String {
         let kind = match &property["type"] {
             Value::String(kind) => kind.clone(),
             Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+            _ if property["enum"].is_array() => "one of a list".to_owned(),
+            _ if property["anyOf"].is_array() || property["oneOf"].is_array() => "a choice".to_owned(),
             _ => "any".to_owned(),
         };
         let required = if required.contains(&name.as_str()) { ", required" } else { "" };
@@ -117,13 +143,13 @@ pub fn headers(
     if marked.len() != all {
         return Err("x-mcp-header stands where no parameter is");
     }
-    let mut names: Vec<String> = marked.iter().map(|(_, name, _)| name.to_ascii_lowercase()).collect();
+    let mut names: Vec<String> = marked.iter().map(|(_, name)| name.to_ascii_lowercase()).collect();
     names.sort();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err("an x-mcp-header is there twice");
     }
     let mut headers = Vec::new();
-    for (path, name, _) in marked {
+    for (path, name) in marked {
         let value = path.iter().try_fold(None, |at: Option<&Value>, key| {
             Some(Some(match at {
                 None => arguments.get(*key)?,
@@ -133,10 +159,7 @@ pub fn headers(
         let text = match value.flatten() {
             Some(Value::String(text)) => text.clone(),
             Some(Value::Bool(value)) => value.to_string(),
-            Some(Value::Number(number)) => match number.as_i64() {
-                Some(integer) if integer.abs() <= SAFE_INTEGER => integer.to_string(),
-                _ => number.to_string(),
-            },
+            Some(Value::Number(number)) => number.to_string(),
             _ => continue,
         };
         headers.push((format!("Mcp-Param-{name}"), header_value(&text)));
@@ -152,7 +175,7 @@ pub fn header_value(text: &str) -> String {
     if plain { text.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(text)) }
 }
 
-type Mark<'a> = (Vec<&'a str>, &'a str, &'a str);
+type Mark<'a> = (Vec<&'a str>, &'a str);
 
 /// Marks are good on primitive parameters that are reached through `properties` alone.
 fn find_marks<'a>(
@@ -166,7 +189,8 @@ fn find_marks<'a>(
         if let Some(name) = property.get("x-mcp-header") {
             let name = name.as_str().filter(|name| is_field_name(name)).ok_or("an x-mcp-header is no header's name")?;
             let kind = property["type"].as_str().filter(|kind| ["string", "integer", "boolean"].contains(kind));
-            marks.push((path.clone(), name, kind.ok_or("an x-mcp-header is on a parameter of another type")?));
+            kind.ok_or("an x-mcp-header is on a parameter of another type")?;
+            marks.push((path.clone(), name));
         }
         find_marks(property, path, marks)?;
         path.pop();
@@ -227,16 +251,42 @@ mod tests {
             .unwrap(),
             json!({ "message": "1", "count": 2, "loud": true, "ratio": 0.5, "tags": [1], "maybe": null, "any": "x" })
         );
-        assert_eq!(call(&[("message", "a=b"), ("count", "2.0")]).unwrap(), json!({ "message": "a=b", "count": 2.0 }));
+        assert_eq!(call(&[("message", "a=b"), ("count", "2.0")]).unwrap(), json!({ "message": "a=b", "count": 2 }));
         for (pairs, why) in [
             (&[][..], "message is missing"),
             (&[("message", "x"), ("count", "two")], "count=two"),
             (&[("message", "x"), ("count", "1.5")], "count=1.5"),
             (&[("message", "x"), ("loud", "yes")], "loud=yes"),
+            (&[("message", "x"), ("count", "9007199254740992")], "count=9007199254740992"),
+            (&[("message", "x"), ("count", "-9223372036854775808")], "count=-9223372036854775808"),
+            (&[("message", "x"), ("count", "18446744073709551615")], "count=18446744073709551615"),
+            (&[("message", "x"), ("count", "12345678901234567890123")], "count=12345678901234567890123"),
             (&[("message", "x"), ("other", "y")], "other is no argument"),
         ] {
             let failure = call(pairs).unwrap_err();
             assert!(failure.contains(why) && failure.contains("message (string, required)"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn choices_and_lists_of_values() {
+        let text_or_null = json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] });
+        let number_or_text = json!({ "oneOf": [{ "type": "string" }, { "type": "integer" }] });
+        for (text, schema, found) in [
+            ("12345", &text_or_null, Some(json!("12345"))),
+            ("null", &text_or_null, Some(Value::Null)),
+            ("7", &number_or_text, Some(json!(7))),
+            ("seven", &number_or_text, Some(json!("seven"))),
+            ("1", &json!({ "enum": ["1", "2"] }), Some(json!("1"))),
+            ("1", &json!({ "enum": [1, 2] }), Some(json!(1))),
+            ("3", &json!({ "enum": [1, 2] }), None),
+            ("x", &json!({ "const": "x" }), Some(json!("x"))),
+            ("true", &json!({ "type": "boolean", "const": false }), None),
+            ("x", &json!({ "anyOf": [{ "type": "integer" }, { "type": "boolean" }] }), None),
+            ("9007199254740991", &json!({ "type": "integer" }), Some(json!(9_007_199_254_740_991_i64))),
+            ("1.5", &json!({ "type": ["integer", "number"] }), Some(json!(1.5))),
+        ] {
+            assert_eq!(value(text, schema), found, "{text} {schema}");
         }
     }
 

@@ -2,28 +2,40 @@
 //! (OAuth 2.1 §4.1, RFC 7636, RFC 8252, RFC 9207).
 
 use std::{
-    io::{BufRead, Write},
+    io::{BufRead, IsTerminal, Read, Write},
     net::TcpListener,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::header, web};
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::ServerHandle,
+    http::{StatusCode, header},
+    web,
+};
 use oauth2::{
     AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, basic::BasicClient,
 };
-use tokio::sync::{mpsc, oneshot};
-use url::Url;
+use tokio::sync::{mpsc, watch};
+use url::{Position, Url};
 
 use crate::{
     failure::{Failure, Result},
     http::{Http, Request, parse_url},
     metadata::AuthorizationServer,
-    settings::UserAgent,
+    settings::{CLIENT_SECRET, UserAgent},
     terminal,
 };
 
 /// How long the page that says how it went may take to reach the browser, in seconds.
 const LAST_PAGE_SECONDS: u64 = 2;
+/// The longest line that is pasted, in bytes.
+const LONGEST_PASTE: u64 = 8_192;
+/// Nobody tries longer than that.
+const MOST_PASTES: usize = 100;
 
 /// A place on this computer that the browser can be sent back to.
 pub struct Loopback {
@@ -96,17 +108,15 @@ impl Code {
     }
 }
 
-/// The browser's last request, which is answered when it is known what to say.
+/// The browser's last page, which is sent when it is known what to say: to whoever loads it until then.
 struct Page {
-    answer: Option<oneshot::Sender<bool>>,
+    outcome: watch::Sender<Option<bool>>,
     server: Option<ServerHandle>,
 }
 
 impl Page {
     async fn show(self, went_well: bool) {
-        if let Some(answer) = self.answer {
-            let _ = answer.send(went_well);
-        }
+        self.outcome.send_replace(Some(went_well));
         if let Some(server) = self.server {
             server.stop(true).await;
         }
@@ -116,10 +126,25 @@ impl Page {
 /// An authorization response: its parameters, as they came.
 type Parameters = Vec<(String, String)>;
 
+/// Whether a log-in is safe there; nobody need be registered to find out that it is not.
+///
+/// # Errors
+/// If the server does not do PKCE.
+pub fn require_pkce(server: &AuthorizationServer) -> Result<()> {
+    // Without PKCE, whoever steals the code can use it (OAuth 2.1 §7.5.2).
+    if !server.code_challenge_methods_supported.iter().any(|method| method == "S256") {
+        return Err(Failure::authorization(
+            "the authorization server does not say that it does PKCE with S256 (code_challenge_methods_supported)",
+        )
+        .advice("No safe log-in is possible there; its operator must enable PKCE."));
+    }
+    Ok(())
+}
+
 /// Sends the person to the authorization server, and waits for the code.
 ///
 /// # Errors
-/// If the server does not do PKCE, the person does not come back in time, or the answer is not for us, not from the
+/// If the person does not come back in time, or the answer is not for us, not from the
 /// server that was asked, or a refusal.
 pub async fn authorize(
     http: &Http,
@@ -128,13 +153,6 @@ pub async fn authorize(
     loopback: Loopback,
     (user_agent, patience): (UserAgent, Duration),
 ) -> Result<Code> {
-    // Without PKCE, whoever steals the code can use it (OAuth 2.1 §7.5.2).
-    if !server.code_challenge_methods_supported.iter().any(|method| method == "S256") {
-        return Err(Failure::authorization(
-            "the authorization server does not say that it does PKCE with S256 (code_challenge_methods_supported)",
-        )
-        .advice("No safe log-in is possible there; its operator must enable PKCE."));
-    }
     let endpoint = server.endpoint("authorization_endpoint", server.authorization_endpoint.as_deref())?;
     http.check(&endpoint)
         .map_err(|why| Failure::authorization(format!("the authorization_endpoint is refused: {why}")))?;
@@ -156,25 +174,38 @@ pub async fn authorize(
 
     let redirect_uri = loopback.redirect_uri.clone();
     let exchange = http.next();
-    http.trace.browser(exchange, "The browser goes to the authorization server, and comes back with a code", '>', &url);
+    http.trace.browser(
+        &http.secrets,
+        exchange,
+        "The browser goes to the authorization server, and comes back with a code",
+        '>',
+        &url,
+    );
     let (parameters, page) = match user_agent {
-        UserAgent::None => (without_a_browser(http, url, &redirect_uri).await?, Page { answer: None, server: None }),
-        UserAgent::Browser | UserAgent::Print => {
-            with_a_person(http, &url, loopback, user_agent, patience).await.map_err(|failure| failure.at(exchange))?
+        UserAgent::None => {
+            let page = Page { outcome: watch::Sender::new(None), server: None };
+            (without_a_browser(http, url, &redirect_uri).await?, page)
+        }
+        UserAgent::Browser | UserAgent::Print | UserAgent::Paste => {
+            with_a_person(http, (&url, state.secret()), loopback, user_agent, patience)
+                .await
+                .map_err(|failure| failure.at(exchange))?
         }
     };
-    let mut arrived = redirect_uri.clone();
-    arrived.query_pairs_mut().extend_pairs(&parameters);
-    http.trace.browser(exchange, "", '<', &arrived);
     match check(&parameters, state.secret(), server) {
         Ok(code) => {
             http.secrets.add(&code, "code");
+            let mut arrived = redirect_uri.clone();
+            arrived.query_pairs_mut().extend_pairs(&parameters);
+            http.trace.browser(&http.secrets, exchange, "", '<', &arrived);
             http.note(
                 "`state` is ours and `iss` is the server that was asked: the code may be used, with the code_verifier.",
             );
             Ok(Code { value: code, verifier, redirect_uri, page })
         }
         Err(failure) => {
+            // Whose words these are is not known; so none of them is shown.
+            http.note(&format!("The browser came back with {}.", names(&parameters)));
             page.show(false).await;
             Err(failure.at(exchange))
         }
@@ -230,6 +261,13 @@ fn check(parameters: &Parameters, state: &str, server: &AuthorizationServer) -> 
     }
 }
 
+/// The parameters that there are, as far as an authorization response may have them (RFC 6749 §4.1.2, RFC 9207).
+fn names(parameters: &Parameters) -> String {
+    let known = ["code", "state", "iss", "error", "error_description", "error_uri"];
+    let there = known.into_iter().filter(|name| parameters.iter().any(|(one, _)| one == name));
+    there.collect::<Vec<_>>().join(", ")
+}
+
 /// Where nobody has to consent, the redirect itself is the answer.
 async fn without_a_browser(http: &Http, url: Url, redirect_uri: &Url) -> Result<Parameters> {
     let answer = http.send("Ask as the browser would", &Request::get(url)).await?;
@@ -251,21 +289,27 @@ fn parse_answer(text: &str, redirect_uri: &Url) -> Option<Parameters> {
 
 async fn with_a_person(
     http: &Http,
-    url: &Url,
+    (url, state): (&Url, &str),
     loopback: Loopback,
     user_agent: UserAgent,
     patience: Duration,
 ) -> Result<(Parameters, Page)> {
     let redirect_uri = loopback.redirect_uri.clone();
-    let (sender, mut callbacks) = mpsc::channel::<(Parameters, oneshot::Sender<bool>)>(1);
+    let (sender, mut callbacks) = mpsc::channel::<Parameters>(1);
     let path = redirect_uri.path().to_owned();
-    let app_sender = sender.clone();
-    let mut server = HttpServer::new(move || {
-        App::new().app_data(web::Data::new(app_sender.clone())).route(&path, web::get().to(callback))
-    })
-    .workers(1)
-    .disable_signals()
-    .shutdown_timeout(LAST_PAGE_SECONDS);
+    let outcome = watch::Sender::new(None);
+    let expected = web::Data::new(Expected {
+        state: state.to_owned(),
+        host: redirect_uri[Position::BeforeHost..Position::AfterPort].to_owned(),
+        sender,
+        outcome: outcome.subscribe(),
+        warned: AtomicBool::new(false),
+    });
+    let mut server =
+        HttpServer::new(move || App::new().app_data(expected.clone()).route(&path, web::get().to(callback)))
+            .workers(1)
+            .disable_signals()
+            .shutdown_timeout(LAST_PAGE_SECONDS);
     for socket in loopback.sockets {
         server =
             server.listen(socket).map_err(|error| Failure::local(format!("cannot listen for the browser: {error}")))?;
@@ -274,24 +318,29 @@ async fn with_a_person(
     let handle = server.handle();
     actix_web::rt::spawn(server);
 
-    invite(url, user_agent);
+    let may_paste = may_paste(user_agent);
+    invite(url, user_agent, may_paste);
     // What is pasted comes from a thread of its own, which ends with the program: there is no taking back a read.
     let (paste, mut pasted) = mpsc::channel::<String>(1);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(std::result::Result::ok) {
-            if paste.blocking_send(line).is_err() {
-                break;
+    if may_paste {
+        std::thread::spawn(move || {
+            let mut input = std::io::stdin().lock();
+            let mut line = String::new();
+            // A line that is longer than any address is read in pieces, none of which is one.
+            for _ in 0..MOST_PASTES {
+                let read = (&mut input).take(LONGEST_PASTE).read_line(&mut line);
+                if !read.is_ok_and(|read| read > 0) || paste.blocking_send(std::mem::take(&mut line)).is_err() {
+                    break;
+                }
             }
-        }
-    });
+        });
+    }
     let end = tokio::time::Instant::now() + patience;
     loop {
         tokio::select! {
-            Some((parameters, answer)) = callbacks.recv() => {
-                return Ok((parameters, Page { answer: Some(answer), server: Some(handle) }));
-            }
+            Some(parameters) = callbacks.recv() => return Ok((parameters, Page { outcome, server: Some(handle) })),
             Some(line) = pasted.recv() => match parse_answer(&line, &redirect_uri) {
-                Some(parameters) => return Ok((parameters, Page { answer: None, server: Some(handle) })),
+                Some(parameters) => return Ok((parameters, Page { outcome, server: Some(handle) })),
                 None if line.trim().is_empty() => {}
                 None => say(&format!("That is not the address that the browser was sent to: it begins with {redirect_uri}?")),
             },
@@ -308,18 +357,33 @@ async fn with_a_person(
 }
 
 /// Tells the person where to go, and opens the browser if there is one.
-fn invite(url: &Url, user_agent: UserAgent) {
-    let opened = user_agent == UserAgent::Browser && open_browser(url);
+fn invite(url: &Url, user_agent: UserAgent, may_paste: bool) {
+    let opened = matches!(user_agent, UserAgent::Browser) && open_browser(url);
     let hint = if opened { "Your browser should show the log-in. If it does not, open:" } else { "To log in, open:" };
     say(&format!("{hint}\n\n  {url}\n"));
     if !opened {
-        say("If the browser runs on another computer, its last page will not load: paste that page's address here.");
+        let how =
+            if may_paste { "paste that page's address here" } else { "with --paste, its address can be given here" };
+        say(&format!("If the browser runs on another computer, its last page will not load: {how}."));
     }
+}
+
+/// Whether standard input is ours to read: it is a terminal, and we are in its foreground. Else it may be another
+/// program's list, or reading would stop us; unless the person says so.
+fn may_paste(user_agent: UserAgent) -> bool {
+    let foreground =
+        || rustix::termios::tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
+    user_agent == UserAgent::Paste || (std::io::stdin().is_terminal() && foreground())
 }
 
 /// Opens a URL without a shell: the launcher gets it as one argument, which begins with `http`.
 fn open_browser(url: &Url) -> bool {
-    parse_url(url.as_str()).is_ok() && open::that_detached(url.as_str()).is_ok()
+    // What is in our environment is not the browser's business: a secret least of all.
+    let spawn = |mut launcher: Command| {
+        launcher.env_remove(CLIENT_SECRET).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        launcher.process_group(0).spawn().is_ok()
+    };
+    parse_url(url.as_str()).is_ok() && open::commands(url.as_str()).into_iter().any(spawn)
 }
 
 /// To standard error: standard output is for results.
@@ -327,22 +391,43 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// The browser is back.
-async fn callback(
-    request: HttpRequest,
-    sender: web::Data<mpsc::Sender<(Parameters, oneshot::Sender<bool>)>>,
-) -> HttpResponse {
-    let parameters = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
-    let (answer, went_well) = oneshot::channel();
-    // The first answer counts. Whatever else comes here was not asked for.
-    let went_well = sender.try_send((parameters, answer)).is_ok() && went_well.await.unwrap_or(false);
-    let (title, text) = if went_well {
-        ("You are logged in", "All went well. You can close this page and go back to the terminal.")
+/// What the browser brings back when it has been where it was sent; and what its last page shall say.
+struct Expected {
+    state: String,
+    host: String,
+    sender: mpsc::Sender<Parameters>,
+    outcome: watch::Receiver<Option<bool>>,
+    warned: AtomicBool,
+}
+
+/// The browser is back; or somebody else is, as any page and any program can send a request here. What has not our
+/// `state` is turned away, and the wait goes on (MCP 2026-07-28 "Open Redirection").
+async fn callback(request: HttpRequest, expected: web::Data<Expected>) -> HttpResponse {
+    let parameters: Parameters = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
+    let mut states = parameters.iter().filter(|(name, _)| name == "state").map(|(_, value)| value);
+    let ours = states.next() == Some(&expected.state) && states.next().is_none();
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if !ours || !host.eq_ignore_ascii_case(&expected.host) {
+        if !expected.warned.swap(true, Ordering::Relaxed) {
+            say("A request came that is not the answer to ours (state). It was turned away, and the wait goes on.");
+        }
+        let text = "This is not the answer to the log-in that the terminal waits for.";
+        return page(StatusCode::BAD_REQUEST, "Not this one", text);
+    }
+    // The first answer counts. Whoever loads the page again hears the same.
+    let _ = expected.sender.try_send(parameters);
+    let mut outcome = expected.outcome.clone();
+    if outcome.wait_for(Option::is_some).await.is_ok_and(|outcome| *outcome == Some(true)) {
+        let text = "All went well. You can close this page and go back to the terminal.";
+        page(StatusCode::OK, "You are logged in", text)
     } else {
-        ("You are not logged in", "The terminal says what went wrong.")
-    };
-    let colour = if went_well { "#176f3d" } else { "#a3241c" };
-    HttpResponse::Ok()
+        page(StatusCode::OK, "You are not logged in", "The terminal says what went wrong.")
+    }
+}
+
+fn page(status: StatusCode, title: &str, text: &str) -> HttpResponse {
+    let colour = if title == "You are logged in" { "#176f3d" } else { "#a3241c" };
+    HttpResponse::build(status)
         .content_type(header::ContentType::html())
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))

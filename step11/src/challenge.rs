@@ -25,18 +25,49 @@ impl Challenge {
     }
 }
 
-/// The challenge to answer among those in a response's headers, and what is wrong with headers that are none.
-pub fn choose<'a>(headers: impl Iterator<Item = &'a str>) -> (Option<Challenge>, Option<&'static str>) {
-    let mut challenges = Vec::new();
-    let mut malformed = None;
-    for header in headers {
-        match parse(header) {
-            Ok(found) => challenges.extend(found),
-            Err(why) => malformed = Some(why),
+/// All challenges of a response, and the scheme that the request was sent with: a server may offer several, and each
+/// has its own opinion of the request (RFC 9449 §7.2).
+#[derive(Debug)]
+pub struct Challenges {
+    all: Vec<Challenge>,
+    in_use: &'static str,
+}
+
+impl Challenges {
+    /// Reads a response's headers; beside the challenges, what is wrong with headers that are none.
+    pub fn read<'a>(headers: impl Iterator<Item = &'a str>, in_use: &'static str) -> (Self, Option<&'static str>) {
+        let mut all = Vec::new();
+        let mut malformed = None;
+        for header in headers {
+            match parse(header) {
+                Ok(found) => all.extend(found),
+                Err(why) => malformed = Some(why),
+            }
         }
+        all.truncate(MAX_CHALLENGES);
+        all.retain(|one| one.is("Bearer") || one.is("DPoP"));
+        // A stable sort: those of the scheme in use come first.
+        all.sort_by_key(|one| !one.is(in_use));
+        (Challenges { all, in_use }, malformed)
     }
-    let position = ["Bearer", "DPoP"].iter().find_map(|scheme| challenges.iter().position(|one| one.is(scheme)));
-    (position.map(|position| challenges.swap_remove(position)), malformed)
+
+    /// A parameter that is about the server, not about the request: whichever challenge has it.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.all.iter().find_map(|one| one.param(name))
+    }
+
+    /// What is wrong with the request, in the opinion of the scheme that it was sent with; only if the server does not
+    /// mention that scheme, in another's.
+    pub fn error(&self, name: &str) -> Option<&str> {
+        let known = self.all.iter().any(|one| one.is(self.in_use));
+        self.all.iter().filter(|one| !known || one.is(self.in_use)).find_map(|one| one.param(name))
+    }
+
+    /// Whether tokens may be bound to a key with this algorithm (RFC 9449 §5.1: `algs`).
+    pub fn offers_dpop(&self, algorithm: &str) -> bool {
+        let mut offers = self.all.iter().filter(|one| one.is("DPoP"));
+        offers.any(|one| one.param("algs").is_none_or(|algs| algs.split(' ').any(|one| one == algorithm)))
+    }
 }
 
 /// All challenges in one header value (`#challenge`).
@@ -231,12 +262,21 @@ mod tests {
         assert_eq!(schemes, ["Negotiate", "Basic", "Bearer", "DPoP", "NTLM"]);
         assert_eq!(all[2].param("error"), Some("y"));
         assert_eq!(all[2].param("algs"), None);
-        let (chosen, malformed) =
-            choose(["Basic realm=x", "DPoP error=use_dpop_nonce", "Bearer \"", "bearer scope=a"].into_iter());
-        assert_eq!(chosen.unwrap().param("scope"), Some("a"));
-        assert!(malformed.is_some());
-        let (chosen, _) = choose(["Negotiate abc, DPoP a=b"].into_iter());
-        assert!(chosen.unwrap().is("DPoP"));
+    }
+
+    #[test]
+    fn each_scheme_has_its_own_opinion() {
+        let headers = ["Basic realm=x", "Bearer error=invalid_token, DPoP error=use_dpop_nonce, scope=a", "Bearer \""];
+        for (in_use, error) in [("Bearer", "invalid_token"), ("DPoP", "use_dpop_nonce")] {
+            let (challenges, malformed) = Challenges::read(headers.into_iter(), in_use);
+            assert_eq!(challenges.error("error"), Some(error));
+            assert_eq!(challenges.param("scope"), Some("a"));
+            assert!(challenges.offers_dpop("ES256") && malformed.is_some());
+        }
+        let (challenges, _) = Challenges::read(["Bearer error=a, DPoP algs=\"RS256 ES384\""].into_iter(), "DPoP");
+        assert!(challenges.error("error").is_none() && !challenges.offers_dpop("ES256"));
+        let (challenges, _) = Challenges::read(["Bearer error=a"].into_iter(), "DPoP");
+        assert_eq!(challenges.error("error"), Some("a"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     http::Http,
     mcp::Session,
     settings::{Options, Settings},
-    store::{Entry, Grant, Store},
+    store::{Entry, Grant, Lock, Store},
     terminal,
     trace::{Secrets, Trace},
 };
@@ -64,17 +64,19 @@ pub async fn login(session: &mut Session, output: &Output) -> Result<()> {
 
 /// Withdraws and forgets everything that is kept for the server.
 pub async fn logout(store: &Store, options: &Options, output: &Output) -> Result<()> {
-    let server = Settings::try_from(options)?.server.to_string();
-    let entries = store.entries(&server)?;
+    let settings = Settings::try_from(options)?;
+    let server = settings.server.to_string();
+    let entries = store.entries(&server, &settings.profile())?;
     for entry in &entries {
+        let lock = entry.lock().await?;
         // What cannot be withdrawn is forgotten nevertheless: the person wants to be rid of it here.
-        if let Err(failure) = revoke(options, entry.clone(), output).await {
+        if let Err(failure) = revoke(options, entry.clone(), &lock, output).await {
             output.warn(&format!(
                 "The tokens could not be withdrawn, and stay good until they expire: {}.",
                 failure.message
             ));
         }
-        entry.remove().await?;
+        entry.remove(&lock)?;
     }
     match (output.json, entries.is_empty()) {
         (true, _) => output.json(&json!({ "server": server, "forgotten": entries.len() })),
@@ -84,25 +86,21 @@ pub async fn logout(store: &Store, options: &Options, output: &Output) -> Result
     Ok(())
 }
 
-async fn revoke(options: &Options, entry: Entry, output: &Output) -> Result<()> {
+async fn revoke(options: &Options, entry: Entry, lock: &Lock, output: &Output) -> Result<()> {
     let settings = Settings::try_from(options)?;
     if entry.load()?.grant.is_none() {
         return Ok(());
     }
     let http =
         Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), Trace::Off).await?;
-    let withdrawn = Flow::new(http, settings, entry)?.revoke().await?;
-    if !withdrawn {
-        output.warn("The authorization server cannot withdraw tokens; they stay good until they expire.");
-    }
-    Ok(())
+    Flow::new(http, settings, entry)?.revoke(lock).await
 }
 
 /// Shows what is kept for the server.
 pub fn status(store: &Store, settings: &Settings, output: &Output) -> Result<()> {
     let server = settings.server.to_string();
     let mut all = Vec::new();
-    for entry in store.entries(&server)? {
+    for entry in store.entries(&server, &settings.profile())? {
         if let Some(grant) = entry.load()?.grant {
             all.push((entry.path, grant));
         }
@@ -122,8 +120,8 @@ pub fn status(store: &Store, settings: &Settings, output: &Output) -> Result<()>
             output.text(&format!(
                 "Logged in to          {server}\nauthorization server  {}\nclient                {}\nscopes                {}\n\
                  token                 {}{renewable}{bound}\nkept in               {}",
-                grant.issuer,
-                grant.client_id,
+                terminal::line(&grant.issuer),
+                terminal::line(&grant.client_id),
                 scope_text(grant),
                 lifetime(grant.expires_at),
                 path.display()
@@ -145,7 +143,7 @@ pub async fn tools(session: &mut Session, output: &Output) -> Result<()> {
     }
     for tool in &tools {
         headline(tool, output);
-        output.text(&format!("    takes: {}", arguments::describe(&tool["inputSchema"])));
+        output.text(&format!("    takes: {}", terminal::line(&arguments::describe(&tool["inputSchema"]))));
     }
     Ok(())
 }
@@ -191,7 +189,7 @@ pub async fn prompts(session: &mut Session, output: &Output) -> Result<()> {
         let arguments: Vec<String> = prompt["arguments"].as_array().into_iter().flatten().map(one).collect();
         output.text(&format!(
             "    takes: {}",
-            if arguments.is_empty() { "no arguments".to_owned() } else { arguments.join(", ") }
+            if arguments.is_empty() { "no arguments".to_owned() } else { terminal::line(&arguments.join(", ")) }
         ));
     }
     Ok(())
@@ -243,7 +241,7 @@ fn describe(server: &str, grant: &Grant) -> Value {
 }
 
 fn scope_text(grant: &Grant) -> String {
-    if grant.scope.is_empty() { "the server's own choice".to_owned() } else { grant.scope.join(" ") }
+    if grant.scope.is_empty() { "the server's own choice".to_owned() } else { terminal::line(&grant.scope.join(" ")) }
 }
 
 fn lifetime(expires_at: Option<DateTime<Utc>>) -> String {

@@ -53,11 +53,13 @@ pub struct Failure {
     pub exchange: Option<u32>,
     /// The OAuth error code, where a server named one (RFC 6749 §5.2).
     pub oauth_error: Option<String>,
+    /// The HTTP status of the answer that was a failure, where there was one.
+    pub status: Option<u16>,
 }
 
 impl Failure {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Failure { kind, message: message.into(), advice: None, exchange: None, oauth_error: None }
+        Failure { kind, message: message.into(), advice: None, exchange: None, oauth_error: None, status: None }
     }
 
     pub fn local(message: impl Into<String>) -> Self {
@@ -89,6 +91,14 @@ impl Failure {
     pub fn at(mut self, exchange: u32) -> Self {
         self.exchange.get_or_insert(exchange);
         self
+    }
+
+    /// Whether nobody is there: no answer came, or one that says that nothing is at this place.
+    pub fn is_nowhere(&self) -> bool {
+        match self.status {
+            None => self.kind == Kind::Network,
+            Some(status) => self.oauth_error.is_none() && matches!(status, 404 | 405 | 410),
+        }
     }
 
     pub fn is_oauth(&self, code: &str) -> bool {

@@ -7,15 +7,15 @@ use chrono::{TimeDelta, Utc};
 use url::Url;
 
 use crate::{
-    authorize::{Loopback, Question, authorize},
-    challenge::{self, Challenge},
+    authorize::{Loopback, Question, authorize, require_pkce},
+    challenge::Challenges,
     dpop::{self, Dpop},
     failure::{Failure, Kind, Result},
     http::{Answer, Body, Http, Request, parse_url},
     metadata::{self, AuthorizationServer, ProtectedResource},
     registration::{Authentication, Client, register},
     settings::{Grant as GrantKind, Settings},
-    store::{Credentials, Entry, Grant},
+    store::{Credentials, Entry, Grant, Lock},
     terminal,
     token::{
         AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARER, REFRESH_TOKEN, TokenEndpoint, Tokens, identity_assertion,
@@ -41,6 +41,8 @@ pub struct Flow {
     dpop: Option<Dpop>,
     /// Whether the token was got in this run: then it is used, however short its life is.
     fresh: bool,
+    /// Whether the token has expired, and nobody is where it could be renewed: then it is not sent, but stays.
+    withheld: bool,
     authorizations: u8,
     step_ups: u8,
 }
@@ -57,7 +59,7 @@ impl Flow {
     /// # Errors
     /// If the stored credentials cannot be used.
     pub fn new(http: Http, settings: Settings, entry: Entry) -> Result<Self> {
-        let credentials = entry.load()?;
+        let stored = entry.load()?;
         if let Some(client) = &settings.client {
             http.secrets.add(client.secret.as_deref().unwrap_or_default(), "client secret");
         }
@@ -66,9 +68,19 @@ impl Flow {
             GrantKind::IdentityAssertion { id_token, .. } => http.secrets.add(id_token, "ID token"),
             _ => {}
         }
-        let mut flow =
-            Flow { http, settings, entry, credentials, dpop: None, fresh: false, authorizations: 0, step_ups: 0 };
-        flow.adopt()?;
+        let credentials = Credentials::default();
+        let mut flow = Flow {
+            http,
+            settings,
+            entry,
+            credentials,
+            dpop: None,
+            fresh: false,
+            withheld: false,
+            authorizations: 0,
+            step_ups: 0,
+        };
+        flow.adopt(stored)?;
         Ok(flow)
     }
 
@@ -81,13 +93,14 @@ impl Flow {
         let (mut refreshed, mut authorized, mut proven) = (false, false, false);
         self.refresh_ahead().await?;
         loop {
-            let token = self.credentials.grant.as_ref().map(|grant| grant.access_token.clone());
+            let token = self.token().map(|grant| grant.access_token.clone());
             let answer = self.http.send_message(why, &self.with_token(request)?, id).await?;
-            let (challenge, malformed) = challenge::choose(answer.header_values("www-authenticate"));
+            let scheme = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
+            let (challenge, malformed) = Challenges::read(answer.header_values("www-authenticate"), scheme);
             if let Some(why) = malformed {
                 self.http.note(&format!("The WWW-Authenticate header breaks RFC 9110 and is ignored: {why}."));
             }
-            let error = challenge.as_ref().and_then(|challenge| challenge.param("error"));
+            let error = challenge.error("error");
             let new_nonce = self.dpop.as_ref().is_some_and(|dpop| dpop.remember(&request.url, &answer.headers));
             match answer.status.as_u16() {
                 401 if error == Some("use_dpop_nonce") && new_nonce && !proven => {
@@ -100,33 +113,40 @@ impl Flow {
                         && !authorized
                     {
                         refreshed = true;
-                        if self.refresh(&token).await? {
-                            continue;
+                        match self.refresh(&token).await {
+                            Ok(true) => continue,
+                            Ok(false) => {}
+                            Err(failure) if failure.is_nowhere() => self.go_without(&failure),
+                            Err(failure) => return Err(failure),
                         }
                     }
                     if authorized || self.authorizations == MAX_AUTHORIZATIONS {
-                        return Err(refusal(
-                            &answer,
-                            challenge.as_ref(),
-                            "the MCP server refuses the token that it asked for",
-                        ));
+                        return Err(refusal(&answer, &challenge, "the MCP server refuses the token that it asked for"));
                     }
                     self.authorizations += 1;
                     authorized = true;
                     self.http.note("The server wants a token. Its challenge says where to learn more.");
-                    self.authorize(challenge.as_ref(), &BTreeSet::new()).await?;
+                    self.authorize(&challenge, &BTreeSet::new()).await?;
                 }
-                403 if error == Some("insufficient_scope") => self.step_up(&answer, challenge.as_ref()).await?,
-                403 => return Err(refusal(&answer, challenge.as_ref(), "the MCP server does not allow this")),
+                403 if error == Some("insufficient_scope") => self.step_up(&answer, &challenge).await?,
+                403 => return Err(refusal(&answer, &challenge, "the MCP server does not allow this")),
                 _ => return Ok(answer),
             }
         }
     }
 
+    /// Sends a last request, whose answer matters to nobody: whatever it says, there is no log-in for it.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send_last(&self, why: &str, request: &Request) -> Result<()> {
+        self.http.send(why, &self.with_token(request)?).await.map(drop)
+    }
+
     /// The request with the token, which goes to the server that it is for, and in the header only (RFC 6750 §2.1).
     fn with_token(&self, request: &Request) -> Result<Request> {
         let mut request = request.clone();
-        let Some(grant) = &self.credentials.grant else { return Ok(request) };
+        let Some(grant) = self.token() else { return Ok(request) };
         if request.url != self.settings.server {
             return Err(Failure::local("a token is only sent to the server that it is for"));
         }
@@ -143,6 +163,17 @@ impl Flow {
         Ok(request)
     }
 
+    /// The grant whose token is sent.
+    fn token(&self) -> Option<&Grant> {
+        self.credentials.grant.as_ref().filter(|_| !self.withheld)
+    }
+
+    /// Has the server say anew where tokens come from. What is kept stays, until there is something to replace it.
+    fn go_without(&mut self, failure: &Failure) {
+        self.withheld = true;
+        self.http.note(&format!("The token cannot be renewed where it came from: {}.", failure.message));
+    }
+
     /// Begins as if nobody were logged in. What is kept stays, until there is something to replace it.
     pub fn start_over(&mut self) {
         self.credentials.grant = None;
@@ -153,13 +184,16 @@ impl Flow {
         self.credentials.grant.as_ref()
     }
 
-    /// Withdraws the tokens at the authorization server (RFC 7009), if it can do that.
+    /// Withdraws the tokens at the authorization server (RFC 7009), whatever they are bound to. The lock is held, so that
+    /// no other process renews them meanwhile.
     ///
     /// # Errors
-    /// If it does not answer, or refuses.
-    pub async fn revoke(&self) -> Result<bool> {
-        let Some(grant) = &self.credentials.grant else { return Ok(false) };
-        let Some(endpoint) = &grant.revocation_endpoint else { return Ok(false) };
+    /// If it cannot do that, or not for us, does not answer, or refuses.
+    pub async fn revoke(&self, _lock: &Lock) -> Result<()> {
+        let Some(grant) = &self.entry.load()?.grant else { return Ok(()) };
+        let Some(endpoint) = &grant.revocation_endpoint else {
+            return Err(Failure::authorization("the authorization server offers no way to"));
+        };
         let endpoint = parse_url(endpoint)
             .map_err(|why| Failure::authorization(format!("the revocation_endpoint is refused: {why}")))?;
         // Who withdraws the refresh token withdraws the whole grant (RFC 7009 §2.1).
@@ -169,26 +203,39 @@ impl Flow {
         };
         let form = vec![("token", token.clone()), ("token_type_hint", hint.to_owned())];
         let mut request = Request::post(endpoint, Body::Form(form));
-        let Some(client) = self.client_of(grant) else { return Ok(false) };
+        let client = self.client_of(grant).ok_or_else(|| {
+            Failure::authorization(format!(
+                "only the client {} of {} may do that; name it with --client-id and --issuer, and its secret or key",
+                grant.client_id, grant.issuer
+            ))
+        })?;
         client.authenticate(&self.http, &grant.issuer, &mut request)?;
         let answer = self.http.send("Withdraw the tokens (RFC 7009)", &request).await?;
         if answer.status != 200 {
-            return Err(crate::token::oauth_failure(&answer, "the authorization server does not withdraw the tokens"));
+            return Err(crate::token::oauth_failure(&answer, "the authorization server refuses"));
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Makes the credentials that were read the ones that are used.
-    fn adopt(&mut self) -> Result<()> {
+    /// Makes the credentials that were read the ones that are used. A grant that the settings exclude is as good as
+    /// none: one of another issuer than the person names, or one without a key, where they want one.
+    fn adopt(&mut self, stored: Credentials) -> Result<()> {
+        self.credentials = stored;
         for registration in self.credentials.registrations.values() {
             self.http.secrets.add(registration.client_secret.as_deref().unwrap_or_default(), "client secret");
         }
         if let Some(grant) = &self.credentials.grant {
             self.http.secrets.add(&grant.access_token, "access token");
             self.http.secrets.add(grant.refresh_token.as_deref().unwrap_or_default(), "refresh token");
+            self.http.secrets.add(grant.client_secret.as_deref().unwrap_or_default(), "client secret");
         }
-        // A key that is in use stays as it is, with the nonces that it has learnt.
+        let Settings { issuer, dpop, .. } = &self.settings;
+        let usable = |grant: &Grant| {
+            issuer.as_ref().is_none_or(|issuer| *issuer == grant.issuer) && (!dpop || grant.dpop_key.is_some())
+        };
+        self.credentials.grant.take_if(|grant| !usable(grant));
         let key = self.credentials.grant.as_ref().and_then(|grant| grant.dpop_key.clone());
+        // A key that is in use stays as it is, with the nonces that it has learnt.
         if self.dpop.as_ref().map(Dpop::pkcs8) != key.as_deref() {
             self.dpop = key.map(Dpop::from_pkcs8).transpose()?;
         }
@@ -206,6 +253,10 @@ impl Flow {
                 self.http.note("The token cannot be renewed just now; it is good for another moment.");
                 Ok(())
             }
+            Err(failure) if failure.is_nowhere() => {
+                self.go_without(&failure);
+                Ok(())
+            }
             outcome => outcome.map(drop),
         }
     }
@@ -214,8 +265,7 @@ impl Flow {
     /// `false`: there is nothing to refresh, or no longer.
     async fn refresh(&mut self, used: &str) -> Result<bool> {
         let lock = self.entry.lock().await?;
-        self.credentials = self.entry.load()?;
-        self.adopt()?;
+        self.adopt(self.entry.load()?)?;
         let Some(grant) = self.credentials.grant.clone() else { return Ok(false) };
         if grant.access_token != used {
             self.http.note("Another process has renewed the token meanwhile.");
@@ -235,27 +285,40 @@ impl Flow {
             dpop: self.dpop.as_ref(),
         };
         let form = [("grant_type", REFRESH_TOKEN), ("refresh_token", refresh_token.as_str())];
-        match endpoint.request("Renew the token (RFC 6749 §6)", &form).await {
-            Ok(tokens) => {
+        match endpoint.ask("Renew the token (RFC 6749 §6)", &form).await {
+            Ok(response) => {
+                // The old refresh token may be used up by now, whatever the access token turns out to be.
+                if let Some(rotated) = response.refresh_token() {
+                    let grant = Grant { refresh_token: Some(rotated.to_owned()), ..grant.clone() };
+                    self.credentials.grant = Some(grant);
+                    self.entry.save(&lock, &self.credentials)?;
+                }
+                let tokens = response.tokens()?;
                 self.keep(&lock, grant, tokens)?;
                 Ok(true)
             }
-            Err(failure) if failure.oauth_error.is_some() && failure.kind == Kind::Authorization => {
+            // Only these two say that it will never be renewed (RFC 6749 §5.2).
+            Err(failure) if failure.is_oauth("invalid_grant") || failure.is_oauth("invalid_client") => {
                 self.http.note("It cannot be renewed. There must be another authorization.");
                 self.credentials.grant = None;
-                if failure.is_oauth("invalid_client") {
+                let registered = self.credentials.registrations.get(&grant.issuer);
+                if failure.is_oauth("invalid_client") && registered.is_some_and(|one| one.client_id == grant.client_id)
+                {
                     self.credentials.registrations.remove(&grant.issuer);
                 }
                 self.entry.save(&lock, &self.credentials)?;
-                self.adopt()?;
+                self.dpop = None;
                 Ok(false)
             }
-            Err(failure) => Err(failure),
+            Err(failure) if failure.is_nowhere() => Err(failure),
+            Err(failure) => {
+                Err(failure.advice("The tokens are kept: try again later, or log in anew with `step11 login`."))
+            }
         }
     }
 
     /// Writes tokens down. A refresh token that is not replaced stays good (RFC 6749 §6).
-    fn keep(&mut self, lock: &crate::store::Lock, before: Grant, tokens: Tokens) -> Result<()> {
+    fn keep(&mut self, lock: &Lock, before: Grant, tokens: Tokens) -> Result<()> {
         let lifetime =
             tokens.expires_in.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX).min(10 * 365 * 86_400));
         let grant = Grant {
@@ -266,24 +329,37 @@ impl Flow {
             ..before
         };
         self.credentials.grant = Some(grant);
-        self.fresh = true;
+        (self.fresh, self.withheld) = (true, false);
         self.entry.save(lock, &self.credentials)?;
-        self.adopt()
+        self.adopt(self.credentials.clone())
     }
 
     /// Asks for the scopes that are missing, together with those that were asked for before.
-    async fn step_up(&mut self, answer: &Answer, challenge: Option<&Challenge>) -> Result<()> {
+    async fn step_up(&mut self, answer: &Answer, challenge: &Challenges) -> Result<()> {
         let what = "the token is not enough";
-        let wanted = scopes(challenge.and_then(|challenge| challenge.param("scope")).unwrap_or_default())
-            .map_err(|failure| failure.at(answer.exchange))?;
-        let granted = self.credentials.grant.as_ref().map(|grant| &grant.scope);
-        if granted.is_some_and(|granted| wanted.iter().all(|scope| granted.contains(scope))) {
+        let wanted =
+            scopes(challenge.error("scope").unwrap_or_default()).map_err(|failure| failure.at(answer.exchange))?;
+        let grant = self.credentials.grant.as_ref();
+        let has_all = |scopes: &[String]| wanted.iter().all(|scope| scopes.contains(scope));
+        if wanted.is_empty() {
+            let advice = "The server does not say which scopes it wants. If you know them, name them with --scope.";
+            return Err(refusal(answer, challenge, what).advice(advice));
+        }
+        if grant.is_some_and(|grant| has_all(&grant.scope)) {
             let advice = "The token has what the server asks for, so another log-in would not help.";
             return Err(refusal(answer, challenge, what).advice(advice));
         }
-        if self.settings.scope.is_some() {
-            let advice = "Ask for more with --scope, or leave it out.";
-            return Err(refusal(answer, challenge, what).advice(advice));
+        if let Some(chosen) = &self.settings.scope {
+            if !has_all(chosen) {
+                let union: BTreeSet<&String> = chosen.iter().chain(&wanted).collect();
+                let union = union.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+                let advice = format!("Run it with --scope '{union}', or leave --scope out.");
+                return Err(refusal(answer, challenge, what).advice(advice));
+            }
+            if grant.is_some_and(|grant| grant.requested_scope == *chosen) {
+                let advice = "They were asked for with --scope, and the authorization server did not give them.";
+                return Err(refusal(answer, challenge, what).advice(advice));
+            }
         }
         if self.step_ups == MAX_STEP_UPS {
             return Err(refusal(answer, challenge, &format!("{what}, though more was asked for {MAX_STEP_UPS} times")));
@@ -297,12 +373,12 @@ impl Flow {
 
     /// The way to a token, from the challenge on. What fails between two exchanges is the earlier one's fault: it is what
     /// a server said there.
-    async fn authorize(&mut self, challenge: Option<&Challenge>, step_up: &BTreeSet<String>) -> Result<()> {
+    async fn authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<String>) -> Result<()> {
         let outcome = self.try_to_authorize(challenge, step_up).await;
         outcome.map_err(|failure| if failure.kind == Kind::Local { failure } else { failure.at(self.http.last()) })
     }
 
-    async fn try_to_authorize(&mut self, challenge: Option<&Challenge>, step_up: &BTreeSet<String>) -> Result<()> {
+    async fn try_to_authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<String>) -> Result<()> {
         let found = self.discover(challenge).await?;
         let scope = self.choose_scope(challenge, step_up, &found)?;
         self.choose_dpop(challenge, &found)?;
@@ -312,8 +388,8 @@ impl Flow {
             Err(failure) if failure.is_oauth("invalid_client") && self.is_registered(&found) => {
                 self.http.note("The authorization server does not know us any more. We register again.");
                 let issuer = found.server.issuer.clone();
-                self.credentials =
-                    self.entry.update(|credentials| drop(credentials.registrations.remove(&issuer))).await?;
+                let stored = self.entry.update(|credentials| drop(credentials.registrations.remove(&issuer))).await?;
+                self.credentials.registrations = stored.registrations;
                 self.get_token(&found, &scope).await
             }
             outcome => outcome,
@@ -325,9 +401,9 @@ impl Flow {
     }
 
     /// Who protects the server, and how to reach them.
-    async fn discover(&self, challenge: Option<&Challenge>) -> Result<Discovered> {
+    async fn discover(&self, challenge: &Challenges) -> Result<Discovered> {
         let server = &self.settings.server;
-        let challenged = challenge.and_then(|challenge| challenge.param("resource_metadata"));
+        let challenged = challenge.param("resource_metadata");
         let resource = metadata::protected_resource(&self.http, server, challenged).await?;
         let issuer = if let Some(document) = &resource {
             self.choose_issuer(document)?
@@ -384,18 +460,17 @@ impl Flow {
     /// "Scope Selection Strategy": what the challenge names, else what the metadata names, else nothing.
     fn choose_scope(
         &self,
-        challenge: Option<&Challenge>,
+        challenge: &Challenges,
         step_up: &BTreeSet<String>,
         found: &Discovered,
     ) -> Result<Vec<String>> {
         let supported = found.scopes_supported.as_ref().map(|scopes| scopes.join(" "));
-        let mut chosen: Vec<String> =
-            match (&self.settings.scope, challenge.and_then(|challenge| challenge.param("scope"))) {
-                (Some(scope), _) => scope.clone(),
-                _ if !step_up.is_empty() => step_up.iter().cloned().collect(),
-                (None, Some(scope)) => scopes(scope)?,
-                (None, None) => scopes(&supported.unwrap_or_default())?,
-            };
+        let mut chosen: Vec<String> = match (&self.settings.scope, challenge.param("scope")) {
+            (Some(scope), _) => scope.clone(),
+            _ if !step_up.is_empty() => step_up.iter().cloned().collect(),
+            (None, Some(scope)) => scopes(scope)?,
+            (None, None) => scopes(&supported.unwrap_or_default())?,
+        };
         // What was granted before must not get lost with a new token.
         if self.settings.scope.is_none()
             && let Some(grant) = self.credentials.grant.as_ref().filter(|grant| grant.issuer == found.server.issuer)
@@ -408,6 +483,7 @@ impl Flow {
         let offline = "offline_access".to_owned();
         let person = matches!(self.settings.grant, GrantKind::AuthorizationCode);
         if person
+            && self.settings.scope.is_none()
             && !chosen.is_empty()
             && found.server.scopes_supported.contains(&offline)
             && !chosen.contains(&offline)
@@ -418,10 +494,9 @@ impl Flow {
     }
 
     /// DPoP where both servers do it, or where the person insists.
-    fn choose_dpop(&mut self, challenge: Option<&Challenge>, found: &Discovered) -> Result<()> {
+    fn choose_dpop(&mut self, challenge: &Challenges, found: &Discovered) -> Result<()> {
         let offered = found.server.dpop_signing_alg_values_supported.iter().any(|one| one == dpop::ALGORITHM);
-        let wanted =
-            self.settings.dpop || found.dpop_required || challenge.is_some_and(|challenge| challenge.is("DPoP"));
+        let wanted = self.settings.dpop || found.dpop_required || challenge.offers_dpop(dpop::ALGORITHM);
         if (self.settings.dpop || found.dpop_required) && !offered {
             return Err(Failure::authorization(
                 "tokens shall be bound to a key (DPoP), which the authorization server does not do",
@@ -479,6 +554,7 @@ impl Flow {
             client_id: client.id,
             token_endpoint: url.to_string(),
             token_endpoint_auth_method: client.authentication.method().to_owned(),
+            client_secret: client.authentication.shared().filter(|_| self.settings.client.is_none()).map(str::to_owned),
             revocation_endpoint: found.server.revocation_endpoint.clone(),
             access_token: String::new(),
             refresh_token: None,
@@ -497,6 +573,7 @@ impl Flow {
 
     /// A person logs in and consents.
     async fn log_in(&self, found: &Discovered, scope: &[String], url: &Url) -> Result<(Client, Tokens)> {
+        require_pkce(&found.server)?;
         let (client, loopback) = self.client_for(&found.server).await?;
         let question = Question {
             client_id: &client.id,
@@ -546,8 +623,9 @@ impl Flow {
         if let Some(known) = fresh
             && let Some(authentication) =
                 Authentication::secret(known.client_secret.as_deref(), &known.token_endpoint_auth_method)
+            && let Ok(registered) = Url::parse(&known.redirect_uri)
             // Some servers compare the port with the one that was registered; if it is taken, we register another.
-            && let Ok(loopback) = Url::parse(&known.redirect_uri).map_err(drop).and_then(|uri| Loopback::bind(&uri).map_err(drop))
+            && let Ok(loopback) = Loopback::bind(&registered)
         {
             self.http.note(&format!("We are registered there already, as {}.", known.client_id));
             return Ok((Client { id: known.client_id.clone(), authentication }, loopback));
@@ -592,17 +670,15 @@ impl Flow {
     /// Who got these tokens, and therefore may renew them.
     fn client_of(&self, grant: &Grant) -> Option<Client> {
         let method = grant.token_endpoint_auth_method.as_str();
-        let preregistered = self.settings.client.as_ref().filter(|client| client.id == grant.client_id);
-        let registered =
-            self.credentials.registrations.get(&grant.issuer).filter(|one| one.client_id == grant.client_id);
-        let authentication = match (preregistered, registered, method) {
-            (Some(client), _, "private_key_jwt") => {
+        // A secret belongs to a client at one issuer: the same client_id may be another client elsewhere.
+        let same_issuer = self.settings.issuer.as_ref() == Some(&grant.issuer);
+        let preregistered = self.settings.client.as_ref().filter(|client| same_issuer && client.id == grant.client_id);
+        let authentication = match (preregistered, method) {
+            (Some(client), "private_key_jwt") => {
                 client.key.as_ref().map(|(key, algorithm)| Authentication::PrivateKey(key.clone(), *algorithm))
             }
-            (Some(client), _, method) => Authentication::secret(client.secret.as_deref(), method),
-            (None, Some(registration), method) => Authentication::secret(registration.client_secret.as_deref(), method),
-            (None, None, "none") => Some(Authentication::None),
-            _ => None,
+            (Some(client), method) => Authentication::secret(client.secret.as_deref(), method),
+            (None, method) => Authentication::secret(grant.client_secret.as_deref(), method),
         }?;
         Some(Client { id: grant.client_id.clone(), authentication })
     }
@@ -634,8 +710,8 @@ fn scopes(text: &str) -> Result<Vec<String>> {
 }
 
 /// A refusal in the words of the MCP server.
-fn refusal(answer: &Answer, challenge: Option<&Challenge>, what: &str) -> Failure {
-    let param = |name| challenge.and_then(|challenge| challenge.param(name)).map(terminal::line);
+fn refusal(answer: &Answer, challenge: &Challenges, what: &str) -> Failure {
+    let param = |name| challenge.error(name).map(terminal::line);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let description = param("error_description").or(body["error_description"].as_str().map(terminal::line));
     let said = param("error").into_iter().chain(description).collect::<Vec<_>>().join(", ");

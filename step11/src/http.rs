@@ -22,10 +22,10 @@ use reqwest::{
     redirect::Policy,
 };
 use serde_json::Value;
-use sse_stream::SseStream;
 use url::{Host, Url};
 
 use crate::{
+    event_stream::EventStream,
     failure::{Failure, Result},
     terminal,
     trace::{Secrets, Trace},
@@ -53,7 +53,8 @@ enum Reach {
 impl Reach {
     fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            address if address.is_loopback() => Reach::Loopback,
+            // A connection to no address at all reaches this computer.
+            address if address.is_loopback() || address.is_unspecified() => Reach::Loopback,
             _ if is_public(address) => Reach::Public,
             _ => Reach::Private,
         }
@@ -61,7 +62,7 @@ impl Reach {
 }
 
 /// Whether a host is this computer, by its name alone.
-pub fn is_loopback(url: &Url) -> bool {
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(v4)) => v4.is_loopback(),
@@ -180,8 +181,12 @@ impl Answer {
     /// # Errors
     /// If it is none.
     pub fn json<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Failure::authorization(format!("{what} cannot be read: {error}")).at(self.exchange))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            // What should not be there may be a secret, such as one that is a number.
+            let why = error.to_string();
+            let why = why.rsplit_once(", expected ").map_or(why.clone(), |(_, rest)| format!("there should be {rest}"));
+            Failure::authorization(format!("{what} cannot be read: {why}")).at(self.exchange)
+        })
     }
 
     /// All values of a header that are text.
@@ -213,12 +218,13 @@ impl Http {
         secrets: Arc<Secrets>,
         trace: Trace,
     ) -> Result<Self> {
-        let port = server.port_or_known_default().unwrap_or(443);
         let host = server.host_str().unwrap_or_default().to_owned();
+        // An address is pinned for the whole host. Its port is 0, which is each URL's own: with the MCP server's port, what
+        // is for another server of this host, such as `http://localhost`, would go to the MCP server.
         let addresses: Vec<SocketAddr> = match server.host() {
-            Some(Host::Ipv4(v4)) => vec![(v4, port).into()],
-            Some(Host::Ipv6(v6)) => vec![(v6, port).into()],
-            _ => tokio::net::lookup_host((host.as_str(), port))
+            Some(Host::Ipv4(v4)) => vec![(v4, 0).into()],
+            Some(Host::Ipv6(v6)) => vec![(v6, 0).into()],
+            _ => tokio::net::lookup_host((host.as_str(), 0))
                 .await
                 .map_err(|error| {
                     Failure::network(format!("{host} has no address: {error}"))
@@ -309,16 +315,19 @@ impl Http {
         let at = |error: Failure| error.at(exchange);
         let chunks = Box::pin(bounded(response, request.limit));
         let body = if status == StatusCode::OK && is_event_stream(&headers) {
-            let mut events = SseStream::from_bytes_stream(chunks);
+            let mut chunks = chunks;
+            let mut events = EventStream::default();
             loop {
-                let Some(event) = events.next().await else {
+                let Some(chunk) = chunks.next().await else {
                     return Err(at(Failure::network("the event stream ended without an answer")));
                 };
-                let event = event.map_err(|error| at(broken(&request.url, &error)))?;
-                let data = event.data.unwrap_or_default();
-                // Notifications come on the same stream; they have no id.
-                if serde_json::from_str::<Value>(&data).is_ok_and(|message| message.get("id") == Some(id)) {
-                    break data.into_bytes();
+                let chunk = chunk.map_err(|error| at(broken(&request.url, &error)))?;
+                // Notifications and the server's own requests come on the same stream.
+                let answers =
+                    |data: &Vec<u8>| serde_json::from_slice(data).is_ok_and(|message: Value| is_response(&message, id));
+                let mut data = chunk.iter().filter_map(|byte| events.push(*byte));
+                if let Some(answer) = data.find(answers) {
+                    break answer;
                 }
             }
         } else {
@@ -394,6 +403,16 @@ pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     terminal::line(url.as_str())
+}
+
+/// Whether a JSON-RPC message is the response to a request: not a request of the server's own with the same id. An error
+/// may come without an id, where the server could not read ours (JSON-RPC 2.0 §5).
+pub fn is_response(message: &Value, id: &Value) -> bool {
+    let error = message["error"].is_object();
+    message["jsonrpc"] == "2.0"
+        && message.get("method").is_none()
+        && (message["result"].is_object() || error)
+        && (message["id"] == *id || (message["id"].is_null() && error))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -504,6 +523,8 @@ mod tests {
         for url in [
             "https://169.254.169.254/",
             "https://10.1.2.3/",
+            "https://0.0.0.0/",
+            "https://[::]/",
             "http://127.0.0.1/",
             "http://localhost/",
             "https://[::1]/",

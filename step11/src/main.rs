@@ -3,7 +3,7 @@
 //! The map: [`mcp`] speaks MCP, and sends each request through [`flow`], which is the authorization flow. Where a server
 //! turns a request away, [`challenge`] reads why, [`metadata`] finds out who gives tokens, [`registration`] is who we are
 //! there, [`authorize`] takes a person to the log-in and back, [`token`] gets tokens, [`dpop`] binds them to a key, and
-//! [`store`] keeps them. [`http`] is the one way out, and holds what is true of every exchange; [`trace`] shows them.
+//! [`store`] keeps them. [`http`] is the one way out, and holds what is true of every exchange ([`event_stream`] reads answers that come as events); [`trace`] shows them.
 //! [`commands`] are what a person can ask for; [`arguments`] makes what was typed into what a tool takes, and [`terminal`] makes safe what a server has us print.
 
 mod arguments;
@@ -12,6 +12,7 @@ mod challenge;
 mod commands;
 mod conformance;
 mod dpop;
+mod event_stream;
 mod failure;
 mod flow;
 mod http;
@@ -128,7 +129,7 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
     }
     let options = &args.options;
     let settings = Settings::try_from(options)?;
-    let store = Store::open(options.credentials.clone())?;
+    let store = Store::open(options.credentials.clone(), settings.timeout)?;
     let output = Output { json: options.json, secrets: secrets.clone() };
     let trace = match (&args.command, options.json) {
         (Command::Trace { .. }, false) => Trace::Stdout,

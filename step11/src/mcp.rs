@@ -1,6 +1,8 @@
 //! MCP over Streamable HTTP, in both eras: modern requests carry everything with them; legacy ones come after
 //! `initialize` (MCP 2026-07-28 "Versioning and Compatibility").
 
+use std::time::Instant;
+
 use common::{
     jsonrpc::{HEADER_MISMATCH, UNSUPPORTED_PROTOCOL_VERSION},
     mcp::{LEGACY, MODERN},
@@ -12,7 +14,7 @@ use crate::{
     arguments::{self, header_value},
     failure::{Failure, Result},
     flow::Flow,
-    http::{Answer, Body, MAX_MESSAGE, Request},
+    http::{Answer, Body, MAX_MESSAGE, Request, is_response},
     terminal,
 };
 
@@ -124,12 +126,12 @@ impl Session {
     }
 
     /// Ends a legacy session. A server that has none, or will not, may say so.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
         if self.legacy_id.is_some() {
             let mut request = self.request(Value::Null, &[]);
             request.method = Method::DELETE;
             request.body = Body::Empty;
-            if let Err(failure) = self.flow.send("End the session", &request, &Value::Null).await {
+            if let Err(failure) = self.flow.send_last("End the session", &request).await {
                 self.flow.http.note(&format!("The session could not be ended: {}.", failure.message));
             }
         }
@@ -160,15 +162,27 @@ impl Session {
         Ok(result)
     }
 
-    /// All pages of a list: the member `name` of each.
+    /// All pages of a list: the member `name` of each. Together they are bounded as one answer is: by [`MAX_MESSAGE`],
+    /// and by the time that one exchange may take, which counts from the first page on.
     ///
     /// # Errors
     /// The same, and if there is no end.
     pub async fn list(&mut self, why: &str, method: &str, name: &str) -> Result<Vec<Value>> {
         let mut all = Vec::new();
         let mut params = json!({});
+        let mut read = 0;
+        let mut began = None;
         for _ in 0..MAX_PAGES {
-            let mut page = self.call(why, method, params).await?;
+            let (answer, outcome) = self.exchange(why, method, params, &[]).await?;
+            let mut page = Self::result(&answer, outcome)?;
+            read += answer.body.len();
+            let late = began.get_or_insert_with(Instant::now).elapsed() > self.flow.settings.timeout;
+            if read > MAX_MESSAGE || late {
+                let why = if late { "takes too long" } else { "is too long" };
+                return Err(
+                    Failure::network(format!("{method} {why}: there are pages without end")).at(answer.exchange)
+                );
+            }
             match page[name].take() {
                 Value::Array(items) => all.extend(items),
                 _ => return Err(Failure::network(format!("the answer to {method} has no {name}"))),
@@ -234,9 +248,7 @@ impl Session {
         let request = self.request(message, headers);
         let answer = self.flow.send(why, &request, &id).await?;
         let message: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        // An error may come without an id, where the server could not read ours.
-        let ours = message["jsonrpc"] == "2.0"
-            && (message["id"] == id || (message["id"].is_null() && message["error"].is_object()));
+        let ours = is_response(&message, &id);
         let outcome = match (&message["result"], &message["error"]) {
             (result @ Value::Object(_), Value::Null) if ours => Some(Ok(result.clone())),
             (Value::Null, error @ Value::Object(_)) if ours => Some(Err(RpcError {

@@ -1,7 +1,7 @@
 //! What the MCP server and its authorization server say of themselves (RFC 9728, RFC 8414, OpenID Connect Discovery),
 //! and the order in which they are asked (MCP 2026-07-28 "Authorization Server Discovery").
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::{
@@ -35,22 +35,27 @@ pub struct AuthorizationServer {
     pub registration_endpoint: Option<String>,
     /// RFC 7009.
     pub revocation_endpoint: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub scopes_supported: Vec<String>,
     /// RFC 7636.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub code_challenge_methods_supported: Vec<String>,
     #[serde(default = "client_secret_basic")]
     pub token_endpoint_auth_methods_supported: Vec<String>,
     /// RFC 9207.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub authorization_response_iss_parameter_supported: bool,
     /// draft-ietf-oauth-client-id-metadata-document.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub client_id_metadata_document_supported: bool,
     /// RFC 9449.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub dpop_signing_alg_values_supported: Vec<String>,
+}
+
+/// Some servers write `null` where they mean nothing.
+fn null_is_none<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> std::result::Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// What is meant where nothing is said (RFC 8414 §2).
@@ -95,14 +100,14 @@ pub async fn protected_resource(
                 shown(&url)
             )));
         }
-        candidates.push(url);
+        candidates.push((url, true));
     }
     for url in well_known_resource(server) {
-        if !candidates.contains(&url) {
-            candidates.push(url);
+        if !candidates.iter().any(|(known, _)| *known == url) {
+            candidates.push((url, false));
         }
     }
-    for url in candidates {
+    for (url, challenged) in candidates {
         let why = "Ask the MCP server who protects it (RFC 9728)";
         let answer = http.get(why, url.clone()).await?;
         if answer.status.is_client_error() {
@@ -115,7 +120,8 @@ pub async fn protected_resource(
             );
         }
         let document: ProtectedResource = answer.json("the protected resource's metadata")?;
-        check_resource(server, &url, &document.resource).map_err(|failure| failure.at(answer.exchange))?;
+        check_resource(server, (!challenged).then_some(&url), &document.resource)
+            .map_err(|failure| failure.at(answer.exchange))?;
         http.note(&format!(
             "`resource` is the server that was asked, as it must be. Its authorization servers: {}.",
             document.authorization_servers.join(", ")
@@ -135,14 +141,15 @@ fn well_known_resource(server: &Url) -> Vec<Url> {
     if with_path == root { vec![root] } else { vec![with_path, root] }
 }
 
-/// `resource` must be what was asked for, byte for byte: the server's URL, or, in the document at the root, the origin
-/// itself (RFC 9728 §3.3). Else a server could make us fetch tokens that are meant for another.
-fn check_resource(server: &Url, document: &Url, resource: &str) -> Result<()> {
+/// `resource` must be what was asked for, byte for byte (RFC 9728 §3.3): the server's URL; or the origin itself, in the
+/// document at the root, if it was `probed` for there. To a document that the challenge named, the origin does not do: it
+/// must be about the URL that was challenged. Else a server could make us fetch tokens that are meant for another.
+fn check_resource(server: &Url, probed: Option<&Url>, resource: &str) -> Result<()> {
     let origin = server.origin().ascii_serialization();
     let mut root = server.clone();
     root.set_path(PROTECTED_RESOURCE);
     root.set_query(None);
-    let of_origin = *document == root && resource.strip_suffix('/').unwrap_or(resource) == origin;
+    let of_origin = probed == Some(&root) && resource.strip_suffix('/').unwrap_or(resource) == origin;
     // `Url` writes an empty path as `/`; the two mean the same server, and either may be published.
     let of_server = resource == server.as_str() || (server.path() == "/" && resource == origin);
     if of_server || of_origin {
@@ -291,10 +298,13 @@ mod tests {
             (root, "https://evil.example/mcp", false),
             (root, "", false),
         ] {
-            assert_eq!(check_resource(&server, document, resource).is_ok(), good, "{document} {resource}");
+            assert_eq!(check_resource(&server, Some(document), resource).is_ok(), good, "{document} {resource}");
+            // Where the challenge named the document, only the URL itself will do.
+            let exact = resource == server.as_str();
+            assert_eq!(check_resource(&server, None, resource).is_ok(), exact, "{document} {resource}");
         }
         let bare = url("https://mcp.example");
         let root = &well_known_resource(&bare)[0];
-        assert!(check_resource(&bare, root, "https://mcp.example").is_ok());
+        assert!(check_resource(&bare, Some(root), "https://mcp.example").is_ok());
     }
 }

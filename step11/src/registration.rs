@@ -46,6 +46,14 @@ impl Authentication {
         }
     }
 
+    /// The secret that both know.
+    pub fn shared(&self) -> Option<&str> {
+        match self {
+            Authentication::SecretBasic(secret) | Authentication::SecretPost(secret) => Some(secret),
+            Authentication::None | Authentication::PrivateKey(..) => None,
+        }
+    }
+
     /// A secret, sent in the way that is called `method`.
     pub fn secret(secret: Option<&str>, method: &str) -> Option<Self> {
         match (method, secret) {
@@ -145,7 +153,12 @@ pub async fn register(
     if let Some(secret) = &information.client_secret {
         http.secrets.add(secret, "client secret");
     }
-    let method = information.token_endpoint_auth_method.unwrap_or_else(|| method.to_owned());
+    // Who gives a secret and says no more means it to be used, in the way that is meant by default (RFC 7591 §2).
+    let unsaid = match (&information.client_secret, method) {
+        (Some(_), "none") => "client_secret_basic",
+        _ => method,
+    };
+    let method = information.token_endpoint_auth_method.unwrap_or_else(|| unsaid.to_owned());
     let known = Authentication::secret(information.client_secret.as_deref(), &method).is_some();
     if !known || information.client_id.is_empty() {
         return Err(Failure::authorization(format!(

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     failure::{Failure, Result},
-    http::{is_loopback, parse_url},
+    http::parse_url,
 };
 
 /// Where a client's secret may come from.
@@ -32,9 +32,12 @@ pub struct Options {
     /// Seconds that a person may take to log in
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 300, help_heading = "Log-in", value_parser = clap::value_parser!(u64).range(1..=3600))]
     login_timeout: u64,
-    /// Print the log-in's address instead of opening a browser, as over SSH; the last page's address can be pasted
+    /// Print the log-in's address instead of opening a browser, as over SSH; at a terminal, the last page's address can be pasted
     #[arg(long, global = true, help_heading = "Log-in")]
     no_browser: bool,
+    /// The same, and read the last page's address from standard input though it is no terminal
+    #[arg(long, global = true, help_heading = "Log-in")]
+    paste: bool,
     /// Where the browser comes back to, on this computer; port 0 is any that is free
     #[arg(
         long,
@@ -131,6 +134,8 @@ pub enum UserAgent {
     Browser,
     /// The address is printed, and the person does the rest.
     Print,
+    /// The same, and standard input has the address that the browser came back to.
+    Paste,
     /// Nobody is there, nor needed.
     None,
 }
@@ -157,6 +162,9 @@ pub struct Settings {
     pub issuer: Option<String>,
     pub client_metadata: Option<String>,
     pub grant: Grant,
+    /// Whether what proves who we are may be shown to whatever issuer the MCP server names. Nobody can ask for it on the
+    /// command line: it is for the conformance suite, see [`crate::conformance`].
+    pub any_issuer: bool,
 }
 
 impl Settings {
@@ -175,7 +183,52 @@ impl Settings {
             issuer: None,
             client_metadata: None,
             grant: Grant::AuthorizationCode,
+            any_issuer: false,
         }
+    }
+
+    /// What must hold wherever the settings come from.
+    ///
+    /// # Errors
+    /// Says what does not.
+    pub fn check(&self) -> Result<()> {
+        let url = |name: &str, text: &str| parse_url(text).map_err(|why| Failure::usage(format!("{name}: {why}")));
+        if self.redirect_uri.scheme() != "http"
+            || !matches!(self.redirect_uri.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+            || self.redirect_uri.query().is_some()
+        {
+            return Err(Failure::usage(
+                "--redirect-uri must be http on localhost, 127.0.0.1 or [::1], without a query",
+            ));
+        }
+        if let Some(issuer) = &self.issuer {
+            url("--issuer", issuer)?;
+        }
+        if let Some(document) = &self.client_metadata {
+            let url = url("--client-metadata", document)?;
+            if url.scheme() != "https" || url.path() == "/" || url.as_str() != document {
+                return Err(Failure::usage("--client-metadata must be an https URL with a path"));
+            }
+        }
+        if let Grant::IdentityAssertion { id_token, idp_token_endpoint, idp_client_id } = &self.grant {
+            url("--idp-token-endpoint", idp_token_endpoint.as_str())?;
+            if id_token.is_empty() || idp_client_id.is_empty() {
+                return Err(Failure::usage("identity-assertion needs an ID token and --idp-client-id"));
+            }
+        }
+        let machine = !matches!(self.grant, Grant::AuthorizationCode);
+        if (machine || self.client.is_some()) && self.issuer.is_none() && !self.any_issuer {
+            return Err(Failure::usage(
+                "--issuer is missing: what proves who you are is only shown to an authorization server that you name",
+            ));
+        }
+        let proven = self.client.as_ref().is_some_and(|client| client.secret.is_some() || client.key.is_some());
+        if matches!(self.grant, Grant::ClientCredentials) && !proven {
+            return Err(Failure::usage(format!(
+                "client-credentials needs --client-id, and a secret (--client-secret-file or {CLIENT_SECRET}) or --private-key"
+            )));
+        }
+        Ok(())
     }
 
     /// Which of a server's credentials are meant.
@@ -206,46 +259,25 @@ impl TryFrom<&Options> for Settings {
     type Error = Failure;
 
     fn try_from(options: &Options) -> Result<Self> {
-        let redirect_uri = parse_url(&options.redirect_uri)
-            .ok()
-            .filter(|url| url.scheme() == "http" && is_loopback(url) && url.query().is_none())
-            .ok_or_else(|| {
-                Failure::usage("--redirect-uri must be http on localhost, 127.0.0.1 or [::1], without a query")
-            })?;
+        let redirect_uri =
+            parse_url(&options.redirect_uri).map_err(|why| Failure::usage(format!("--redirect-uri: {why}")))?;
         let mut settings = Settings::new(server_url(&options.server)?, redirect_uri);
         settings.timeout = Duration::from_secs(options.timeout);
         settings.login_timeout = Duration::from_secs(options.login_timeout);
         if options.no_browser || env::var_os("SSH_CONNECTION").is_some() {
             settings.user_agent = UserAgent::Print;
         }
+        if options.paste {
+            settings.user_agent = UserAgent::Paste;
+        }
         settings.scope = options.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         settings.dpop = options.dpop;
         settings.protocol_version.clone_from(&options.protocol_version);
         settings.issuer.clone_from(&options.issuer);
-        if let Some(issuer) = &options.issuer {
-            parse_url(issuer).map_err(|why| Failure::usage(format!("--issuer: {why}")))?;
-        }
-        if let Some(document) = &options.client_metadata {
-            let url = parse_url(document).map_err(|why| Failure::usage(format!("--client-metadata: {why}")))?;
-            if url.scheme() != "https" || url.path() == "/" || url.as_str() != document {
-                return Err(Failure::usage("--client-metadata must be an https URL with a path"));
-            }
-            settings.client_metadata = Some(document.clone());
-        }
+        settings.client_metadata.clone_from(&options.client_metadata);
         settings.client = options.client_id.as_deref().map(|id| options.client(id)).transpose()?;
         settings.grant = options.grant()?;
-        let machine = !matches!(settings.grant, Grant::AuthorizationCode);
-        if machine && settings.issuer.is_none() {
-            return Err(Failure::usage(
-                "--issuer is missing: what proves who you are is only shown to an authorization server that you name",
-            ));
-        }
-        let proven = settings.client.as_ref().is_some_and(|client| client.secret.is_some() || client.key.is_some());
-        if matches!(settings.grant, Grant::ClientCredentials) && !proven {
-            return Err(Failure::usage(format!(
-                "client-credentials needs --client-id, and a secret (--client-secret-file or {CLIENT_SECRET}) or --private-key"
-            )));
-        }
+        settings.check()?;
         Ok(settings)
     }
 }

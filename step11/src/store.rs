@@ -15,13 +15,16 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::{Failure, Result};
 
-/// How long one process waits for another to finish a refresh. It is longer than the longest exchange.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// What is left for writing and for a slow computer, beside the exchanges that another process holds the lock for.
+const MARGIN: Duration = Duration::from_secs(10);
+/// After this time, it is said what is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Everything that is known about one server, for one kind of client. It has no `Debug`: it is secret.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -54,6 +57,10 @@ pub struct Grant {
     pub client_id: String,
     pub token_endpoint: String,
     pub token_endpoint_auth_method: String,
+    /// The secret that this registration came with. It is kept here too, as another log-in may register anew and not
+    /// come to its end. The secret of a client that was registered beforehand is never written down.
+    #[serde(default)]
+    pub client_secret: Option<String>,
     pub revocation_endpoint: Option<String>,
     pub access_token: String,
     pub refresh_token: Option<String>,
@@ -70,48 +77,67 @@ pub struct Grant {
 /// The folder of all credentials.
 pub struct Store {
     folder: PathBuf,
+    patience: Duration,
 }
 
 impl Store {
+    /// `timeout` is for one exchange. A refresh is two at most, as a server may want its DPoP nonce; other processes wait
+    /// that long for it.
+    ///
     /// # Errors
     /// If the folder cannot be made.
-    pub fn open(folder: Option<PathBuf>) -> Result<Self> {
+    pub fn open(folder: Option<PathBuf>, timeout: Duration) -> Result<Self> {
         let folder = match folder {
             Some(folder) => folder,
             None => default_folder()?,
         };
         let broken = |error| Failure::local(format!("the folder {} cannot be used: {error}", folder.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(broken)?;
-        Ok(Store { folder })
+        // Who can rename files there can put theirs in place of ours.
+        let mode = fs::metadata(&folder).map_err(broken)?.permissions().mode();
+        if mode & 0o002 != 0 {
+            return Err(Failure::local(format!("anybody may write to the folder {}", folder.display()))
+                .advice("Take that right away (chmod o-w), or name another folder with --credentials."));
+        }
+        Ok(Store { folder, patience: 2 * timeout + MARGIN })
     }
 
     /// The place for one server and one kind of client.
     pub fn entry(&self, server: &str, client: &str) -> Entry {
         let digest = digest(&SHA256, format!("{server}\n{client}").as_bytes());
         let name = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]);
-        Entry { path: self.folder.join(format!("{name}.json")), server: server.to_owned() }
+        Entry { path: self.folder.join(format!("{name}.json")), server: server.to_owned(), patience: self.patience }
     }
 
-    /// All that is kept for a server, whoever the client was. A file that cannot be read is there, too.
+    /// All that is kept for a server, whoever the client was. A damaged file does not say what server it is for: the one
+    /// of `client` is there by its name.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn entries(&self, server: &str) -> Result<Vec<Entry>> {
+    pub fn entries(&self, server: &str, client: &str) -> Result<Vec<Entry>> {
+        let own = self.entry(server, client);
         let broken = |error| Failure::local(format!("the folder {} cannot be read: {error}", self.folder.display()));
         let mut entries = Vec::new();
         for file in fs::read_dir(&self.folder).map_err(broken)? {
             let path = file.map_err(broken)?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
-                let text = fs::read_to_string(&path).unwrap_or_default();
+                let text = open(&path).and_then(std::io::read_to_string).unwrap_or_default();
                 let named = serde_json::from_str::<Value>(&text).ok().is_some_and(|value| value["server"] == server);
-                if named {
-                    entries.push(Entry { path, server: server.to_owned() });
+                if named || path == own.path {
+                    entries.push(Entry { path, server: server.to_owned(), patience: self.patience });
                 }
             }
         }
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }
+}
+
+/// A file of ours, to read: no link to another, and nothing that would have us wait.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is no file")) }
 }
 
 fn default_folder() -> Result<PathBuf> {
@@ -127,6 +153,7 @@ fn default_folder() -> Result<PathBuf> {
 pub struct Entry {
     pub path: PathBuf,
     server: String,
+    patience: Duration,
 }
 
 /// Held while the file is being changed. Other processes wait, so that a refresh token is used once: a server that
@@ -142,17 +169,18 @@ impl Entry {
         let advice = || format!("Delete {} and log in again.", self.path.display());
         let fail =
             |why: String| Failure::local(format!("the stored credentials cannot be used: {why}")).advice(advice());
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
+        let file = match open(&self.path) {
+            Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok(Credentials { server: self.server.clone(), ..Credentials::default() });
             }
             Err(error) => return Err(fail(error.to_string())),
         };
-        let mode = fs::metadata(&self.path).map_err(|error| fail(error.to_string()))?.permissions().mode();
+        let mode = file.metadata().map_err(|error| fail(error.to_string()))?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(fail(format!("others may read the file (mode {:o})", mode & 0o777)));
         }
+        let text = std::io::read_to_string(file).map_err(|error| fail(error.to_string()))?;
         // The error's own text might quote a token.
         let credentials: Credentials =
             serde_json::from_str(&text).map_err(|_| fail("the file is damaged".to_owned()))?;
@@ -169,18 +197,33 @@ impl Entry {
     pub async fn lock(&self) -> Result<Lock> {
         let path = self.path.with_extension("lock");
         let fail = |error: &dyn std::fmt::Display| Failure::local(format!("cannot lock {}: {error}", path.display()));
-        let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
+        let mut options = OpenOptions::new();
+        options
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let file = options.open(&path);
         let file = file.map_err(|error| fail(&error))?;
         let start = Instant::now();
+        let mut said = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Lock(file)),
                 Err(TryLockError::Error(error)) => return Err(fail(&error)),
-                Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => {
+                Err(TryLockError::WouldBlock) if start.elapsed() > self.patience => {
                     return Err(fail(&"another process holds it"));
                 }
                 // There is no asynchronous lock, and a thread that waits for one cannot be called back.
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(TryLockError::WouldBlock) => {
+                    if start.elapsed() > SILENCE && !said {
+                        said = true;
+                        let _ =
+                            writeln!(std::io::stderr(), "Another step11 renews or writes the tokens. Waiting for it.");
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             }
         }
     }
@@ -216,8 +259,7 @@ impl Entry {
 
     /// # Errors
     /// If the file is there and cannot be deleted.
-    pub async fn remove(&self) -> Result<()> {
-        let _lock = self.lock().await?;
+    pub fn remove(&self, _lock: &Lock) -> Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Failure::local(format!("cannot delete {}: {error}", self.path.display())))

@@ -5,6 +5,7 @@ use oauth2::{
     basic::{BasicErrorResponse, BasicTokenResponse},
 };
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use crate::{
@@ -46,12 +47,27 @@ pub struct Tokens {
     pub scope: Option<Vec<String>>,
 }
 
+/// A token response that has not been judged yet.
+pub struct TokenResponse {
+    response: BasicTokenResponse,
+    token_type: &'static str,
+    exchange: u32,
+}
+
 impl TokenEndpoint<'_> {
     /// Asks for tokens by a grant: its parameters, the resource (RFC 8707), and who is asking.
     ///
     /// # Errors
     /// If there are none, or such that cannot be used.
     pub async fn request(&self, why: &str, grant: &[(&'static str, &str)]) -> Result<Tokens> {
+        self.ask(why, grant).await?.tokens()
+    }
+
+    /// The same, but for the judgement.
+    ///
+    /// # Errors
+    /// If there is no token response.
+    pub async fn ask(&self, why: &str, grant: &[(&'static str, &str)]) -> Result<TokenResponse> {
         let answer = self.send(why, grant).await?;
         if answer.status != 200 {
             let failure = oauth_failure(&answer, "the authorization server gives no token");
@@ -60,37 +76,16 @@ impl TokenEndpoint<'_> {
                 _ => failure,
             });
         }
-        let tokens: BasicTokenResponse = serde_json::from_slice(&answer.body).map_err(|_| {
+        let tokens = read(&answer.body).ok_or_else(|| {
             Failure::authorization("the authorization server's answer is no token response").at(answer.exchange)
         })?;
-        let access_token = tokens.access_token().secret().clone();
-        self.http.secrets.add(&access_token, "access token");
-        let refresh_token = tokens.refresh_token().map(RefreshToken::secret).cloned();
-        if let Some(token) = &refresh_token {
-            self.http.secrets.add(token, "refresh token");
+        self.http.secrets.add(tokens.access_token().secret(), "access token");
+        if let Some(token) = tokens.refresh_token() {
+            self.http.secrets.add(token.secret(), "refresh token");
         }
-        let fail = |why: &str| Err(Failure::authorization(why).at(answer.exchange));
-        // `b64token` (RFC 6750 §2.1): what else could stand in a header, or end it?
-        if access_token.is_empty() || !access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return fail("the access token is empty, or has characters that no token may have");
-        }
-        let expected = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
-        if !tokens.token_type().as_ref().eq_ignore_ascii_case(expected) {
-            return fail(&format!(
-                "the access token is of type {:?} instead of {expected}",
-                terminal::line(tokens.token_type().as_ref())
-            ));
-        }
-        let expires_in = tokens.expires_in().map(|lifetime| lifetime.as_secs());
-        if expires_in == Some(0) {
-            return fail("the access token had expired when it arrived");
-        }
-        let scope = tokens.scopes().map(|scopes| {
-            scopes.iter().map(|scope: &Scope| scope.to_string()).filter(|scope| !scope.is_empty()).collect()
-        });
-        Ok(Tokens { access_token, refresh_token, expires_in, scope })
+        let token_type = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
+        Ok(TokenResponse { response: tokens, token_type, exchange: answer.exchange })
     }
-
     /// Sends the request; and once more, if the server wants its nonce in the DPoP proof (RFC 9449 §8).
     async fn send(&self, why: &str, grant: &[(&'static str, &str)]) -> Result<Answer> {
         let mut form: Vec<_> = grant.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -109,6 +104,50 @@ impl TokenEndpoint<'_> {
         }
         Ok(answer)
     }
+}
+
+impl TokenResponse {
+    pub fn refresh_token(&self) -> Option<&str> {
+        self.response.refresh_token().map(|token| token.secret().as_str())
+    }
+
+    /// The tokens, if they can be used.
+    ///
+    /// # Errors
+    /// If the access token is none, of another type, or has expired.
+    pub fn tokens(self) -> Result<Tokens> {
+        let TokenResponse { response: tokens, token_type: expected, exchange } = self;
+        let access_token = tokens.access_token().secret().clone();
+        let refresh_token = tokens.refresh_token().map(RefreshToken::secret).cloned();
+        let fail = |why: &str| Err(Failure::authorization(why).at(exchange));
+        // `b64token` (RFC 6750 §2.1): what else could stand in a header, or end it?
+        if access_token.is_empty() || !access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return fail("the access token is empty, or has characters that no token may have");
+        }
+        if !tokens.token_type().as_ref().eq_ignore_ascii_case(expected) {
+            return fail(&format!(
+                "the access token is of type {:?} instead of {expected}",
+                terminal::line(tokens.token_type().as_ref())
+            ));
+        }
+        let expires_in = tokens.expires_in().map(|lifetime| lifetime.as_secs());
+        if expires_in == Some(0) {
+            return fail("the access token had expired when it arrived");
+        }
+        let scope = tokens.scopes().map(|scopes| {
+            scopes.iter().map(|scope: &Scope| scope.to_string()).filter(|scope| !scope.is_empty()).collect()
+        });
+        Ok(Tokens { access_token, refresh_token, expires_in, scope })
+    }
+}
+
+/// Reads a token response. Its lifetime is a number (RFC 6749 §5.1), which some servers write as text.
+fn read(body: &[u8]) -> Option<BasicTokenResponse> {
+    let mut document: Value = serde_json::from_slice(body).ok()?;
+    if let Some(number) = document["expires_in"].as_str().map(str::parse::<u64>) {
+        document["expires_in"] = Value::from(number.ok()?);
+    }
+    serde_json::from_value(document).ok()
 }
 
 /// What an identity provider answers (RFC 8693 §2.2.1). The grant it gives is called `access_token`, and is none.
@@ -170,5 +209,6 @@ pub fn oauth_failure(answer: &Answer, what: &str) -> Failure {
     let kind = if answer.status.is_server_error() { Failure::network } else { Failure::authorization };
     let mut failure = kind(format!("{what}: {said}")).at(answer.exchange);
     failure.oauth_error = error.map(|error| error.error().as_ref().to_owned());
+    failure.status = Some(answer.status.as_u16());
     failure
 }

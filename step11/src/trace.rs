@@ -49,11 +49,16 @@ impl Secrets {
             return;
         }
         let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if secrets.iter().all(|(known, _)| known != value) {
-            secrets.push((value.to_owned(), name));
-            // The longest first: one secret may be part of another.
-            secrets.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        // Who tells what was sent may tell it as it was sent: in a form, or in JSON.
+        let form: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        let json = Value::from(value).to_string();
+        for value in [value, &form, json.trim_matches('"')] {
+            if secrets.iter().all(|(known, _)| known != value) {
+                secrets.push((value.to_owned(), name));
+            }
         }
+        // The longest first: one secret may be part of another.
+        secrets.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
     }
 
     /// The text without them.
@@ -129,12 +134,12 @@ impl Trace {
     }
 
     /// What the browser does, of which this program sees only the beginning and the end.
-    pub fn browser(self, number: u32, why: &str, direction: char, url: &Url) {
+    pub fn browser(self, secrets: &Secrets, number: u32, why: &str, direction: char, url: &Url) {
         if self != Trace::Off {
             if direction == '>' {
                 self.heading(number, why);
             }
-            self.say(&format!("   {direction} GET {}", terminal::line(&masked_url(url))));
+            self.say(&format!("   {direction} GET {}", terminal::line(&secrets.scrub(&masked_url(url)))));
         }
     }
 
@@ -228,5 +233,10 @@ mod tests {
         secrets.add("abcdefg", "access token");
         secrets.add("abcdefghij", "refresh token");
         assert_eq!(secrets.scrub("bad: abcdefghij, abcdefg"), "bad: ‹refresh token›, ‹access token›");
+        secrets.add("1//a+b\\c==", "refresh token");
+        assert_eq!(
+            secrets.scrub(r#"refresh_token=1%2F%2Fa%2Bb%5Cc%3D%3D&x {"t":"1//a+b\\c=="}"#),
+            r#"refresh_token=‹refresh token›&x {"t":"‹refresh token›"}"#
+        );
     }
 }

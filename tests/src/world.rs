@@ -136,7 +136,12 @@ pub type Pairs = Vec<(&'static str, String)>;
 
 pub fn answer(request: &Request, urls: &Urls) -> Pairs {
     let state = request.param("state").unwrap_or_default();
-    vec![("code", format!("{SECRET}-code")), ("state", state), ("iss", urls.authorization.clone())]
+    // So long that no message has room for it, and recognisable in each of its pieces.
+    vec![
+        ("code", format!("{SECRET}-code-{}", SECRET.repeat(150))),
+        ("state", state),
+        ("iss", urls.authorization.clone()),
+    ]
 }
 
 pub fn come_back(request: &Request, pairs: &Pairs) -> Reply {

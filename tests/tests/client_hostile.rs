@@ -123,6 +123,16 @@ fn method(
     })
 }
 
+/// The same with an access token of 900 characters, each piece of which would be recognised.
+fn long_token(args: &'static [&'static str], row: Row) -> Row {
+    let issue: Twist = Arc::new(|request, _| {
+        let mut document = tokens(0);
+        document["access_token"] = json!(format!("{SECRET}-access-{}", SECRET.repeat(150)));
+        (request.path() == "/token").then(|| Reply::json(200, &document))
+    });
+    Row { args, authorization: Some(issue), ..row }
+}
+
 fn set(pairs: &mut Pairs, name: &'static str, value: &str) {
     pairs.retain(|(known, _)| *known != name);
     pairs.push((name, value.to_owned()));
@@ -173,6 +183,15 @@ fn rows() -> Vec<Row> {
             json!(format!("{}/mcp/", urls.mcp))
         }),
         resource("the resource's origin alone", (4, "another resource"), "resource", |urls| json!(urls.mcp)),
+        at_mcp("the origin alone, at the root, where the challenge leads", (4, "another resource"), |request, urls| {
+            let root = "/.well-known/oauth-protected-resource";
+            if request.path() == "/mcp" && request.header("authorization").is_none() {
+                return Some(unauthorized(format!("Bearer resource_metadata=\"{}{root}\"", urls.mcp)));
+            }
+            let mut document = prm(urls);
+            document["resource"] = json!(urls.mcp);
+            (request.path() == root).then(|| Reply::json(200, &document))
+        }),
         resource("a resource that is no text", (4, "cannot be read"), "resource", |_| json!(["x"])),
         resource("no authorization server", (4, "no authorization server"), "authorization_servers", |_| json!([])),
         resource("an authorization server in a file", (4, "neither https nor http"), "authorization_servers", |_| {
@@ -263,6 +282,11 @@ fn rows() -> Vec<Row> {
         server("no way to authenticate", (4, "none of none"), "token_endpoint_auth_methods_supported", |_| {
             json!(["tls_client_auth"])
         }),
+        at_authorization("scopes that are null", (0, ""), |request, urls| {
+            let mut document = asm(urls);
+            document["scopes_supported"] = Value::Null;
+            (request.path() == ASM).then(|| Reply::json(200, &document))
+        }),
         path(at_authorization, "an issuer that is a page", (4, "cannot be read"), ASM, |_| Reply::Http {
             status: 200,
             headers: vec![],
@@ -296,7 +320,7 @@ fn rows() -> Vec<Row> {
         // The authorization response.
         back("another state", (4, "(state)"), |pairs, _| set(pairs, "state", "other")),
         back("no state", (4, "(state)"), |pairs, _| pairs.retain(|(name, _)| *name != "state")),
-        back("two states", (4, "state twice"), |pairs, _| pairs.push(("state", "other".into()))),
+        back("two states", (4, "(state)"), |pairs, _| pairs.push(("state", "other".into()))),
         back("another iss", (4, "another issuer"), |pairs, urls| set(pairs, "iss", &urls.evil)),
         back("iss with a slash", (4, "another issuer"), |pairs, urls| {
             set(pairs, "iss", &format!("{}/", urls.authorization));
@@ -315,6 +339,20 @@ fn rows() -> Vec<Row> {
             pairs.push(("error", "POISON".into()));
             pairs.push(("error_description", "POISON".into()));
         }),
+        Row {
+            args: &["trace", "echo", "message=hi"],
+            ..back(
+                "nor is it in a trace",
+                (4, "came back with state, iss, error, error_description."),
+                |pairs, urls| {
+                    pairs.retain(|(name, _)| *name == "state");
+                    set(pairs, "iss", &urls.evil);
+                    pairs.push(("error", "POISON".into()));
+                    pairs.push(("error_description", "POISON".into()));
+                    pairs.push(("POISON", "POISON".into()));
+                },
+            )
+        },
         back("an error that paints the screen", (4, "\\u{1b}"), |pairs, _| {
             pairs.push(("error", format!("x{ESC}")));
         }),
@@ -365,6 +403,8 @@ fn rows() -> Vec<Row> {
         token("a token that is no text", (4, "no token response"), "access_token", json!(7)),
         token("a token that has expired on arrival", (4, "had expired"), "expires_in", json!(0)),
         token("a token from the past", (4, "no token response"), "expires_in", json!(-60)),
+        token("a life in words", (4, "no token response"), "expires_in", json!("for ever")),
+        token("a life that is a number in a text", (0, ""), "expires_in", json!("3600")),
         token("a token for ever", (0, ""), "expires_in", json!(u64::MAX)),
         // The MCP server.
         at_mcp("401 without end", (4, "refuses the token"), |request, urls| {
@@ -380,6 +420,16 @@ fn rows() -> Vec<Row> {
             let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"read\"");
             Reply::status(403).with("WWW-Authenticate", &value)
         }),
+        method("403 that does not say for what", (4, "does not say which scopes"), "tools/call", |_, urls| {
+            Reply::status(403).with("WWW-Authenticate", &challenge(urls, ", error=\"insufficient_scope\""))
+        }),
+        Row {
+            args: &["--scope", "read", "call", "echo", "message=hi"],
+            ..method("403 for more than --scope", (4, "--scope 'admin read'"), "tools/call", |_, urls| {
+                let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"admin\"");
+                Reply::status(403).with("WWW-Authenticate", &value)
+            })
+        },
         method("403 for good", (4, "does not allow this"), "tools/call", |_, _| {
             Reply::json(403, &json!({ "error": "forbidden", "error_description": format!("never{ESC}") }))
         }),
@@ -400,6 +450,25 @@ fn rows() -> Vec<Row> {
             let other = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": {} });
             Reply::Drip(format!("{STREAM}data: {other}\r\n\r\ndata: {message}\r\n\r\n"))
         }),
+        method("a request of the server's with the same id", (0, ""), "tools/call", |request, _| {
+            let id = &request.json()["id"];
+            let theirs = json!({ "jsonrpc": "2.0", "id": id, "method": "ping" });
+            let answer =
+                json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [{ "type": "text", "text": "hi" }] } });
+            Reply::Raw(format!("{STREAM}data: {theirs}\n\ndata: {answer}\n\n"))
+        }),
+        method("a request instead of an answer", (3, "no MCP message"), "tools/call", |request, _| {
+            Reply::json(200, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "method": "ping", "result": {} }))
+        }),
+        method("fields of a stream that nobody knows", (0, ""), "tools/call", |request, _| {
+            let result = json!({ "content": [{ "type": "text", "text": "hi" }] });
+            let answer = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result });
+            Reply::Raw(format!("{STREAM}retry\nretry: soon\nfoo: bar\ndata\n\ndata: {answer}\n\n"))
+        }),
+        method("an error on a stream, without an id", (5, "no header"), "tools/call", |_, _| {
+            let error = json!({ "jsonrpc": "2.0", "error": { "code": -32020, "message": "no header" } });
+            Reply::Drip(format!("{STREAM}data: {error}\n\n"))
+        }),
         method("a page instead of an answer", (3, "no MCP message"), "tools/call", |_, _| Reply::Http {
             status: 200,
             headers: vec![],
@@ -415,6 +484,30 @@ fn rows() -> Vec<Row> {
                 &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": { "code": -32603, "message": told } }),
             )
         }),
+        long_token(
+            CALL,
+            method("a long token in an error", (5, "‹access token›"), "tools/call", |request, _| {
+                let told = format!("you sent {}", request.header("authorization").unwrap_or_default());
+                let error = json!({ "code": -32603, "message": told });
+                Reply::json(200, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": error }))
+            }),
+        ),
+        long_token(
+            CALL,
+            method("a long token in a challenge", (4, "‹access token›"), "tools/call", |request, _| {
+                let told = request.header("authorization").unwrap_or_default();
+                Reply::status(403)
+                    .with("WWW-Authenticate", &format!("Bearer error=\"x\", error_description=\"{told}\""))
+            }),
+        ),
+        long_token(
+            &["trace", "echo", "message=hi"],
+            method("a long token where a trace is cut", (0, "…"), "tools/call", |request, _| {
+                let token = request.header("authorization").unwrap_or_default();
+                let told = format!("hi {}{token}", "x".repeat(900));
+                response(request, json!({ "content": [{ "type": "text", "text": told }] }))
+            }),
+        ),
         method("a result with the token in it", (0, ""), "tools/call", |request, _| {
             let told = format!("hi{ESC} {}", request.header("authorization").unwrap_or_default());
             response(request, json!({ "content": [{ "type": "text", "text": told }] }))
@@ -426,6 +519,14 @@ fn rows() -> Vec<Row> {
             response(request, json!({ "resultType": "input_required", "inputRequests": {} }))
         }),
         method("pages without end", (3, "more than 100 pages"), "tools/list", |request, _| {
+            response(request, json!({ "tools": [], "nextCursor": "more" }))
+        }),
+        method("pages that are long together", (3, "is too long"), "tools/list", |request, _| {
+            let tool = json!({ "name": "x", "description": "x".repeat(6_000_000), "inputSchema": {} });
+            response(request, json!({ "tools": [tool], "nextCursor": "more" }))
+        }),
+        method("pages that are slow together", (3, "takes too long"), "tools/list", |request, _| {
+            thread::sleep(std::time::Duration::from_secs(1));
             response(request, json!({ "tools": [], "nextCursor": "more" }))
         }),
         method("a tool whose headers inject", (5, "must not be used"), "tools/list", |request, _| {

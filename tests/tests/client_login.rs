@@ -130,7 +130,7 @@ fn a_narrow_consent_is_widened_when_a_tool_needs_more() -> Result<()> {
 #[test]
 fn over_ssh_the_last_pages_address_is_pasted() -> Result<()> {
     let (server, client) = setup()?;
-    let mut command = client.command(&["call", "echo", "message=hi"])?;
+    let mut command = client.command(&["--paste", "call", "echo", "message=hi"])?;
     command.env("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22").stdin(Stdio::piped());
     let mut child = command.spawn()?;
     let mut keyboard = child.stdin.take().context("no keyboard")?;

@@ -74,6 +74,9 @@ fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_i
     for (reply, code, log_ins) in [
         (Reply::status(503), 3, 1),
         (Reply::Http { status: 200, headers: vec![], body: "<html>".into() }, 4, 1),
+        (Reply::json(429, &json!({ "error": "slow_down" })), 4, 1),
+        (Reply::json(400, &json!({ "error": "temporarily_unavailable" })), 4, 1),
+        (Reply::status(404), 0, 2),
         (Reply::json(400, &json!({ "error": "invalid_grant" })), 0, 2),
         (Reply::json(401, &json!({ "error": "invalid_client" })), 0, 2),
     ] {
@@ -88,6 +91,7 @@ fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_i
         assert_eq!(outcome.code, Some(code), "{reply:?} {outcome:?}");
         assert_eq!(world.authorization.hits("/authorize"), log_ins, "{reply:?} {outcome:?}");
         if log_ins == 1 {
+            assert!(outcome.stderr.contains("step11 login"), "{outcome:?}");
             assert_eq!(stored_grant(&world)?["refresh_token"], before["refresh_token"], "{reply:?}");
         }
         let refreshes =

@@ -1,0 +1,576 @@
+//! Step 11 and what it keeps: grants, registrations and secrets are used where they belong, stay as long as they are good,
+//! and are given up when they are not; and what a person names on the command line holds.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use integration_tests::{
+    client::{Client, Outcome, follow},
+    mock::{Mock, Reply},
+    world::{
+        ASM, CALL, PRM, Twist, World, asm, challenge, expire, logged_in, response, stored_grant, tokens, unauthorized,
+    },
+};
+use serde_json::{Value, json};
+use url::Position;
+
+#[test]
+fn another_server_on_the_same_host_is_not_asked_at_the_mcp_servers_port() -> Result<()> {
+    // The authorization server is `http://localhost`, port 80, where nobody need be.
+    let mcp = Mock::start(|request, url| {
+        let own = url.replace("127.0.0.1", "localhost");
+        let document = json!({ "resource": format!("{own}/mcp"), "authorization_servers": ["http://localhost"] });
+        let issuer = "http://localhost";
+        match request.path() {
+            PRM => Reply::json(200, &document),
+            ASM => Reply::json(
+                200,
+                &json!({
+                    "issuer": issuer, "token_endpoint": format!("{issuer}/token"),
+                    "token_endpoint_auth_methods_supported": ["client_secret_post"],
+                }),
+            ),
+            "/token" => Reply::json(200, &tokens(0)),
+            _ => unauthorized("Bearer".into()),
+        }
+    })?;
+    let client = Client::new(&format!("{}/mcp", mcp.url.replace("127.0.0.1", "localhost")))?;
+    let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", "http://localhost", "tools"];
+    let mut command = client.command(&args)?;
+    let outcome = client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-of-port-80").spawn()?, follow)?;
+    assert!(outcome.code == Some(3) || outcome.code == Some(4), "{outcome:?}");
+    assert_eq!(mcp.hits(PRM), 1, "{outcome:?}");
+    assert!(mcp.seen().iter().all(|request| [PRM, "/mcp"].contains(&request.path())), "{:?}", mcp.seen());
+    Ok(())
+}
+
+#[test]
+fn a_refresh_token_is_kept_though_the_access_token_beside_it_is_of_no_use() -> Result<()> {
+    let twist: Twist = Arc::new(|request, _| {
+        request.param("refresh_token").filter(|_| request.path() == "/token")?;
+        let mut document = tokens(7);
+        document["token_type"] = json!("mac");
+        Some(Reply::json(200, &document))
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("instead of Bearer"), "{outcome:?}");
+    assert_eq!(stored_grant(&world)?["refresh_token"], "s3cr3t-refresh-7");
+    Ok(())
+}
+
+#[test]
+fn a_token_endpoint_that_has_moved_or_gone_is_looked_for_anew() -> Result<()> {
+    // 0: all is well; 1: it has moved; 2: nobody is there any more.
+    let now = Arc::new(AtomicUsize::new(0));
+    let at = now.clone();
+    let twist: Twist = Arc::new(move |request, urls| match (at.load(Ordering::SeqCst), request.path()) {
+        (1, ASM) => {
+            let mut document = asm(urls);
+            document["token_endpoint"] = json!(format!("{}/token2", urls.authorization));
+            Some(Reply::json(200, &document))
+        }
+        (1, "/token2") => Some(Reply::json(200, &tokens(50))),
+        (1, "/token") => Some(Reply::status(404)),
+        (2, _) => Some(Reply::Raw(String::new())),
+        _ => None,
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    now.store(2, Ordering::SeqCst);
+    let before = world.mcp.seen().len();
+    let outcome = world.run(CALL)?;
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    assert_eq!(stored_grant(&world)?["refresh_token"], "s3cr3t-refresh-0");
+    now.store(1, Ordering::SeqCst);
+    let outcome = world.run(CALL)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    assert_eq!(stored_grant(&world)?["access_token"], "s3cr3t-access-50");
+    Ok(())
+}
+
+#[test]
+fn what_is_kept_from_one_issuer_is_not_used_when_another_is_named() -> Result<()> {
+    let twist: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(twist))?;
+    let with = |issuer: &str, secret: &str, command: &str| -> Result<Outcome> {
+        let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", issuer, command];
+        world.client.wait(world.client.command(&args)?.env("MCP_CLIENT_SECRET", secret).spawn()?, follow)
+    };
+    assert_eq!(with(&world.authorization.url, "s3cr3t-for-a", "tools")?.code, Some(0));
+    expire(&world)?;
+    let before = world.mcp.seen().len();
+    let outcome = with(&world.evil.url, "s3cr3t-for-b", "tools")?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("not the one of --issuer"), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    // Nor is it when the tokens are withdrawn; and it is said that they are not.
+    let outcome = with(&world.evil.url, "s3cr3t-for-b", "logout")?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("stay good until they expire"), "{outcome:?}");
+    let seen = format!("{:?}", world.authorization.seen());
+    assert!(seen.contains("s3cr3t-for-a") && !seen.contains("s3cr3t-for-b"), "{seen}");
+    assert!(world.evil.seen().is_empty());
+    Ok(())
+}
+
+#[test]
+fn with_dpop_no_bearer_token_is_sent_not_even_a_stored_one() -> Result<()> {
+    let world = logged_in(None, None)?;
+    let before = world.mcp.seen().len();
+    let outcome = world.run(&["--dpop", "call", "echo", "message=hi"])?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("DPoP"), "{outcome:?}");
+    assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
+    // What was kept is still good for who does not insist.
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    assert_eq!(world.authorization.hits("/authorize"), 1);
+    Ok(())
+}
+
+#[test]
+fn a_log_in_that_is_given_up_takes_no_secret_from_the_grant_that_is_kept() -> Result<()> {
+    let registered = AtomicUsize::new(0);
+    let twist: Twist = Arc::new(move |request, urls| match request.path() {
+        ASM => {
+            let mut document = asm(urls);
+            document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+            Some(Reply::json(200, &document))
+        }
+        "/register" => {
+            let number = registered.fetch_add(1, Ordering::SeqCst);
+            let method = "client_secret_post";
+            Some(Reply::json(
+                201,
+                &json!({ "client_id": format!("client-{number}"), "client_secret": format!("s3cr3t-of-{number}"), "token_endpoint_auth_method": method }),
+            ))
+        }
+        _ => None,
+    });
+    let world = logged_in(None, Some(twist))?;
+    // Another redirect URI, so another registration; and nobody comes back.
+    let outcome = world.client.run(&["--redirect-uri", "http://localhost:0/elsewhere", "login"], |_| ())?;
+    assert_eq!((outcome.code, world.authorization.hits("/register")), (Some(4), 2), "{outcome:?}");
+    expire(&world)?;
+    let outcome = world.run(CALL)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let renewal = world.authorization.seen().into_iter().find(|request| request.param("refresh_token").is_some());
+    let renewal = renewal.context("not renewed")?;
+    let known = ["client_id", "client_secret"].map(|name| renewal.param(name).unwrap_or_default());
+    assert_eq!(known, ["client-0", "s3cr3t-of-0"]);
+    assert_eq!(world.authorization.hits("/authorize"), 1);
+    Ok(())
+}
+
+#[test]
+fn a_logout_waits_for_a_refresh_and_withdraws_what_it_brought() -> Result<()> {
+    let twist: Twist = Arc::new(|request, _| {
+        request.param("refresh_token").filter(|_| request.path() == "/token")?;
+        thread::sleep(std::time::Duration::from_millis(800)); // long enough for the logout to begin
+        Some(Reply::json(200, &tokens(9)))
+    });
+    let world = logged_in(None, Some(twist))?;
+    expire(&world)?;
+    let child = world.client.command(CALL)?.spawn()?;
+    while world.authorization.hits("/token") < 2 {
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let outcome = world.run(&["logout"])?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let seen = world.authorization.seen();
+    let revoked: Vec<_> = seen
+        .iter()
+        .filter(|request| request.path() == "/revoke")
+        .filter_map(|request| request.param("token"))
+        .collect();
+    assert_eq!(revoked, ["s3cr3t-refresh-9"]);
+    let outcome = world.client.wait(child, follow)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn a_logout_says_what_it_could_not_do() -> Result<()> {
+    let twist: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(twist))?;
+    let issuer = world.authorization.url.clone();
+    let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", &issuer, "tools"];
+    let mut command = world.client.command(&args)?;
+    let outcome = world.client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-for-a").spawn()?, follow)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let outcome = world.run(&["logout"])?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("only the client machine"), "{outcome:?}");
+    assert_eq!(world.authorization.hits("/revoke"), 0);
+
+    let world = logged_in(None, None)?;
+    let path = world.client.stored()?;
+    let whole = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, &whole[..whole.len() - 3])?;
+    let outcome = world.run(&["logout"])?;
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("damaged"), "{outcome:?}");
+    assert!(outcome.stdout.contains("Logged out") && !path.exists(), "{outcome:?}");
+    Ok(())
+}
+
+/// A server of 2025-11-25 with a session, and what it answers to the end of it.
+fn legacy_mcp(end: Reply) -> Twist {
+    Arc::new(move |request, _| {
+        if request.path() != "/mcp" || request.header("authorization").is_none() {
+            return None;
+        }
+        if request.method == "DELETE" {
+            return Some(end.clone());
+        }
+        match request.json()["method"].as_str() {
+            Some("server/discover") => Some(Reply::status(400)),
+            Some("initialize") => {
+                let result = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": { "name": "x", "version": "1" } });
+                Some(response(request, result).with("Mcp-Session-Id", "s3cr3t-session"))
+            }
+            Some("notifications/initialized") => Some(Reply::status(202)),
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn the_end_of_a_session_opens_no_log_in() -> Result<()> {
+    let world = World::new(Some(legacy_mcp(unauthorized("Bearer error=\"invalid_token\"".into()))), None)?;
+    let outcome = world.run(CALL)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    let seen = world.mcp.seen();
+    let last: Vec<_> = seen.iter().filter(|request| request.method == "DELETE").collect();
+    assert!(last.len() == 1 && last[0].header("authorization").is_some(), "{last:?}");
+    assert_eq!((world.authorization.hits("/authorize"), world.authorization.hits("/token")), (1, 1));
+    Ok(())
+}
+
+#[test]
+fn the_scopes_of_the_command_line_are_those_that_are_asked_for() -> Result<()> {
+    let mcp: Twist = Arc::new(|request, urls| {
+        let token = request.header("authorization")?;
+        let more = request.json()["method"] == "tools/call" && token == "Bearer s3cr3t-access-0";
+        let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"admin\"");
+        more.then(|| Reply::status(403).with("WWW-Authenticate", &value))
+    });
+    let authorization: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["scopes_supported"] = json!(["read", "admin", "offline_access"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(Some(mcp), Some(authorization))?;
+    let asked = || -> Vec<String> {
+        let seen = world.authorization.seen();
+        let log_ins = seen.iter().filter(|request| request.path() == "/authorize");
+        log_ins.filter_map(|request| request.param("scope")).collect()
+    };
+    assert_eq!(world.run(&["--scope", "read", "login"])?.code, Some(0));
+    assert_eq!(asked(), ["read"]);
+    // What the advice says helps, and without another `login`.
+    let outcome = world.run(&["--scope", "admin read", "call", "echo", "message=hi"])?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    assert_eq!(asked(), ["read", "admin read"]);
+    Ok(())
+}
+
+#[test]
+fn the_redirect_uri_of_the_command_line_is_the_one_that_is_used() -> Result<()> {
+    let world = logged_in(None, None)?;
+    for args in [&["login"][..], &["--redirect-uri", "http://localhost:0/other", "login"]] {
+        assert_eq!(world.run(args)?.code, Some(0));
+    }
+    let used: Vec<String> =
+        world.authorization.seen().iter().filter_map(|request| request.param("redirect_uri")).collect();
+    let used: Vec<&String> = used.iter().step_by(2).collect(); // each again at the token endpoint
+    assert!(used.len() == 3 && used[0] == used[1] && used[2].starts_with("http://localhost:"), "{used:?}");
+    assert!(used[2].ends_with("/other"), "{used:?}");
+    Ok(())
+}
+
+/// Both servers do DPoP, and the MCP server offers `Bearer` first.
+fn both_schemes(nonce: bool) -> (Twist, Twist) {
+    let mcp: Twist = Arc::new(move |request, urls| {
+        if request.path() != "/mcp" {
+            return None;
+        }
+        if request.header("authorization").is_none() {
+            return Some(unauthorized(format!("{}, DPoP algs=\"ES256\"", challenge(urls, ", scope=\"read\""))));
+        }
+        let has_nonce = request.header("dpop").is_some_and(|proof| claims(proof)["nonce"] == "fresh");
+        if nonce && !has_nonce {
+            let value = "Bearer error=\"invalid_token\", DPoP error=\"use_dpop_nonce\", algs=\"ES256\"";
+            return Some(unauthorized(value.into()).with("DPoP-Nonce", "fresh"));
+        }
+        let result = match request.json()["method"].as_str() {
+            Some("server/discover") => json!({ "supportedVersions": ["2026-07-28"], "capabilities": {} }),
+            Some("tools/list") => json!({ "tools": [{ "name": "echo", "inputSchema": { "type": "object" } }] }),
+            _ => json!({ "content": [{ "type": "text", "text": "hi" }] }),
+        };
+        Some(response(request, result))
+    });
+    let authorization: Twist = Arc::new(|request, urls| match request.path() {
+        ASM => {
+            let mut document = asm(urls);
+            document["dpop_signing_alg_values_supported"] = json!(["ES256"]);
+            Some(Reply::json(200, &document))
+        }
+        "/token" => {
+            let mut document = tokens(0);
+            document["token_type"] = json!(if request.header("dpop").is_some() { "DPoP" } else { "Bearer" });
+            Some(Reply::json(200, &document))
+        }
+        _ => None,
+    });
+    (mcp, authorization)
+}
+
+/// What a JWT says, unverified.
+fn claims(jwt: &str) -> Value {
+    let payload = jwt.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+    serde_json::from_slice(&payload).unwrap_or_default()
+}
+
+#[test]
+fn dpop_is_used_where_it_is_offered_beside_bearer_and_its_nonce_is_heard() -> Result<()> {
+    for nonce in [false, true] {
+        let (mcp, authorization) = both_schemes(nonce);
+        let world = World::new(Some(mcp), Some(authorization))?;
+        let outcome = world.run(CALL)?;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+        let seen = world.mcp.seen();
+        assert!(seen.iter().filter_map(|one| one.header("authorization")).all(|value| value.starts_with("DPoP ")));
+        // The nonce costs another proof, not another token.
+        assert_eq!(world.authorization.hits("/token"), 1, "{outcome:?}");
+    }
+    Ok(())
+}
+
+/// `GET` over plain http, from a page or program that says it is at `host`; the whole answer.
+fn fetch(url: &str, host: Option<&str>) -> Result<String> {
+    let url = reqwest::Url::parse(url)?;
+    let own = &url[Position::BeforeHost..Position::AfterPort];
+    let mut stream = TcpStream::connect(own)?;
+    let (target, host) = (&url[Position::BeforePath..], host.unwrap_or(own));
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Where the authorization server sends the browser, without going there.
+fn way_back(url: &str) -> Result<String> {
+    let answer = fetch(url, None)?;
+    let location = answer.lines().find_map(|line| line.strip_prefix("Location: ")).context("no redirect")?;
+    Ok(location.to_owned())
+}
+
+/// A person with a browser of their own, whose words are kept for the test to judge.
+type Heard = Arc<Mutex<Vec<Result<String>>>>;
+
+#[test]
+fn a_request_that_is_not_the_answer_does_not_end_the_log_in() -> Result<()> {
+    let world = World::new(None, None)?;
+    let heard: Heard = Arc::default();
+    let words = heard.clone();
+    let outcome = world.client.run(CALL, move |url| {
+        let all = || -> Result<Vec<String>> {
+            let back = way_back(url)?;
+            let bare = back.split('?').next().unwrap_or_default();
+            let mut all = vec![fetch(bare, None)?, fetch(&format!("{bare}?code=x&state=y"), None)?];
+            all.push(fetch(&format!("{back}&state=y"), None)?);
+            all.push(fetch(&back, Some("evil.example"))?);
+            all.push(fetch(&back, None)?);
+            Ok(all)
+        };
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        match all() {
+            Ok(all) => words.extend(all.into_iter().map(Ok)),
+            Err(error) => words.push(Err(error)),
+        }
+    })?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(heard.len(), 5, "{heard:?}");
+    for (number, page) in heard.iter().enumerate() {
+        let page = page.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let (status, title) = if number < 4 { ("400", "Not this one") } else { ("200", "You are logged in") };
+        assert!(page.starts_with(&format!("HTTP/1.1 {status}")) && page.contains(title), "{number}: {page}");
+    }
+    Ok(())
+}
+
+#[test]
+fn whoever_loads_the_last_page_again_hears_the_same() -> Result<()> {
+    let slow: Twist = Arc::new(|request, _| {
+        if request.path() == "/token" {
+            thread::sleep(std::time::Duration::from_millis(700)); // long enough to load a page twice
+        }
+        None
+    });
+    let world = World::new(None, Some(slow))?;
+    let heard: Heard = Arc::default();
+    let words = heard.clone();
+    let outcome = world.client.run(CALL, move |url| {
+        let back = way_back(url).unwrap_or_default();
+        let again = back.clone();
+        let first = thread::spawn(move || fetch(&again, None));
+        thread::sleep(std::time::Duration::from_millis(200));
+        let second = fetch(&back, None);
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.extend([first.join().unwrap_or_else(|_| Ok("panic".into())), second]);
+    })?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let good = |page: &Result<String>| page.as_ref().is_ok_and(|page| page.contains("You are logged in"));
+    assert!(heard.len() == 2 && heard.iter().all(good), "{heard:?}");
+    Ok(())
+}
+
+#[test]
+fn what_others_shall_read_from_standard_input_is_left_to_them() -> Result<()> {
+    let world = World::new(None, None)?;
+    let step11 = world.client.command(&["--no-browser", "call", "echo", "message=hi"])?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "\"$@\"; cat", "sh"]).arg(step11.get_program()).args(step11.get_args());
+    shell.envs(step11.get_envs().filter_map(|(name, value)| Some((name, value?)))).env_remove("SSH_CONNECTION");
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = shell.spawn()?;
+    child.stdin.take().context("no input")?.write_all(b"one\ntwo\n")?;
+    let outcome = world.client.wait(child, follow)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\none\ntwo\n"), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn who_waits_for_another_process_says_so_and_does_not_wait_for_ever() -> Result<()> {
+    let world = logged_in(None, None)?;
+    expire(&world)?;
+    let lock = std::fs::File::open(world.client.stored()?.with_extension("lock"))?;
+    lock.lock()?;
+    // The tests' --timeout is 3 s: 2 × 3 s, and 10 s for the rest.
+    let start = std::time::Instant::now();
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("Waiting for it"), "{outcome:?}");
+    assert!(outcome.stderr.contains("another process holds it"), "{outcome:?}");
+    assert!((15..30).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    drop(lock);
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    Ok(())
+}
+
+#[test]
+fn the_conformance_suites_settings_are_checked_as_a_persons_are() -> Result<()> {
+    let world = World::new(None, None)?;
+    let url = format!("{}/mcp", world.mcp.url);
+    for context in [
+        json!({ "client_id": "m", "idp_client_id": "i", "idp_id_token": "x.y.z", "idp_token_endpoint": "http://evil.example/token" }),
+        json!({ "client_id": "m" }),
+        json!({ "client_id": "m", "client_secret": "s3cr3t-of-m", "issuer": "http://evil.example" }),
+    ] {
+        let mut command = world.client.command(&["conformance", &url])?;
+        let outcome =
+            world.client.wait(command.env("MCP_CONFORMANCE_CONTEXT", context.to_string()).spawn()?, follow)?;
+        assert_eq!(outcome.code, Some(2), "{context} {outcome:?}");
+    }
+    for redirect_uri in ["http://127.0.0.2:0/callback", "http://localhost:0/callback?x=y", "https://localhost/callback"]
+    {
+        assert_eq!(world.run(&["--redirect-uri", redirect_uri, "login"])?.code, Some(2), "{redirect_uri}");
+    }
+    assert!(world.mcp.seen().is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_registration_is_not_made_in_vain_and_its_secret_is_used_and_not_shown() -> Result<()> {
+    let no_pkce: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        document["code_challenge_methods_supported"] = json!(["plain"]);
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(no_pkce))?;
+    assert_eq!((world.run(CALL)?.code, world.authorization.hits("/register")), (Some(4), 0));
+
+    let register = |information: Value| -> Twist {
+        Arc::new(move |request, _| (request.path() == "/register").then(|| Reply::json(201, &information)))
+    };
+    let world = World::new(None, Some(register(json!({ "client_id": "x", "client_secret": 123_456_789_012_u64 }))))?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("a string"), "{outcome:?}");
+    assert!(!outcome.visible().contains("123456789012"), "{outcome:?}");
+
+    // Without a method, a secret is for `client_secret_basic` (RFC 7591 §2).
+    let world = World::new(None, Some(register(json!({ "client_id": "x", "client_secret": "s3cr3t-of-x" }))))?;
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    let seen = world.authorization.seen();
+    let exchange = seen.iter().find(|request| request.path() == "/token").context("no token")?;
+    assert!(exchange.header("authorization").is_some_and(|value| value.starts_with("Basic ")), "{exchange:?}");
+    Ok(())
+}
+
+#[test]
+fn the_browser_does_not_inherit_the_clients_secret() -> Result<()> {
+    let world = World::new(None, None)?;
+    let launcher = world.client.credentials().with_file_name("bin").join("xdg-open");
+    let told = world.client.credentials().with_file_name("environment");
+    let script = std::fs::read_to_string(&launcher)?;
+    std::fs::write(&launcher, format!("{script}env >{}\n", told.display()))?;
+    let mut command = world.client.command(&["login"])?;
+    let outcome = world.client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-of-the-client").spawn()?, follow)?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for _ in 0..500 {
+        let environment = std::fs::read_to_string(&told).unwrap_or_default();
+        if environment.contains("PATH=") && environment.ends_with('\n') {
+            assert!(!environment.contains("s3cr3t"), "{environment}");
+            return Ok(());
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    anyhow::bail!("nothing was opened")
+}
+
+#[test]
+fn what_is_kept_is_a_file_in_a_folder_of_ours() -> Result<()> {
+    let world = logged_in(None, None)?;
+    let path = world.client.stored()?;
+    let elsewhere = world.client.credentials().with_file_name("elsewhere");
+    std::fs::rename(&path, &elsewhere)?;
+    std::os::unix::fs::symlink(&elsewhere, &path)?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("cannot be used"), "{outcome:?}");
+    std::fs::remove_file(&path)?;
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&path).status()?.success());
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("no file"), "{outcome:?}");
+    std::fs::remove_file(&path)?;
+    std::fs::rename(&elsewhere, &path)?;
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    // A lock that is a link makes no file elsewhere.
+    let lock = path.with_extension("lock");
+    std::fs::remove_file(&lock)?;
+    std::os::unix::fs::symlink(&elsewhere, &lock)?;
+    expire(&world)?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && !elsewhere.exists(), "{outcome:?}");
+    std::fs::set_permissions(world.client.credentials(), std::fs::Permissions::from_mode(0o777))?;
+    let outcome = world.run(CALL)?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("anybody may write"), "{outcome:?}");
+    Ok(())
+}
