@@ -71,6 +71,13 @@ impl Refusal {
         Self::token("typ_other", "The token is not an access token: its typ is another.")
     }
 
+    /// A token that is good only with a proof of possession, which is not looked at here (RFC 9449 §7.2, RFC 8705 §3).
+    pub fn token_bound() -> Self {
+        let description = "The token is bound to a key of its client (cnf: DPoP or mutual TLS), and this server takes \
+            bearer tokens only. Have the provider issue it unbound.";
+        Self::token("token_bound", description)
+    }
+
     /// Nobody's token can be checked now.
     pub fn no_keys_yet() -> Self {
         let description =
