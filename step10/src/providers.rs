@@ -165,13 +165,19 @@ impl Profile {
                 let (_, text) = known.with_context(|| format!("extends: {name:?} is none of {}", names()))?;
                 let mut below: toml::Table = text.parse()?;
                 base = below.remove("extends").unwrap_or(toml::Value::Boolean(false));
+                // Who may do what is to be read in one place: of the [roles] below, only the default is inherited.
+                if let (true, Some(roles)) = (table.contains_key("roles"), below.get_mut("roles")) {
+                    roles.as_table_mut().context("[roles] is no table")?.retain(|name, _| name == "default");
+                }
                 table = over(below, table);
             }
             Ok(table.try_into()?)
         };
         let profile = parse().with_context(|| format!("--profile: {name} cannot be used"))?;
-        if !profile.roles.contains_key("default") {
-            bail!("--profile: {name} has no default in [roles]");
+        if profile.roles.iter().any(|(name, ours)| *ours == Ours::None && name != "default") {
+            bail!(
+                "--profile: {name}: in [roles], \"none\" is for default only; leave out a role that counts for nothing"
+            );
         }
         Ok(profile)
     }
@@ -206,18 +212,24 @@ impl Profile {
                 ours.insert(name.to_owned(), value.clone());
             }
         }
-        let scope = match self.claims.scope.iter().find_map(|place| at(members, place)) {
+        let found = self.claims.scope.iter().find_map(|place| at(members, place));
+        let scope = match found {
             None => Vec::new(),
-            Some(value) => words(value)?,
+            // RFC 6749 §3.3: one string with spaces between; some providers have an array.
+            Some(Value::String(text)) => text.split(' ').collect(),
+            Some(value) => names(value)?,
         };
+        if matches!(found, Some(Value::Array(_))) && scope.iter().any(|name| name.contains(' ')) {
+            return Err("a scope has a space in it".to_owned());
+        }
         let scope: Vec<_> = scope.iter().map(|name| self.scopes.get(*name).map_or(*name, String::as_str)).collect();
         ours.insert("scope".to_owned(), scope.join(" ").into());
         let mut roles: Vec<Ours> = Vec::new();
         for value in self.claims.roles.iter().filter_map(|place| at(members, place)) {
-            let names = words(value)?.into_iter().filter(|name| *name != "default");
+            let names = names(value)?.into_iter().filter(|name| *name != "default");
             roles.extend(names.filter_map(|name| self.roles.get(name)));
         }
-        if roles.iter().all(|role| *role == Ours::None) {
+        if roles.is_empty() {
             roles.extend(self.roles.get("default"));
         }
         let roles: Vec<_> = roles.into_iter().filter_map(Ours::name).collect();
@@ -249,26 +261,27 @@ fn over(mut below: toml::Table, above: toml::Table) -> toml::Table {
     below
 }
 
-/// What is at a place such as `realm_access.roles` or `https://mcp.example/roles`.
+/// What is at a place: the claim of that name, such as `https://mcp.example/roles`, else what the path leads to, such
+/// as `realm_access.roles`. A path through what is no object ends at `null`, which no claim of ours may be.
 fn at<'a>(members: &'a Map<String, Value>, place: &str) -> Option<&'a Value> {
-    if place.starts_with("https://") || place.starts_with("http://") {
-        return members.get(place);
+    static NULL: Value = Value::Null;
+    if let Some(value) = members.get(place) {
+        return Some(value);
     }
-    let (first, rest) = place.split_once('.').map_or((place, None), |(first, rest)| (first, Some(rest)));
-    match (members.get(first)?, rest) {
-        (value, None) => Some(value),
-        (Value::Object(members), Some(rest)) => at(members, rest),
-        _ => None,
+    let (first, rest) = place.split_once('.')?;
+    match members.get(first)? {
+        Value::Object(members) => at(members, rest),
+        _ => Some(&NULL),
     }
 }
 
-/// Names in an array, or in one string with spaces between.
-fn words(value: &Value) -> Result<Vec<&str>, String> {
+/// Names in an array; a string is one name, whatever is in it.
+fn names(value: &Value) -> Result<Vec<&str>, String> {
     match value {
-        Value::String(text) => Ok(text.split(' ').filter(|word| !word.is_empty()).collect()),
+        Value::String(name) => Ok(vec![name]),
         Value::Array(values) => {
-            let words = values.iter().map(|value| value.as_str().ok_or_else(|| "a name is not a string".to_owned()));
-            words.collect()
+            let names = values.iter().map(|value| value.as_str().ok_or_else(|| "a name is not a string".to_owned()));
+            names.collect()
         }
         _ => Err("names are neither a string nor an array".to_owned()),
     }

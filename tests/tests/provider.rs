@@ -572,6 +572,11 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
     let good = || claims(&a.url);
     let but = |name: &str, value: Value| rsa.sign(&with(&good(), name, value));
     let header = |name: &str, value: Value| rsa.sign_as(&with(&rsa.header(), name, value), &good());
+    let with_null = |name: &str| {
+        let mut claims = good();
+        claims[name] = Value::Null;
+        rsa.sign(&claims)
+    };
     let hs = |secret: &[u8]| {
         let header = with(&rsa.header(), "alg", json!("HS256"));
         signed(&header, good().to_string().as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256)
@@ -658,6 +663,8 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
         ("sub missing", but("sub", Value::Null), "claim_missing"),
         ("sub empty", but("sub", json!("")), "subject_missing"),
         ("scope a number", but("scope", json!(1)), "claim_malformed"),
+        ("two scopes in one", but("scope", json!(["mcp:read mcp:tools"])), "claim_malformed"),
+        ("roles null", with_null("roles"), "claim_malformed"),
         ("roles a number", but("roles", json!(1)), "claim_malformed"),
         ("roles with a number", but("roles", json!(["admin", 1])), "claim_malformed"),
         ("preferred_username a number", but("preferred_username", json!(1)), "claim_malformed"),
@@ -716,6 +723,11 @@ async fn each_refusal_says_what_to_do() {
     // An ID token of Keycloak's has the same keys and header, and a client that is named like us its audience.
     assert_eq!(reason(&ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("ID")))).await), "401 typ_other");
     assert_eq!(ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("Bearer")))).await.status, 200);
+    // Nor does a path count that leads through what is no object: nobody becomes a guest by a mistake.
+    for odd in [json!("admin"), json!(["admin"]), json!({ "roles": { "admin": true } })] {
+        let token = key.sign(&with(&claims(&mock.url), "realm_access", odd));
+        assert_eq!(reason(&ping(&server, &token).await), "401 claim_malformed");
+    }
     // A person without any role of ours is a guest, and is told where roles come from.
     let reply = call(&server, &key.sign(&claims(&mock.url)), "whoami", json!({})).await;
     assert_eq!(reason(&reply), "403 roles_missing");
@@ -1058,6 +1070,9 @@ async fn each_profile_reads_its_provider_s_tokens() {
     )
     .unwrap();
     let mine = file.to_str().unwrap();
+    let dotted = folder.path().join("dotted.toml");
+    fs::write(&dotted, "[claims]\nroles = [\"my.roles\"]\n").unwrap();
+    let dotted = dotted.to_str().unwrap();
     let both = json!(["mcp:read", "mcp:tools"]);
     // The profile, the claims that are its own, and what whoami makes of them: username, client_id, scopes, roles.
     let rows = [
@@ -1068,8 +1083,44 @@ async fn each_profile_reads_its_provider_s_tokens() {
         ),
         (
             "generic",
-            json!({ "scp": ["mcp:tools"], "groups": ["user"], "azp": "c" }),
+            json!({ "scp": ["mcp:tools"], "roles": "user", "azp": "c" }),
             json!(["alice", "c", ["mcp:tools"], ["user"]]),
+        ),
+        // What is not a role of ours by name makes nobody an admin.
+        (
+            "generic",
+            json!({ "scope": "mcp:tools", "groups": ["admin"], "roles": ["user"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "generic",
+            json!({ "scope": "mcp:tools", "groups": ["admin"], "roles": ["user", "not admin", "default"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "auth0",
+            json!({ "scope": "mcp:tools", "permissions": ["admin", "mcp:user"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "okta",
+            json!({ "scp": ["mcp:tools"], "groups": ["admin", "mcp-user"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            mine,
+            json!({ "scope": "mcp:tools", "https://mcp.example/roles": ["admin", "mcp:admin"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            mine,
+            json!({ "scope": "mcp:tools", "https://mcp.example/roles": "not chef" }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            dotted,
+            json!({ "scope": "mcp:tools", "my.roles": ["admin"], "my": { "roles": ["guest"] } }),
+            json!(["alice", null, ["mcp:tools"], ["admin"]]),
         ),
         (
             "keycloak",
@@ -1132,6 +1183,7 @@ fn what_cannot_be_trusted_is_refused_at_the_start() {
     file("broken.toml", "= =\n");
     file("hs256.toml", "algorithms = [\"HS256\"]\n");
     file("role.toml", "[roles]\nx = \"root\"\n");
+    file("none.toml", "[roles]\nx = \"none\"\n");
     file("secret", "secret\n");
     file("open.toml", "[introspection]\nclient_id = \"a\"\nclient_secret_file = \"secret\"\n");
     file("unset.toml", "[introspection]\nclient_id = \"a\"\nclient_secret_env = \"NOT_SET\"\n");
@@ -1153,6 +1205,7 @@ fn what_cannot_be_trusted_is_refused_at_the_start() {
         (&["--issuer", a, "--profile", "broken.toml"], "broken.toml"),
         (&["--issuer", a, "--profile", "hs256.toml"], "hs256.toml"),
         (&["--issuer", a, "--profile", "role.toml"], "role.toml"),
+        (&["--issuer", a, "--profile", "none.toml"], "default only"),
         (&["--issuer", a, "--profile", "open.toml"], "chmod 600"),
         (&["--issuer", a, "--profile", "unset.toml"], "NOT_SET"),
         (&["--issuer", a, "--jwks-min-age", "1h"], "--jwks-min-age"),
