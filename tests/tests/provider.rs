@@ -553,6 +553,55 @@ async fn a_spoilt_key_does_not_spoil_the_others() {
     mock.put("/jwks", Answer::Json(set(vec![with(&one.jwk, "d", json!("AQAB")), two.jwk.clone()])));
     until("the leaked key", SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
     assert_eq!(ping(&server, &two.sign(&claims(&mock.url))).await.status, 200);
+    // By whatever name the half goes, whatever part of it is there, and whatever else is wrong with it.
+    for (name, half) in [
+        ("d", with(&with(&one.jwk, "kid", json!("x")), "d", json!("AQAB"))),
+        ("no kid", with(&with(&one.jwk, "kid", Value::Null), "p", json!("AQAB"))),
+        ("dp", with(&with(&one.jwk, "kid", json!("k3")), "dp", json!("AQAB"))),
+        ("oth", with(&with(&one.jwk, "kid", json!("k3")), "oth", json!([]))),
+        ("malformed", with(&with(&one.jwk, "alg", json!(1)), "qi", json!(1))),
+    ] {
+        mock.put_keys(&[&one, &two]);
+        until(name, SOON, || async { ping(&server, &seen).await.status == 200 }).await;
+        mock.put("/jwks", Answer::Json(set(vec![half, one.jwk.clone(), two.jwk.clone()])));
+        until(name, SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
+        assert_eq!(ping(&server, &two.sign(&claims(&mock.url))).await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_listed_goes_even_if_no_key_is_left() {
+    let (one, two) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k2"));
+    let mock = Mock::good(&[&one]);
+    let server = start(&[&mock], &QUICK);
+    let seen = one.sign(&claims(&mock.url));
+    let other = |kid: &str| json!({ "kty": "EC", "crv": "P-384", "kid": kid, "alg": "ES384", "x": b64([7; 48]), "y": b64([8; 48]) });
+    assert_eq!(ping(&server, &seen).await.status, 200);
+    mock.put("/jwks", Answer::Json(set(vec![other("k3")])));
+    until("the withdrawn key", SOON, || async { reason(&ping(&server, &seen).await) == "503 keys_missing" }).await;
+    assert!(has_problem(&server, &mock, UNFIT).await);
+    // Its name stands for another key now, though for one that is not used here.
+    mock.put_keys(&[&one]);
+    until("back again", SOON, || async { ping(&server, &seen).await.status == 200 }).await;
+    mock.put("/jwks", Answer::Json(set(vec![other("k1"), two.jwk.clone()])));
+    until("the replaced key", SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
+}
+
+#[tokio::test]
+async fn metadata_that_goes_bad_is_seen_and_not_relied_on_for_ever() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let server = start(&[&mock], &[&QUICK[..], &["--max-stale", "4s"]].concat());
+    let seen = key.sign(&claims(&mock.url));
+    assert_eq!(ping(&server, &seen).await.status, 200);
+    let moved = with(&mock.metadata(), "issuer", json!("https://other.example"));
+    mock.put("/.well-known/oauth-authorization-server", Answer::Json(moved));
+    until("it is seen", SOON, || has_problem(&server, &mock, "another issuer")).await;
+    assert_eq!(health(&server).await["issuers"][&mock.url]["state"], "stale");
+    assert_eq!(ping(&server, &seen).await.status, 200, "it is no reason to take keys away at once");
+    until("it is too old", SOON, || async { reason(&ping(&server, &seen).await) == "503 keys_missing" }).await;
+    mock.become_good(&[&key]);
+    until("back again", SOON, || async { ping(&server, &seen).await.status == 200 }).await;
 }
 
 // --- hostile tokens -----------------------------------------------------------------------------
