@@ -10,11 +10,12 @@ use std::{
     collections::HashMap,
     error::Error,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use common::network::is_public;
 use jsonwebtoken::jwk::AlgorithmParameters;
 use reqwest::{
     Certificate, Client, Response, StatusCode,
@@ -94,44 +95,9 @@ pub fn is_client_id_url(client_id: &str) -> Option<Url> {
     (scheme && plain && url.path() != "/" && url.as_str() == client_id).then_some(url)
 }
 
-/// Whether an address must not be fetched from (§6.5): whatever is not plainly the public internet, and
-/// whatever carries an IPv4 address within IPv6, as that would be one more way to write a private one.
+/// Whether an address must not be fetched from (§6.5).
 fn is_forbidden(address: IpAddr, allow_loopback: bool) -> bool {
-    if address.is_loopback() {
-        return !allow_loopback;
-    }
-    match address {
-        IpAddr::V4(v4) => is_forbidden_v4(v4),
-        IpAddr::V6(v6) => is_forbidden_v6(v6),
-    }
-}
-
-/// The IANA registry of special-purpose addresses (RFC 6890); 169.254.169.254, where clouds keep
-/// credentials, is link-local.
-fn is_forbidden_v4(v4: Ipv4Addr) -> bool {
-    let [a, b, c, _] = v4.octets();
-    v4.is_private()
-        || v4.is_link_local()
-        || v4.is_multicast()
-        || v4.is_documentation()
-        || a == 0
-        || a >= 240 // reserved, and broadcast
-        || (a == 100 && b & 0xc0 == 64) // shared by carriers (CGNAT)
-        || (a == 198 && b & 0xfe == 18) // benchmarking
-        || (a == 192 && b == 0 && c == 0) // protocol assignments
-        || (a == 192 && b == 88 && c == 99) // 6to4 relays
-}
-
-/// Only 2000::/3 is global unicast. Outside it are IPv4-mapped, NAT64 (64:ff9b::/96 and 64:ff9b:1::/48),
-/// unique local (with fd00:ec2::254, where a cloud keeps credentials), link-local, site-local and
-/// multicast addresses.
-fn is_forbidden_v6(v6: Ipv6Addr) -> bool {
-    let [a, b, ..] = v6.segments();
-    a & 0xe000 != 0x2000
-        || (a == 0x2001 && b < 0x200) // protocol assignments: Teredo, benchmarking, ORCHID
-        || (a == 0x2001 && b == 0xdb8) // documentation
-        || a == 0x2002 // 6to4
-        || (a == 0x3fff && b < 0x1000) // documentation
+    if address.is_loopback() { !allow_loopback } else { !is_public(address) }
 }
 
 /// What a test replaces, and what a developer allows.

@@ -1,7 +1,9 @@
 //! The limit: an actix-web handler that reads the same JSON and writes the same answer, and checks
-//! nothing else. What a step takes longer than this is the price of being an MCP server.
+//! nothing else. What a step takes longer than this is the price of being an MCP server. With BENCH_PUBLIC_KEY it
+//! verifies every request's token: what a server without a memory of tokens cannot exceed.
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header::AUTHORIZATION, web};
+use bench::Verifier;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -60,10 +62,23 @@ async fn echo(request: web::Json<Request>) -> HttpResponse {
     })
 }
 
+async fn verified_echo(http: HttpRequest, verifier: web::Data<Verifier>, request: web::Json<Request>) -> HttpResponse {
+    let token = http.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    match token.map(|token| verifier.verify(token)) {
+        Some(Ok(claims)) if claims.scope.contains("mcp:tools") => echo(request).await,
+        Some(Ok(_)) => HttpResponse::Forbidden().finish(),
+        _ => HttpResponse::Unauthorized().finish(),
+    }
+}
+
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
-    let server =
-        HttpServer::new(|| App::new().service(web::resource("/mcp").post(echo))).workers(1).bind(("127.0.0.1", 0))?;
+    let verifier = Verifier::from_env()?.map(web::Data::new);
+    let server = HttpServer::new(move || match &verifier {
+        None => App::new().service(web::resource("/mcp").post(echo)),
+        Some(verifier) => App::new().app_data(verifier.clone()).service(web::resource("/mcp").post(verified_echo)),
+    });
+    let server = server.workers(1).bind(("127.0.0.1", 0))?;
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

@@ -8,6 +8,7 @@
 //! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire;
 //! - [`oauth`]: the metadata documents;
+//! - [`network`]: which addresses are the public internet;
 //! - [`token_cache`]: tokens that were verified before;
 //! - [`keys`] and [`claims`]: the RSA key pair, and what a token says.
 
@@ -18,6 +19,7 @@ pub mod http;
 pub mod jsonrpc;
 pub mod keys;
 pub mod mcp;
+pub mod network;
 pub mod oauth;
 pub mod server;
 pub mod token_cache;

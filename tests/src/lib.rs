@@ -1,7 +1,10 @@
 //! Helpers for the integration tests: they start the real programs and talk to them over HTTP.
 
 pub mod browser;
+pub mod client;
+pub mod interop;
 pub mod keycloak;
+pub mod mock;
 pub mod permissions;
 pub mod readme;
 

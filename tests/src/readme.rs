@@ -103,6 +103,7 @@ pub fn check(readme: &Path, server: &Server, more: &[(&str, &str)]) -> Result<us
     let mut bash = Command::new("bash");
     bash.args(["-c", &script]).current_dir(&folder).env("PATH", path);
     bash.env("MCP_PORT", "0").env("MCP_PUBLIC_URL", server.url()).env_remove("MCP_KEYS").env("NO_COLOR", "1");
+    bash.env("MCP_CREDENTIALS", folder.join("credentials"));
     let output = bash.output()?;
     let output = format!("{}\n@@@", String::from_utf8_lossy(&output.stdout).replace('\r', ""));
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
     browser::claims,
-    has, is_there,
+    has, interop, is_there,
     keycloak::{AUDIENCE, Keycloak, PAGES_PORT, has_java, script, shared, text},
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
     provide_jq,
@@ -72,7 +72,7 @@ async fn the_pages_own_curl_gets_a_token_that_calls_a_tool() -> Result<()> {
 async fn real_clients_register_and_log_people_in_through_chromium() -> Result<()> {
     let Some(keycloak) = shared().await? else { return Ok(()) };
     let keycloak = keycloak.read().await;
-    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    let chromium = interop::chromium();
     for (needed, program, least) in
         [("Node 20", "node", [20, 0]), ("Python 3.11", "python3", [3, 11]), ("Chromium", &chromium, [1, 0])]
     {
@@ -190,6 +190,21 @@ async fn a_stranger_registers_nothing_but_a_client_on_this_computer() -> Result<
     let granted = keycloak.grant(&[&form[..], &[("scope", "mcp:read mcp:tools mcp:prompts")]].concat()).await?.json();
     let refused = call(&keycloak.step10(&[])?, granted["access_token"].as_str().context("no token")?, "echo").await?;
     assert_eq!(refused.status, 401, "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_but_the_access_token_opens_the_server() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let server = keycloak.step10(&[])?;
+    let form = [("grant_type", "password"), ("client_id", "mcp-test-client"), ("scope", "openid mcp:tools")];
+    let granted = keycloak.grant(&[&form[..], &[("username", "alice"), ("password", "alice123")]].concat()).await?;
+    let granted = granted.json();
+    for (kind, status) in [("access_token", 200), ("id_token", 401), ("refresh_token", 401)] {
+        let reply = call(&server, granted[kind].as_str().with_context(|| format!("no {kind}"))?, "echo").await?;
+        assert_eq!(reply.status, status, "{kind}: {reply:?}");
+    }
     Ok(())
 }
 

@@ -1,0 +1,293 @@
+//! A long time at full load with more tokens than step 9 remembers, then thousands of connections that do nothing:
+//! what grows, what gives way?
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CpuSet, sched_setaffinity},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    runtime::Runtime,
+};
+
+use crate::{
+    contender::{self, Contender},
+    load::{self, Load, Pressure},
+    numbers::Spread,
+    process::Server,
+    report::Target,
+    tokens::Issuer,
+    work::{Prober, Work},
+};
+
+/// The time is cut into so many parts, a minute each of ten.
+const WINDOWS: u32 = 10;
+/// Rounds of the comparison with idle connections.
+const ROUNDS: u32 = 3;
+/// Senders that send a request's body byte by byte.
+const SLOW: usize = 100;
+/// Over how long the idle connections are opened: about as long as the server lets one be idle, so that they do not
+/// all have to come again at once.
+const OPENING: Duration = Duration::from_secs(5);
+
+#[derive(clap::Args)]
+pub struct SoakArgs {
+    /// How long at full load
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(20..=86_400))]
+    seconds: u32,
+    /// How many different tokens; signing 100,000 takes about a minute
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    tokens: u32,
+    /// How many idle connections
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    idle: u32,
+    /// The core of the server
+    #[arg(long, default_value_t = 0)]
+    server_cpu: usize,
+    /// The core of the load
+    #[arg(long, default_value_t = 1)]
+    load_cpu: usize,
+}
+
+/// Whether everything held.
+///
+/// # Errors
+/// If something cannot be started, or an answer is wrong.
+pub fn soak(args: &SoakArgs) -> Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    let idle = usize::try_from(args.idle)?;
+    raise_file_limit(idle)?;
+    let issuer = Arc::new(Issuer::new(root.join("keys"))?);
+    let step9 = Contender::named("step9").map_err(anyhow::Error::msg)?;
+    eprintln!("building step9 …");
+    contender::build(&[step9])?;
+    let command = step9.prepare(root, &issuer)?.map_err(|missing| anyhow::anyhow!(missing.0))?;
+    eprintln!("signing {} tokens …", args.tokens);
+    let started = Instant::now();
+    let tokens = issuer.tokens(usize::try_from(args.tokens)?)?;
+    eprintln!("signed in {:.0} s", started.elapsed().as_secs_f64());
+
+    // From here on the bench itself must not run where the server does.
+    let mut load_cpu = CpuSet::new();
+    load_cpu.set(args.load_cpu);
+    sched_setaffinity(None, &load_cpu).context("cannot choose the core of the load")?;
+    let server = Server::start(&args.server_cpu.to_string(), &command)?;
+    let prober = Prober::new(issuer)?;
+    let mut targets = full_load(args, root, &server, &prober, &tokens)?;
+    drop(tokens);
+    targets.extend(idle_connections(args, idle, root, &server, &prober)?);
+    let mut good = true;
+    for target in &targets {
+        println!("{}", target.line());
+        good &= !target.missed();
+    }
+    Ok(good)
+}
+
+/// As many open files as the machine allows; too few for the connections is an error here, not a riddle later.
+fn raise_file_limit(connections: usize) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .context("cannot raise the limit of open files")?;
+    let needed = u64::try_from(connections + SLOW + 500)?;
+    ensure!(
+        limit.maximum.is_none_or(|maximum| maximum >= needed),
+        "this machine allows {} open files to a process (ulimit -Hn), and {connections} connections need {needed}: \
+         raise the limit, or choose fewer with --idle",
+        limit.maximum.unwrap_or_default()
+    );
+    Ok(())
+}
+
+/// All tokens in turn, for the whole time.
+fn full_load(args: &SoakArgs, root: &Path, server: &Server, prober: &Prober, tokens: &[String]) -> Result<Vec<Target>> {
+    let answers = prober.answers(&server.host, Work::Tokens, true, tokens.len())?;
+    let load = Load::write(load::folder(root, "soak", "tokens"), server, Work::Tokens, true, tokens, &answers, 200)?;
+    let seconds = args.seconds / WINDOWS;
+    let cpus = args.load_cpu.to_string();
+    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 64, seconds };
+    let bar = ProgressBar::new(WINDOWS.into())
+        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} (about {eta} left)")?)
+        .with_message("full load");
+    let (mut samples, mut peaks) = (Vec::new(), Vec::new());
+    for window in 1..=WINDOWS {
+        server.forget_peak()?;
+        let sample = load.run(server, pressure, None)?;
+        peaks.push(server.peak()?);
+        bar.suspend(|| {
+            println!(
+                "{:>5} s: {:.0} requests/s, p99 {:.2} ms, peak {:.1} MB, the server's core {:.0} %",
+                window * seconds,
+                sample.rate,
+                sample.p99,
+                peaks[peaks.len() - 1],
+                100.0 * sample.server_cpu
+            );
+        });
+        samples.push(sample);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let last_to_second =
+        |what: fn(&load::Sample) -> f64| Spread::of([what(&samples[samples.len() - 1]) / what(&samples[1])]);
+    let most = peaks[1..].iter().copied().fold(0.0, f64::max);
+    Ok(vec![
+        Target {
+            by_processor_time: Some(last_to_second(load::Sample::rate_of_a_core)),
+            ..Target::new(
+                format!(
+                    "full load, {} tokens: the last {seconds} s' throughput, to the second {seconds} s'",
+                    tokens.len()
+                ),
+                Ok(last_to_second(|sample| sample.rate)),
+                0.9,
+                true,
+            )
+        },
+        Target::new(
+            format!("full load: peak memory after the first {seconds} s, to that within them"),
+            Ok(Spread::of([most / peaks[0]])),
+            1.05,
+            false,
+        ),
+    ])
+}
+
+/// Good traffic alone, then beside connections that do nothing and senders that take their time.
+fn idle_connections(
+    args: &SoakArgs,
+    idle: usize,
+    root: &Path,
+    server: &Server,
+    prober: &Prober,
+) -> Result<Vec<Target>> {
+    let cpus = args.load_cpu.to_string();
+    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: (args.seconds / 20).clamp(3, 10) };
+    let load = Load::new(load::folder(root, "soak", "echo"), prober, server, Work::Echo, true)?;
+    load.run(server, pressure, None)?;
+    let rounds = || -> Result<Vec<_>> { (0..ROUNDS).map(|_| load.run(server, pressure, None)).collect() };
+    let alone = rounds()?;
+    let before = server.resident()?;
+
+    let crowd = Crowd::gather(&server.host, idle, &prober.issuer.token(0)?)?;
+    let deadline = Instant::now() + 6 * OPENING;
+    while open_files(server)? < idle * 9 / 10 {
+        ensure!(
+            Instant::now() < deadline,
+            "the server holds {} connections after {:?}, not {idle}",
+            open_files(server)?,
+            6 * OPENING
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
+    let beside = rounds()?;
+    println!(
+        "{} open files in the server, {:.1} MB resident ({before:.1} before); it closed {} idle connections, which came again, and {} slow requests",
+        open_files(server)?,
+        server.resident()?,
+        crowd.counts.closed.load(Ordering::Relaxed),
+        crowd.counts.slow_ended.load(Ordering::Relaxed),
+    );
+    drop(crowd);
+    let p99 = |samples: &[load::Sample]| Spread::of(samples.iter().map(|sample| sample.p99));
+    let (alone, beside) = (p99(&alone), p99(&beside));
+    println!(
+        "p99 of good traffic: {:.2} ms alone, {:.2} ms beside {idle} idle connections and {SLOW} slow senders",
+        alone.median, beside.median
+    );
+    let times = |value: f64| value / alone.median;
+    let seen = Spread { median: times(beside.median), low: times(beside.low), high: times(beside.high) };
+    Ok(vec![Target::new(
+        format!("p99 of good traffic beside {idle} idle connections and {SLOW} slow senders, to that without"),
+        Ok(seen),
+        3.0,
+        false,
+    )])
+}
+
+fn open_files(server: &Server) -> Result<usize> {
+    Ok(fs::read_dir(server.proc("fd"))?.count())
+}
+
+#[derive(Default)]
+struct Counts {
+    closed: AtomicU64,
+    slow_ended: AtomicU64,
+}
+
+/// Those who hold connections open; they go when it is dropped.
+struct Crowd {
+    counts: Arc<Counts>,
+    _runtime: Runtime,
+}
+
+impl Crowd {
+    fn gather(host: &str, idle: usize, token: &str) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let counts = Arc::new(Counts::default());
+        for number in 0..idle {
+            let (host, counts) = (host.to_owned(), Arc::clone(&counts));
+            let turn = OPENING.mul_f64(f64::from(u32::try_from(number)?) / f64::from(u32::try_from(idle)?));
+            runtime.spawn(async move {
+                tokio::time::sleep(turn).await;
+                loop {
+                    if wait_to_be_closed(&host, number).await.is_ok() {
+                        counts.closed.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
+                }
+            });
+        }
+        let (head, tail) = Work::Echo.raw(host, true);
+        let request = format!("{head}{token}{tail}");
+        for _ in 0..SLOW {
+            let (host, request, counts) = (host.to_owned(), request.clone(), Arc::clone(&counts));
+            runtime.spawn(async move {
+                loop {
+                    let _ = send_slowly(&host, request.as_bytes()).await;
+                    counts.slow_ended.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Ok(Crowd { counts, _runtime: runtime })
+    }
+}
+
+/// A connection without a request (even numbers), or with half of one's head (odd ones).
+async fn wait_to_be_closed(host: &str, number: usize) -> Result<()> {
+    let mut stream = TcpStream::connect(host).await?;
+    if number % 2 == 1 {
+        stream.write_all(b"POST /mcp HTTP/1.1\r\nHost: ").await?;
+    }
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await?;
+    Ok(())
+}
+
+/// Head and token at once, the body a byte each half second.
+async fn send_slowly(host: &str, request: &[u8]) -> Result<()> {
+    let mut stream = TcpStream::connect(host).await?;
+    let body = request.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("no body")? + 4;
+    stream.write_all(&request[..body]).await?;
+    for byte in &request[body..] {
+        stream.write_all(&[*byte]).await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The tokens that are sent: real ones, and what a server that checks must refuse.
+
+use std::{path::PathBuf, sync::Arc, thread};
+
+use anyhow::{Result, anyhow};
+use common::{
+    claims::{Audience, Claims, NumericDate, Scopes},
+    keys::KeyPair,
+};
+use jsonwebtoken::{Algorithm, Header};
+
+/// What every contender calls itself, whatever its port: so that one token is good for all.
+pub const SERVER: &str = "http://mcp.bench.example";
+/// How many people there are: beyond that the same ones come with other tokens.
+pub const USERS: usize = 1000;
+/// Far enough away for a measurement.
+const NEVER: f64 = 4e9;
+
+/// The key pair that all contenders share.
+pub struct Issuer {
+    folder: PathBuf,
+    keys: KeyPair,
+}
+
+impl Issuer {
+    /// The pair in this folder, made if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read or made.
+    pub fn new(folder: PathBuf) -> Result<Self> {
+        Ok(Issuer { keys: KeyPair::load_or_create(&folder)?, folder })
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
+    pub fn public_key(&self) -> PathBuf {
+        self.folder.join("mcp_public_key.pem")
+    }
+
+    /// The audience that every contender accepts.
+    pub fn audience() -> String {
+        format!("{SERVER}/mcp")
+    }
+
+    /// A token of this number; each differs from all others.
+    ///
+    /// # Errors
+    /// If it cannot be signed.
+    pub fn token(&self, number: usize) -> Result<String> {
+        self.sign(&Self::claims(number))
+    }
+
+    /// So many different tokens, signed on all cores.
+    ///
+    /// # Errors
+    /// If one cannot be signed.
+    pub fn tokens(self: &Arc<Self>, count: usize) -> Result<Vec<String>> {
+        let workers = thread::available_parallelism()?.get();
+        let threads: Vec<_> = (0..workers)
+            .map(|worker| {
+                let issuer = Arc::clone(self);
+                thread::spawn(move || (worker..count).step_by(workers).map(|number| issuer.token(number)).collect())
+            })
+            .collect();
+        let mut tokens = Vec::with_capacity(count);
+        for thread in threads {
+            let some: Result<Vec<_>> = thread.join().map_err(|_| anyhow!("a thread panicked"))?;
+            tokens.extend(some?);
+        }
+        Ok(tokens)
+    }
+
+    /// What must be refused, and why.
+    ///
+    /// # Errors
+    /// If one cannot be signed.
+    pub fn bad(&self) -> Result<[(&'static str, String); 4]> {
+        let good = Self::claims(0);
+        let (message, _) =
+            self.token(0)?.rsplit_once('.').map(|(m, s)| (m.to_owned(), s.to_owned())).unwrap_or_default();
+        let other = self.token(1)?.rsplit_once('.').map(|(_, signature)| signature.to_owned()).unwrap_or_default();
+        Ok([
+            ("another token's signature", format!("{message}.{other}")),
+            ("an expired token", self.sign(&Claims { exp: NumericDate(1e9), ..good.clone() })?),
+            ("a token from another issuer", self.sign(&Claims { iss: "http://evil.example".into(), ..good.clone() })?),
+            ("a token for another audience", self.sign(&Claims { aud: Audience::One(SERVER.into()), ..good })?),
+        ])
+    }
+
+    /// A token with a wrong signature, in which * stands for 16 digits that may be any.
+    ///
+    /// # Errors
+    /// If it cannot be signed.
+    pub fn forged(&self) -> Result<String> {
+        let mut token = self.token(0)?;
+        let middle = token.len() - 200; // of the signature, whose last character is not free
+        token.replace_range(middle..middle + 16, "*");
+        Ok(token)
+    }
+
+    fn claims(number: usize) -> Claims {
+        let user = number % USERS;
+        Claims {
+            iss: SERVER.to_owned(),
+            aud: Audience::One(Self::audience()),
+            sub: format!("user_{user}"),
+            preferred_username: Some(format!("user{user}")),
+            client_id: Some("bench".to_owned()),
+            scope: Scopes::parse("mcp:read mcp:tools").unwrap_or_default(),
+            roles: Some(vec!["user".to_owned()]),
+            iat: Some(NumericDate(1.7e9)),
+            exp: NumericDate(NEVER),
+            nbf: None,
+            jti: Some(number.to_string()),
+        }
+    }
+
+    fn sign(&self, claims: &Claims) -> Result<String> {
+        let mut header = Header::new(Algorithm::RS256);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(self.keys.public.kid.clone());
+        Ok(jsonwebtoken::encode(&header, claims, &self.keys.encoding_key)?)
+    }
+}

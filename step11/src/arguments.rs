@@ -1,0 +1,286 @@
+//! `key=value` on the command line, made into what a tool's `inputSchema` asks for; and those of its arguments that a
+//! request repeats in headers (MCP 2026-07-28 "Custom Headers from Tool Parameters").
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value};
+
+use crate::failure::{Failure, Result};
+
+/// Integers beyond this lose digits in JavaScript, and may not be headers.
+const SAFE_INTEGER: i64 = (1 << 53) - 1;
+
+/// Splits `key=value`.
+///
+/// # Errors
+/// If there is no `=`, or a key comes twice.
+pub fn pairs(arguments: &[String]) -> Result<Vec<(&str, &str)>> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for argument in arguments {
+        let Some((key, value)) = argument.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            return Err(Failure::usage(format!("{argument:?} is no argument: write name=value")));
+        };
+        if pairs.iter().any(|(known, _)| *known == key) {
+            return Err(Failure::usage(format!("{key} is there twice")));
+        }
+        pairs.push((key, value));
+    }
+    Ok(pairs)
+}
+
+/// The arguments as the schema types them. What does not fit is said here, before anything is sent; the finer points are
+/// the server's to judge.
+///
+/// # Errors
+/// If an argument is unknown, missing or of another type.
+pub fn typed(tool: &str, schema: &Value, pairs: &[(&str, &str)]) -> Result<Map<String, Value>> {
+    let usage = |why: String| Err(Failure::usage(format!("{why}. {tool} takes: {}", describe(schema))));
+    let properties = schema["properties"].as_object();
+    let mut arguments = Map::new();
+    for (key, text) in pairs {
+        let value = match properties.and_then(|properties| properties.get(*key)) {
+            Some(property) => value(text, property),
+            None if schema["additionalProperties"] == Value::Bool(false) => {
+                return usage(format!("{key} is no argument of {tool}"));
+            }
+            None => Some(Value::String((*text).to_owned())),
+        };
+        match value {
+            Some(value) => arguments.insert((*key).to_owned(), value),
+            None => return usage(format!("{key}={text} is not what it should be")),
+        };
+    }
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for name in required {
+        if !arguments.contains_key(name) {
+            return usage(format!("{name} is missing"));
+        }
+    }
+    Ok(arguments)
+}
+
+/// A text as one of the types that the schema allows, the narrowest first; `None` if it is none of them.
+fn value(text: &str, schema: &Value) -> Option<Value> {
+    let allowed: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        // A schema that is a choice, or a reference: JSON if it is JSON, else text.
+        _ => return Some(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))),
+    };
+    let json: Option<Value> = serde_json::from_str(text).ok();
+    let fits = |kind: &str| match kind {
+        "null" => matches!(json, Some(Value::Null)),
+        "boolean" => matches!(json, Some(Value::Bool(_))),
+        // 2.0 is an integer, as JSON Schema says.
+        "integer" => json
+            .as_ref()
+            .is_some_and(|json| json.is_i64() || json.is_u64() || json.as_f64().is_some_and(|f| f.fract() == 0.0)),
+        "number" => matches!(json, Some(Value::Number(_))),
+        "object" => matches!(json, Some(Value::Object(_))),
+        "array" => matches!(json, Some(Value::Array(_))),
+        _ => false,
+    };
+    if allowed.iter().any(|kind| fits(kind)) {
+        return json;
+    }
+    allowed.contains(&"string").then(|| Value::String(text.to_owned()))
+}
+
+/// The arguments of a tool, in words: `message (string, required), repeat_count (integer)`.
+pub fn describe(schema: &Value) -> String {
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let Some(properties) = schema["properties"].as_object().filter(|properties| !properties.is_empty()) else {
+        return "no arguments".to_owned();
+    };
+    let one = |(name, property): (&String, &Value)| {
+        let kind = match &property["type"] {
+            Value::String(kind) => kind.clone(),
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+            _ => "any".to_owned(),
+        };
+        let required = if required.contains(&name.as_str()) { ", required" } else { "" };
+        format!("{name} ({kind}{required})")
+    };
+    properties.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// The headers `Mcp-Param-…` that a call of this tool owes.
+///
+/// # Errors
+/// If the tool's definition breaks the rules for `x-mcp-header`: such a tool must not be used.
+pub fn headers(
+    schema: &Value,
+    arguments: &Map<String, Value>,
+) -> std::result::Result<Vec<(String, String)>, &'static str> {
+    let mut marked = Vec::new();
+    let all = count_marks(schema);
+    find_marks(schema, &mut Vec::new(), &mut marked)?;
+    if marked.len() != all {
+        return Err("x-mcp-header stands where no parameter is");
+    }
+    let mut names: Vec<String> = marked.iter().map(|(_, name, _)| name.to_ascii_lowercase()).collect();
+    names.sort();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err("an x-mcp-header is there twice");
+    }
+    let mut headers = Vec::new();
+    for (path, name, _) in marked {
+        let value = path.iter().try_fold(None, |at: Option<&Value>, key| {
+            Some(Some(match at {
+                None => arguments.get(*key)?,
+                Some(value) => value.get(*key)?,
+            }))
+        });
+        let text = match value.flatten() {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Bool(value)) => value.to_string(),
+            Some(Value::Number(number)) => match number.as_i64() {
+                Some(integer) if integer.abs() <= SAFE_INTEGER => integer.to_string(),
+                _ => number.to_string(),
+            },
+            _ => continue,
+        };
+        headers.push((format!("Mcp-Param-{name}"), header_value(&text)));
+    }
+    Ok(headers)
+}
+
+/// A value as a header may carry it ("Value Encoding").
+pub fn header_value(text: &str) -> String {
+    let plain = text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+        && text.trim_matches([' ', '\t']) == text
+        && !(text.starts_with("=?base64?") && text.ends_with("?="));
+    if plain { text.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(text)) }
+}
+
+type Mark<'a> = (Vec<&'a str>, &'a str, &'a str);
+
+/// Marks are good on primitive parameters that are reached through `properties` alone.
+fn find_marks<'a>(
+    schema: &'a Value,
+    path: &mut Vec<&'a str>,
+    marks: &mut Vec<Mark<'a>>,
+) -> std::result::Result<(), &'static str> {
+    let Some(properties) = schema["properties"].as_object() else { return Ok(()) };
+    for (key, property) in properties {
+        path.push(key);
+        if let Some(name) = property.get("x-mcp-header") {
+            let name = name.as_str().filter(|name| is_field_name(name)).ok_or("an x-mcp-header is no header's name")?;
+            let kind = property["type"].as_str().filter(|kind| ["string", "integer", "boolean"].contains(kind));
+            marks.push((path.clone(), name, kind.ok_or("an x-mcp-header is on a parameter of another type")?));
+        }
+        find_marks(property, path, marks)?;
+        path.pop();
+    }
+    Ok(())
+}
+
+/// How many there are anywhere, `properties` that are so called left out.
+fn count_marks(value: &Value) -> usize {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| {
+                if name == "properties" {
+                    value.as_object().into_iter().flat_map(Map::values).map(count_marks).sum()
+                } else {
+                    usize::from(name == "x-mcp-header") + count_marks(value)
+                }
+            })
+            .sum(),
+        Value::Array(items) => items.iter().map(count_marks).sum(),
+        _ => 0,
+    }
+}
+
+fn is_field_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_typed_by_the_schema() {
+        let schema = json!({
+            "type": "object", "required": ["message"], "additionalProperties": false,
+            "properties": {
+                "message": { "type": "string" }, "count": { "type": "integer" }, "loud": { "type": "boolean" },
+                "ratio": { "type": "number" }, "tags": { "type": "array" }, "maybe": { "type": ["string", "null"] }, "any": {},
+            },
+        });
+        let call = |pairs: &[(&str, &str)]| {
+            typed("echo", &schema, pairs).map(Value::Object).map_err(|failure| failure.message)
+        };
+        assert_eq!(
+            call(&[
+                ("message", "1"),
+                ("count", "2"),
+                ("loud", "true"),
+                ("ratio", "0.5"),
+                ("tags", "[1]"),
+                ("maybe", "null"),
+                ("any", "x")
+            ])
+            .unwrap(),
+            json!({ "message": "1", "count": 2, "loud": true, "ratio": 0.5, "tags": [1], "maybe": null, "any": "x" })
+        );
+        assert_eq!(call(&[("message", "a=b"), ("count", "2.0")]).unwrap(), json!({ "message": "a=b", "count": 2.0 }));
+        for (pairs, why) in [
+            (&[][..], "message is missing"),
+            (&[("message", "x"), ("count", "two")], "count=two"),
+            (&[("message", "x"), ("count", "1.5")], "count=1.5"),
+            (&[("message", "x"), ("loud", "yes")], "loud=yes"),
+            (&[("message", "x"), ("other", "y")], "other is no argument"),
+        ] {
+            let failure = call(pairs).unwrap_err();
+            assert!(failure.contains(why) && failure.contains("message (string, required)"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn pairs_have_a_key_each() {
+        let split = |arguments: &[&str]| {
+            pairs(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>()).map(|pairs| pairs.len()).is_ok()
+        };
+        assert!(split(&["a=1", "b="]));
+        assert!(!split(&["a"]) && !split(&["=a"]) && !split(&["a=1", "a=2"]));
+    }
+
+    #[test]
+    fn parameters_in_headers() {
+        let schema = json!({ "properties": {
+            "region": { "type": "string", "x-mcp-header": "Region" },
+            "deep": { "type": "object", "properties": { "n": { "type": "integer", "x-mcp-header": "N" } } },
+            "absent": { "type": "string", "x-mcp-header": "Absent" },
+        } });
+        let arguments = json!({ "region": "Zürich", "deep": { "n": 7 }, "absent": null });
+        let headers_of = |schema: &Value| headers(schema, arguments.as_object().unwrap());
+        let mut found = headers_of(&schema).unwrap();
+        found.sort();
+        assert_eq!(
+            found,
+            [("Mcp-Param-N".into(), "7".into()), ("Mcp-Param-Region".into(), "=?base64?WsO8cmljaA==?=".into())]
+        );
+        for bad in [
+            json!({ "properties": { "a": { "type": "number", "x-mcp-header": "A" } } }),
+            json!({ "properties": { "a": { "type": "string", "x-mcp-header": "" } } }),
+            json!({ "properties": { "a": { "type": "string", "x-mcp-header": "A\r\nB" } } }),
+            json!({ "properties": { "a": { "type": "string", "x-mcp-header": "A" }, "b": { "type": "string", "x-mcp-header": "a" } } }),
+            json!({ "properties": { "a": { "type": "array", "items": { "type": "string", "x-mcp-header": "A" } } } }),
+            json!({ "anyOf": [{ "properties": { "a": { "type": "string", "x-mcp-header": "A" } } }] }),
+        ] {
+            assert!(headers_of(&bad).is_err(), "{bad}");
+        }
+        for (text, encoded) in [
+            ("us-west1", "us-west1"),
+            (" padded ", "=?base64?IHBhZGRlZCA=?="),
+            ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
+            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+        ] {
+            assert_eq!(header_value(text), encoded);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! `WWW-Authenticate`: what a server says when it turns a request away (RFC 9110 §11, RFC 6750 §3, RFC 9449 §7.1).
+//!
+//! Strict: a header that breaks the grammar is believed in nothing, as two parsers might read two things out of it.
+
+/// The longest header that is looked at, in bytes.
+const MAX_LENGTH: usize = 16 * 1024;
+const MAX_CHALLENGES: usize = 16;
+
+/// One challenge: how to authenticate, and what the server adds to it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Challenge {
+    scheme: String,
+    params: Vec<(String, String)>,
+}
+
+impl Challenge {
+    /// Whether it is of this scheme; letter case means nothing (RFC 9110 §11.1).
+    pub fn is(&self, scheme: &str) -> bool {
+        self.scheme.eq_ignore_ascii_case(scheme)
+    }
+
+    /// A parameter's value; letter case means nothing in its name (§11.2).
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The challenge to answer among those in a response's headers, and what is wrong with headers that are none.
+pub fn choose<'a>(headers: impl Iterator<Item = &'a str>) -> (Option<Challenge>, Option<&'static str>) {
+    let mut challenges = Vec::new();
+    let mut malformed = None;
+    for header in headers {
+        match parse(header) {
+            Ok(found) => challenges.extend(found),
+            Err(why) => malformed = Some(why),
+        }
+    }
+    let position = ["Bearer", "DPoP"].iter().find_map(|scheme| challenges.iter().position(|one| one.is(scheme)));
+    (position.map(|position| challenges.swap_remove(position)), malformed)
+}
+
+/// All challenges in one header value (`#challenge`).
+///
+/// # Errors
+/// Says what breaks the grammar.
+pub fn parse(header: &str) -> Result<Vec<Challenge>, &'static str> {
+    if header.len() > MAX_LENGTH {
+        return Err("it is too long");
+    }
+    let mut input = Input { text: header.as_bytes(), at: 0 };
+    let mut challenges: Vec<Challenge> = Vec::new();
+    loop {
+        input.skip_list_space();
+        if input.at == input.text.len() {
+            return Ok(challenges);
+        }
+        if challenges.len() == MAX_CHALLENGES {
+            return Err("it has too many challenges");
+        }
+        let scheme = input.token().ok_or("a scheme is missing")?;
+        let mut challenge = Challenge { scheme, params: Vec::new() };
+        if input.peek() == Some(b' ') {
+            input.skip_spaces();
+            if !input.token68() {
+                input.params(&mut challenge.params)?;
+            }
+        } else if !matches!(input.peek(), None | Some(b',' | b'\t')) {
+            return Err("a scheme has characters that no scheme may have");
+        }
+        challenges.push(challenge);
+    }
+}
+
+struct Input<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Input<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn skip_while(&mut self, skip: impl Fn(u8) -> bool) {
+        while self.peek().is_some_and(&skip) {
+            self.at += 1;
+        }
+    }
+
+    fn skip_spaces(&mut self) {
+        self.skip_while(|byte| byte == b' ' || byte == b'\t');
+    }
+
+    /// The commas and spaces between the members of a list; members may be empty (RFC 9110 §5.6.1.2).
+    fn skip_list_space(&mut self) {
+        self.skip_while(|byte| matches!(byte, b' ' | b'\t' | b','));
+    }
+
+    fn token(&mut self) -> Option<String> {
+        let start = self.at;
+        self.skip_while(is_tchar);
+        (self.at > start).then(|| String::from_utf8_lossy(&self.text[start..self.at]).into_owned())
+    }
+
+    /// `token68`, which stands alone, up to the next comma. It looks like a parameter's name, and `=` may end it.
+    fn token68(&mut self) -> bool {
+        let start = self.at;
+        self.skip_while(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte));
+        let name = self.at;
+        self.skip_while(|byte| byte == b'=');
+        let padding = self.at - name;
+        self.skip_spaces();
+        let alone = matches!(self.peek(), None | Some(b','));
+        // `a=` is a token68; so is `a`. A parameter's name is followed by one `=` and a value.
+        if name > start && alone && (padding > 0 || self.peek().is_none() || !self.next_is_param()) {
+            return true;
+        }
+        self.at = start;
+        false
+    }
+
+    /// Whether what follows the comma is a parameter of the challenge at hand.
+    fn next_is_param(&self) -> bool {
+        let mut rest = Input { text: self.text, at: self.at };
+        rest.skip_list_space();
+        rest.is_param()
+    }
+
+    /// Whether a parameter begins here, or else the next challenge.
+    fn is_param(&self) -> bool {
+        let mut rest = Input { text: self.text, at: self.at };
+        if rest.token().is_none() {
+            return false;
+        }
+        rest.skip_spaces();
+        rest.peek() == Some(b'=')
+    }
+
+    /// `#auth-param`, up to the next challenge.
+    fn params(&mut self, params: &mut Vec<(String, String)>) -> Result<(), &'static str> {
+        loop {
+            let before = self.at;
+            self.skip_list_space();
+            if self.peek().is_none() {
+                return Ok(());
+            }
+            if !self.is_param() {
+                // The first has no comma in front; the next challenge must have one.
+                let comma = self.text[before..self.at].contains(&b',');
+                return if comma && !params.is_empty() { Ok(()) } else { Err("a parameter has no value") };
+            }
+            if !params.is_empty() && !self.text[before..self.at].contains(&b',') {
+                return Err("a comma is missing between two parameters");
+            }
+            let name = self.token().ok_or("a parameter has no name")?;
+            self.skip_spaces();
+            self.at += 1; // the `=`, which is_param saw
+            self.skip_spaces();
+            let value = if self.peek() == Some(b'"') {
+                self.quoted()?
+            } else {
+                self.token().ok_or("a parameter has no value")?
+            };
+            if !matches!(self.peek(), None | Some(b' ' | b'\t' | b',')) {
+                return Err("a value must be a token, or be quoted");
+            }
+            if params.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                return Err("a parameter is there twice");
+            }
+            params.push((name, value));
+        }
+    }
+
+    fn quoted(&mut self) -> Result<String, &'static str> {
+        self.at += 1;
+        let mut value = Vec::new();
+        loop {
+            let byte = self.peek().ok_or("a quoted value has no end")?;
+            self.at += 1;
+            match byte {
+                b'"' => return String::from_utf8(value).map_err(|_| "a value is not text"),
+                b'\\' => {
+                    let escaped = self.peek().filter(|byte| is_quotable(*byte)).ok_or("a quoted value has no end")?;
+                    self.at += 1;
+                    value.push(escaped);
+                }
+                byte if is_quotable(byte) => value.push(byte),
+                _ => return Err("a quoted value has control characters"),
+            }
+        }
+    }
+}
+
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_quotable(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(header: &str) -> Challenge {
+        let mut all = parse(header).unwrap_or_else(|why| panic!("{header}: {why}"));
+        assert_eq!(all.len(), 1, "{header}: {all:?}");
+        all.remove(0)
+    }
+
+    #[test]
+    fn what_servers_send() {
+        let challenge =
+            one(r#"Bearer resource_metadata="https://mcp.example/x?a=b,c", scope="a b", error="invalid_token""#);
+        assert_eq!(challenge.param("resource_metadata"), Some("https://mcp.example/x?a=b,c"));
+        assert_eq!(challenge.param("SCOPE"), Some("a b"));
+        assert!(challenge.is("bearer") && !challenge.is("DPoP"));
+        assert_eq!(one("Bearer").params, []);
+        assert_eq!(one("Bearer ").params, []);
+        assert_eq!(one(r#"Bearer realm = "a \"b\" \\" , , error=x"#).param("realm"), Some(r#"a "b" \"#));
+        assert_eq!(one("Bearer ,a=b").param("a"), Some("b"));
+    }
+
+    #[test]
+    fn several_challenges_in_one_header() {
+        let all =
+            parse(r#"Negotiate, Basic realm="x", charset="UTF-8", Bearer error="y", DPoP algs="ES256", NTLM abc=="#)
+                .unwrap();
+        let schemes: Vec<_> = all.iter().map(|challenge| challenge.scheme.as_str()).collect();
+        assert_eq!(schemes, ["Negotiate", "Basic", "Bearer", "DPoP", "NTLM"]);
+        assert_eq!(all[2].param("error"), Some("y"));
+        assert_eq!(all[2].param("algs"), None);
+        let (chosen, malformed) =
+            choose(["Basic realm=x", "DPoP error=use_dpop_nonce", "Bearer \"", "bearer scope=a"].into_iter());
+        assert_eq!(chosen.unwrap().param("scope"), Some("a"));
+        assert!(malformed.is_some());
+        let (chosen, _) = choose(["Negotiate abc, DPoP a=b"].into_iter());
+        assert!(chosen.unwrap().is("DPoP"));
+    }
+
+    #[test]
+    fn what_breaks_the_grammar_is_refused() {
+        for header in [
+            "Bearer resource_metadata=https://mcp.example/",
+            r#"Bearer scope="a"#,
+            r#"Bearer scope="a\"#,
+            r#"Bearer scope="a"b"#,
+            r#"Bearer scope="a" error="b""#,
+            r#"Bearer scope="a", scope="b""#,
+            r#"Bearer scope="a", SCOPE="b""#,
+            "Bearer scope=",
+            "Bearer =x",
+            "Bearer scope=\"a\u{1}\"",
+            "Bearer:x",
+            "\"Bearer\"",
+            "Bearer a b=c",
+        ] {
+            // `scope=` alone is a token68: a challenge without parameters.
+            let found = parse(header);
+            assert!(found.is_err() || found.unwrap()[0].params.is_empty(), "{header}");
+        }
+        assert!(parse(&format!("Bearer scope=\"{}\"", "x".repeat(MAX_LENGTH))).is_err());
+        assert!(parse(&"a,".repeat(17)).is_err());
+    }
+}

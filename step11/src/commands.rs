@@ -1,0 +1,259 @@
+//! What a person can ask for.
+
+use std::{io::Write, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments,
+    failure::{Failure, Result},
+    flow::Flow,
+    http::Http,
+    mcp::Session,
+    settings::{Options, Settings},
+    store::{Entry, Grant, Store},
+    terminal,
+    trace::Secrets,
+};
+
+/// How results are printed: for people, or for programs.
+pub struct Output {
+    pub json: bool,
+    pub secrets: Arc<Secrets>,
+}
+
+impl Output {
+    /// Text for people, which may have several lines.
+    fn text(&self, text: &str) {
+        Self::print(&terminal::escape(&self.secrets.scrub(text)));
+    }
+
+    fn json(&self, value: &Value) {
+        Self::print(&self.secrets.scrub(&terminal::json(value)));
+    }
+
+    /// Who closes standard output has seen enough.
+    fn print(text: &str) {
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    /// Something to know beside the result.
+    fn warn(&self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{}", terminal::line(&self.secrets.scrub(text)));
+    }
+}
+
+/// Logs in; the session did it already, where the server asks for it.
+pub async fn login(session: &mut Session, output: &Output) -> Result<()> {
+    if session.flow().grant().is_none() {
+        // Some servers let everybody begin, and ask later.
+        session.tools().await?;
+    }
+    let server = session.flow().settings.server.to_string();
+    match session.flow().grant() {
+        Some(grant) if output.json => output.json(&describe(&server, grant)),
+        Some(grant) => {
+            output.text(&format!("Logged in to {server} by {}.\nScopes: {}", grant.issuer, scope_text(grant)));
+        }
+        None if output.json => output.json(&json!({ "server": server, "issuer": null })),
+        None => output.text(&format!("{server} asks for no log-in.")),
+    }
+    Ok(())
+}
+
+/// Withdraws and forgets everything that is kept for the server.
+pub async fn logout(store: &Store, options: &Options, output: &Output) -> Result<()> {
+    let server = Settings::try_from(options)?.server.to_string();
+    let entries = store.entries(&server)?;
+    for entry in &entries {
+        // What cannot be withdrawn is forgotten nevertheless: the person wants to be rid of it here.
+        if let Err(failure) = revoke(options, entry.clone(), output).await {
+            output.warn(&format!(
+                "The tokens could not be withdrawn, and stay good until they expire: {}.",
+                failure.message
+            ));
+        }
+        entry.remove().await?;
+    }
+    match (output.json, entries.is_empty()) {
+        (true, _) => output.json(&json!({ "server": server, "forgotten": entries.len() })),
+        (false, true) => output.text(&format!("Nothing is kept for {server}.")),
+        (false, false) => output.text(&format!("Logged out of {server}.")),
+    }
+    Ok(())
+}
+
+async fn revoke(options: &Options, entry: Entry, output: &Output) -> Result<()> {
+    let settings = Settings::try_from(options)?;
+    if entry.load()?.grant.is_none() {
+        return Ok(());
+    }
+    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), false).await?;
+    let withdrawn = Flow::new(http, settings, entry)?.revoke().await?;
+    if !withdrawn {
+        output.warn("The authorization server cannot withdraw tokens; they stay good until they expire.");
+    }
+    Ok(())
+}
+
+/// Shows what is kept for the server.
+pub fn status(store: &Store, settings: &Settings, output: &Output) -> Result<()> {
+    let server = settings.server.to_string();
+    let mut all = Vec::new();
+    for entry in store.entries(&server)? {
+        if let Some(grant) = entry.load()?.grant {
+            all.push((entry.path, grant));
+        }
+    }
+    if output.json {
+        output.json(&all.iter().map(|(_, grant)| describe(&server, grant)).collect());
+    }
+    if all.is_empty() {
+        return Err(
+            Failure::authorization(format!("nobody is logged in to {server}")).advice("Log in with `step11 login`.")
+        );
+    }
+    if !output.json {
+        for (path, grant) in &all {
+            let renewable = if grant.refresh_token.is_some() { ", and can be renewed" } else { "" };
+            let bound = if grant.dpop_key.is_some() { ", and is bound to a key (DPoP)" } else { "" };
+            output.text(&format!(
+                "Logged in to          {server}\nauthorization server  {}\nclient                {}\nscopes                {}\n\
+                 token                 {}{renewable}{bound}\nkept in               {}",
+                grant.issuer,
+                grant.client_id,
+                scope_text(grant),
+                lifetime(grant.expires_at),
+                path.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Lists the tools.
+pub async fn tools(session: &mut Session, output: &Output) -> Result<()> {
+    let (tools, rejected) = session.tools().await?;
+    for (name, why) in rejected {
+        output.warn(&format!("The tool {name} is left out: {why}."));
+    }
+    if output.json {
+        output.json(&Value::Array(tools));
+        return Ok(());
+    }
+    for tool in &tools {
+        headline(tool, output);
+        output.text(&format!("    takes: {}", arguments::describe(&tool["inputSchema"])));
+    }
+    Ok(())
+}
+
+/// Calls a tool.
+pub async fn call(session: &mut Session, name: &str, pairs: &[String], output: &Output) -> Result<()> {
+    let pairs = arguments::pairs(pairs)?;
+    let (tools, rejected) = session.tools().await?;
+    if let Some((_, why)) = rejected.iter().find(|(rejected, _)| rejected == name) {
+        return Err(Failure::tool(format!("the tool {name} must not be used: {why}")));
+    }
+    let Some(tool) = tools.iter().find(|tool| tool["name"] == name) else {
+        let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
+        return Err(
+            Failure::tool(format!("there is no tool {name:?} here")).advice(format!("There are: {}", names.join(", ")))
+        );
+    };
+    let arguments = arguments::typed(name, &tool["inputSchema"], &pairs)?;
+    let result = session.call_tool(tool, arguments).await?;
+    let failed = result["isError"] == true;
+    let text = contents(&result);
+    if output.json {
+        output.json(&result);
+    } else if !failed {
+        output.text(&text);
+    }
+    if failed { Err(Failure::tool(format!("the tool failed: {text}"))) } else { Ok(()) }
+}
+
+/// Lists the prompts.
+pub async fn prompts(session: &mut Session, output: &Output) -> Result<()> {
+    let prompts = session.list("Ask which prompts there are", "prompts/list", "prompts").await?;
+    if output.json {
+        output.json(&Value::Array(prompts));
+        return Ok(());
+    }
+    for prompt in &prompts {
+        headline(prompt, output);
+        let one = |argument: &Value| {
+            let required = if argument["required"] == true { " (required)" } else { "" };
+            format!("{}{required}", argument["name"].as_str().unwrap_or_default())
+        };
+        let arguments: Vec<String> = prompt["arguments"].as_array().into_iter().flatten().map(one).collect();
+        output.text(&format!(
+            "    takes: {}",
+            if arguments.is_empty() { "no arguments".to_owned() } else { arguments.join(", ") }
+        ));
+    }
+    Ok(())
+}
+
+/// Gets a prompt.
+pub async fn prompt(session: &mut Session, name: &str, pairs: &[String], output: &Output) -> Result<()> {
+    let arguments: serde_json::Map<String, Value> =
+        arguments::pairs(pairs)?.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    let result = session.call("Get the prompt", "prompts/get", json!({ "name": name, "arguments": arguments })).await?;
+    if output.json {
+        output.json(&result);
+        return Ok(());
+    }
+    for message in result["messages"].as_array().into_iter().flatten() {
+        output.text(&format!("{}: {}", message["role"].as_str().unwrap_or_default(), content(&message["content"])));
+    }
+    Ok(())
+}
+
+fn headline(item: &Value, output: &Output) {
+    let of = |name: &str| item[name].as_str().unwrap_or_default();
+    output.text(&format!("{}  {}", of("name"), of("description")).replace('\n', " "));
+}
+
+/// What a tool says, for people.
+fn contents(result: &Value) -> String {
+    let parts: Vec<String> = result["content"].as_array().into_iter().flatten().map(content).collect();
+    if parts.is_empty() && !result["structuredContent"].is_null() {
+        return terminal::json(&result["structuredContent"]);
+    }
+    parts.join("\n")
+}
+
+fn content(part: &Value) -> String {
+    match (part["type"].as_str(), part["text"].as_str()) {
+        (Some("text"), Some(text)) => text.to_owned(),
+        (kind, _) => format!("[{}: see it with --json]", kind.unwrap_or("content")),
+    }
+}
+
+/// What may be known of a grant: all but its secrets.
+fn describe(server: &str, grant: &Grant) -> Value {
+    json!({
+        "server": server, "issuer": grant.issuer, "resource": grant.resource, "client_id": grant.client_id,
+        "scope": grant.scope, "expires_at": grant.expires_at, "renewable": grant.refresh_token.is_some(),
+        "dpop": grant.dpop_key.is_some(),
+    })
+}
+
+fn scope_text(grant: &Grant) -> String {
+    if grant.scope.is_empty() { "the server's own choice".to_owned() } else { grant.scope.join(" ") }
+}
+
+fn lifetime(expires_at: Option<DateTime<Utc>>) -> String {
+    let Some(at) = expires_at else { return "the server does not say until when".to_owned() };
+    let left = at - Utc::now();
+    if left < TimeDelta::zero() {
+        return "has expired".to_owned();
+    }
+    match (left.num_days(), left.num_hours(), left.num_minutes()) {
+        (0, 0, minutes) => format!("is good for {minutes} min"),
+        (0, hours, _) => format!("is good for {hours} h"),
+        (days, ..) => format!("is good for {days} days"),
+    }
+}

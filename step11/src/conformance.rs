@@ -1,0 +1,84 @@
+//! `step11 conformance URL`: the official conformance suite is on the other side, in the place of both servers. It tells
+//! in the environment what a person would choose; the rest is the same code as ever.
+
+use std::{env, sync::Arc};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+use url::Url;
+
+use crate::{
+    failure::{Failure, Result},
+    flow::Flow,
+    http::{Http, parse_url},
+    mcp::Session,
+    settings::{Grant, Preregistered, Settings, UserAgent, private_key, server_url},
+    store::Store,
+    trace::Secrets,
+};
+
+/// The document that the suite knows this client by.
+const CLIENT_METADATA: &str = "https://conformance-test.local/client-metadata.json";
+
+/// `MCP_CONFORMANCE_CONTEXT`. Which members there are depends on the scenario, and tells which grant it is about.
+#[derive(Default, Deserialize)]
+struct Context {
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    issuer: Option<String>,
+    private_key_pem: Option<String>,
+    idp_client_id: Option<String>,
+    idp_id_token: Option<String>,
+    idp_token_endpoint: Option<String>,
+    valid_jwt: Option<String>,
+}
+
+/// Logs in without anybody, lists the tools, and calls each.
+///
+/// # Errors
+/// Where a client must refuse, which some scenarios are about.
+pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
+    let missing = |what: &str| Failure::usage(format!("{what} is for the conformance suite to set"));
+    let context = match env::var("MCP_CONFORMANCE_CONTEXT") {
+        Ok(json) => serde_json::from_str(&json).map_err(|_| missing("MCP_CONFORMANCE_CONTEXT"))?,
+        Err(_) => Context::default(),
+    };
+    let redirect_uri = parse_url("http://127.0.0.1:0/callback").map_err(Failure::local)?;
+    let mut settings = Settings::new(server_url(url)?, redirect_uri);
+    settings.user_agent = UserAgent::None;
+    settings.client_metadata = Some(CLIENT_METADATA.to_owned());
+    settings.protocol_version = env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").ok();
+    settings.issuer.clone_from(&context.issuer);
+    settings.grant = grant(&context)?;
+    let key = context.private_key_pem.map(|pem| private_key(pem.as_bytes())).transpose()?;
+    settings.client = context.client_id.map(|id| Preregistered { id, secret: context.client_secret, key });
+
+    // Nothing of one scenario may reach the next.
+    let folder = TempDir::new().map_err(|error| Failure::local(format!("no temporary folder: {error}")))?;
+    let entry = Store::open(Some(folder.path().to_owned()))?.entry(settings.server.as_str(), "conformance");
+    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), false).await?;
+    let mut session = Session::connect(Flow::new(http, settings, entry)?).await?;
+    let (tools, _) = session.tools().await?;
+    for tool in tools {
+        session.call_tool(&tool, serde_json::Map::new()).await?;
+    }
+    session.close().await;
+    Ok(())
+}
+
+fn grant(context: &Context) -> Result<Grant> {
+    let of = |value: &Option<String>| value.clone().unwrap_or_default();
+    Ok(if context.valid_jwt.is_some() {
+        Grant::JwtBearer { assertion: of(&context.valid_jwt) }
+    } else if let Some(endpoint) = &context.idp_token_endpoint {
+        Grant::IdentityAssertion {
+            id_token: of(&context.idp_id_token),
+            idp_token_endpoint: Url::parse(endpoint).map_err(|_| Failure::usage("idp_token_endpoint is no URL"))?,
+            idp_client_id: of(&context.idp_client_id),
+        }
+    } else if context.client_id.is_some() && context.issuer.is_none() {
+        Grant::ClientCredentials
+    } else {
+        Grant::AuthorizationCode
+    })
+}

@@ -1,0 +1,97 @@
+//! What went wrong, at which exchange, and what to do about it.
+
+use std::process::ExitCode;
+
+/// What a script may want to tell apart; each has its own exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// This computer: a file that cannot be read, a port that cannot be had.
+    Local,
+    /// What the person typed does not fit together. clap ends with the same code.
+    Usage,
+    /// No answer, or none that MCP or HTTP would call one.
+    Network,
+    /// No token, or one that is not enough.
+    Authorization,
+    /// The server carried the request out, or refused to, and says what is wrong with it.
+    Tool,
+}
+
+impl Kind {
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Kind::Local => 1,
+            Kind::Usage => 2,
+            Kind::Network => 3,
+            Kind::Authorization => 4,
+            Kind::Tool => 5,
+        })
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Local => "local",
+            Kind::Usage => "usage",
+            Kind::Network => "network",
+            Kind::Authorization => "authorization",
+            Kind::Tool => "tool",
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// One failure, for a person. Its texts may quote a server, so they are escaped and cleared of secrets where they are
+/// printed.
+#[derive(Debug)]
+pub struct Failure {
+    pub kind: Kind,
+    pub message: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+    /// The number of the exchange it happened at, as `trace` counts them.
+    pub exchange: Option<u32>,
+    /// The OAuth error code, where a server named one (RFC 6749 §5.2).
+    pub oauth_error: Option<String>,
+}
+
+impl Failure {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Failure { kind, message: message.into(), advice: None, exchange: None, oauth_error: None }
+    }
+
+    pub fn local(message: impl Into<String>) -> Self {
+        Self::new(Kind::Local, message)
+    }
+
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    pub fn network(message: impl Into<String>) -> Self {
+        Self::new(Kind::Network, message)
+    }
+
+    pub fn authorization(message: impl Into<String>) -> Self {
+        Self::new(Kind::Authorization, message)
+    }
+
+    pub fn tool(message: impl Into<String>) -> Self {
+        Self::new(Kind::Tool, message)
+    }
+
+    pub fn advice(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// Says at which exchange it happened, unless that is known already.
+    pub fn at(mut self, exchange: u32) -> Self {
+        self.exchange.get_or_insert(exchange);
+        self
+    }
+
+    pub fn is_oauth(&self, code: &str) -> bool {
+        self.oauth_error.as_deref() == Some(code)
+    }
+}

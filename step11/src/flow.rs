@@ -1,0 +1,626 @@
+//! The authorization flow (MCP 2026-07-28 "Authorization Flow Steps"): from a request that is turned away to one that is
+//! let through, by whatever way the two servers and the settings allow.
+
+use std::collections::BTreeSet;
+
+use chrono::{TimeDelta, Utc};
+use url::Url;
+
+use crate::{
+    authorize::{Loopback, Question, authorize},
+    challenge::{self, Challenge},
+    dpop::{self, Dpop},
+    failure::{Failure, Kind, Result},
+    http::{Answer, Body, Http, Request, parse_url},
+    metadata::{self, AuthorizationServer, ProtectedResource},
+    registration::{Authentication, Client, register},
+    settings::{Grant as GrantKind, Settings},
+    store::{Credentials, Entry, Grant},
+    terminal,
+    token::{
+        AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARER, REFRESH_TOKEN, TokenEndpoint, Tokens, identity_assertion,
+    },
+};
+
+/// How often one run lets itself be sent to the authorization server by a 401.
+const MAX_AUTHORIZATIONS: u8 = 2;
+/// How often one run asks for more scopes ("Step-Up Authorization Flow", step 4).
+const MAX_STEP_UPS: u8 = 2;
+/// A token is renewed this long before it expires: it must still be good when it arrives.
+const AHEAD: TimeDelta = TimeDelta::seconds(30);
+/// More scopes than this, and longer ones, are no longer a question that a person could answer.
+const MAX_SCOPES: usize = 100;
+const MAX_SCOPE_LENGTH: usize = 4_096;
+
+/// One run's way through authorization.
+pub struct Flow {
+    pub http: Http,
+    pub settings: Settings,
+    entry: Entry,
+    credentials: Credentials,
+    dpop: Option<Dpop>,
+    /// Whether the token was got in this run: then it is used, however short its life is.
+    fresh: bool,
+    authorizations: u8,
+    step_ups: u8,
+}
+
+/// The two servers, as they describe themselves.
+struct Discovered {
+    resource: String,
+    scopes_supported: Option<Vec<String>>,
+    dpop_required: bool,
+    server: AuthorizationServer,
+}
+
+impl Flow {
+    /// # Errors
+    /// If the stored credentials cannot be used.
+    pub fn new(http: Http, settings: Settings, entry: Entry) -> Result<Self> {
+        let credentials = entry.load()?;
+        if let Some(client) = &settings.client {
+            http.secrets.add(client.secret.as_deref().unwrap_or_default(), "client secret");
+        }
+        match &settings.grant {
+            GrantKind::JwtBearer { assertion } => http.secrets.add(assertion, "assertion"),
+            GrantKind::IdentityAssertion { id_token, .. } => http.secrets.add(id_token, "ID token"),
+            _ => {}
+        }
+        let mut flow =
+            Flow { http, settings, entry, credentials, dpop: None, fresh: false, authorizations: 0, step_ups: 0 };
+        flow.adopt()?;
+        Ok(flow)
+    }
+
+    /// Sends a request to the MCP server with whatever token there is, and answers for it: renews the token, has the
+    /// person log in, asks for more scopes. What comes back is no longer about authorization.
+    ///
+    /// # Errors
+    /// If there is no answer, or the server lets nobody through.
+    pub async fn send(&mut self, why: &str, request: &Request, id: &serde_json::Value) -> Result<Answer> {
+        let (mut refreshed, mut authorized, mut proven) = (false, false, false);
+        self.refresh_ahead().await?;
+        loop {
+            let token = self.credentials.grant.as_ref().map(|grant| grant.access_token.clone());
+            let answer = self.http.send_message(why, &self.with_token(request)?, id).await?;
+            let (challenge, malformed) = challenge::choose(answer.header_values("www-authenticate"));
+            if let Some(why) = malformed {
+                self.http.note(&format!("The WWW-Authenticate header breaks RFC 9110 and is ignored: {why}."));
+            }
+            let error = challenge.as_ref().and_then(|challenge| challenge.param("error"));
+            let new_nonce = self.dpop.as_ref().is_some_and(|dpop| dpop.remember(&request.url, &answer.headers));
+            match answer.status.as_u16() {
+                401 if error == Some("use_dpop_nonce") && new_nonce && !proven => {
+                    self.http.note("The MCP server wants its nonce in the proof. Once more, with it.");
+                    proven = true;
+                }
+                401 => {
+                    if let Some(token) = token
+                        && !refreshed
+                        && !authorized
+                    {
+                        refreshed = true;
+                        if self.refresh(&token).await? {
+                            continue;
+                        }
+                    }
+                    if authorized || self.authorizations == MAX_AUTHORIZATIONS {
+                        return Err(refusal(
+                            &answer,
+                            challenge.as_ref(),
+                            "the MCP server refuses the token that it asked for",
+                        ));
+                    }
+                    self.authorizations += 1;
+                    authorized = true;
+                    self.http.note("The server wants a token. Its challenge says where to learn more.");
+                    self.authorize(challenge.as_ref(), &BTreeSet::new()).await?;
+                }
+                403 if error == Some("insufficient_scope") => self.step_up(&answer, challenge.as_ref()).await?,
+                403 => return Err(refusal(&answer, challenge.as_ref(), "the MCP server does not allow this")),
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    /// The request with the token, which goes to the server that it is for, and in the header only (RFC 6750 §2.1).
+    fn with_token(&self, request: &Request) -> Result<Request> {
+        let mut request = request.clone();
+        let Some(grant) = &self.credentials.grant else { return Ok(request) };
+        if request.url != self.settings.server {
+            return Err(Failure::local("a token is only sent to the server that it is for"));
+        }
+        let scheme = match &self.dpop {
+            Some(dpop) => {
+                request
+                    .headers
+                    .push(("DPoP".to_owned(), dpop.proof(&request.method, &request.url, Some(&grant.access_token))?));
+                "DPoP"
+            }
+            None => "Bearer",
+        };
+        request.headers.push(("Authorization".to_owned(), format!("{scheme} {}", grant.access_token)));
+        Ok(request)
+    }
+
+    /// Begins as if nobody were logged in. What is kept stays, until there is something to replace it.
+    pub fn start_over(&mut self) {
+        self.credentials.grant = None;
+        self.dpop = None;
+    }
+
+    pub fn grant(&self) -> Option<&Grant> {
+        self.credentials.grant.as_ref()
+    }
+
+    /// Withdraws the tokens at the authorization server (RFC 7009), if it can do that.
+    ///
+    /// # Errors
+    /// If it does not answer, or refuses.
+    pub async fn revoke(&self) -> Result<bool> {
+        let Some(grant) = &self.credentials.grant else { return Ok(false) };
+        let Some(endpoint) = &grant.revocation_endpoint else { return Ok(false) };
+        let endpoint = parse_url(endpoint)
+            .map_err(|why| Failure::authorization(format!("the revocation_endpoint is refused: {why}")))?;
+        // Who withdraws the refresh token withdraws the whole grant (RFC 7009 §2.1).
+        let (token, hint) = match &grant.refresh_token {
+            Some(token) => (token, "refresh_token"),
+            None => (&grant.access_token, "access_token"),
+        };
+        let form = vec![("token", token.clone()), ("token_type_hint", hint.to_owned())];
+        let mut request = Request::post(endpoint, Body::Form(form));
+        let Some(client) = self.client_of(grant) else { return Ok(false) };
+        client.authenticate(&self.http, &grant.issuer, &mut request)?;
+        let answer = self.http.send("Withdraw the tokens (RFC 7009)", &request).await?;
+        if answer.status != 200 {
+            return Err(crate::token::oauth_failure(&answer, "the authorization server does not withdraw the tokens"));
+        }
+        Ok(true)
+    }
+
+    /// Makes the credentials that were read the ones that are used.
+    fn adopt(&mut self) -> Result<()> {
+        self.dpop = None;
+        for registration in self.credentials.registrations.values() {
+            self.http.secrets.add(registration.client_secret.as_deref().unwrap_or_default(), "client secret");
+        }
+        if let Some(grant) = &self.credentials.grant {
+            self.http.secrets.add(&grant.access_token, "access token");
+            self.http.secrets.add(grant.refresh_token.as_deref().unwrap_or_default(), "refresh token");
+            self.dpop = grant.dpop_key.clone().map(Dpop::from_pkcs8).transpose()?;
+        }
+        Ok(())
+    }
+
+    /// Renews a token that is about to expire. One that cannot be renewed is tried until the server refuses it.
+    async fn refresh_ahead(&mut self) -> Result<()> {
+        let Some(grant) = self.credentials.grant.as_ref().filter(|_| !self.fresh) else { return Ok(()) };
+        let Some(expires_at) = grant.expires_at.filter(|at| *at < Utc::now() + AHEAD) else { return Ok(()) };
+        let token = grant.access_token.clone();
+        match self.refresh(&token).await {
+            // The old one may still do.
+            Err(failure) if failure.kind == Kind::Network && Utc::now() < expires_at => {
+                self.http.note("The token cannot be renewed just now; it is good for another moment.");
+                Ok(())
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// Exchanges the refresh token, which may work only once: so one process does it, and the others use what it got.
+    /// `false`: there is nothing to refresh, or no longer.
+    async fn refresh(&mut self, used: &str) -> Result<bool> {
+        let lock = self.entry.lock().await?;
+        self.credentials = self.entry.load()?;
+        self.adopt()?;
+        let Some(grant) = self.credentials.grant.clone() else { return Ok(false) };
+        if grant.access_token != used {
+            self.http.note("Another process has renewed the token meanwhile.");
+            return Ok(true);
+        }
+        let (Some(refresh_token), Some(client)) = (grant.refresh_token.clone(), self.client_of(&grant)) else {
+            return Ok(false);
+        };
+        let url = parse_url(&grant.token_endpoint)
+            .map_err(|why| Failure::authorization(format!("the token_endpoint is refused: {why}")))?;
+        let endpoint = TokenEndpoint {
+            http: &self.http,
+            url,
+            issuer: &grant.issuer,
+            client: &client,
+            resource: &grant.resource,
+            dpop: self.dpop.as_ref(),
+        };
+        let form = [("grant_type", REFRESH_TOKEN), ("refresh_token", refresh_token.as_str())];
+        match endpoint.request("Renew the token (RFC 6749 §6)", &form).await {
+            Ok(tokens) => {
+                self.keep(&lock, grant, tokens)?;
+                Ok(true)
+            }
+            Err(failure) if failure.oauth_error.is_some() && failure.kind == Kind::Authorization => {
+                self.http.note("It cannot be renewed. There must be another authorization.");
+                self.credentials.grant = None;
+                if failure.is_oauth("invalid_client") {
+                    self.credentials.registrations.remove(&grant.issuer);
+                }
+                self.entry.save(&lock, &self.credentials)?;
+                self.adopt()?;
+                Ok(false)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Writes tokens down. A refresh token that is not replaced stays good (RFC 6749 §6).
+    fn keep(&mut self, lock: &crate::store::Lock, before: Grant, tokens: Tokens) -> Result<()> {
+        let lifetime =
+            tokens.expires_in.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX).min(10 * 365 * 86_400));
+        let grant = Grant {
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token.or(before.refresh_token.clone()),
+            expires_at: lifetime.map(|seconds| Utc::now() + TimeDelta::seconds(seconds)),
+            scope: tokens.scope.unwrap_or_else(|| before.scope.clone()),
+            ..before
+        };
+        self.credentials.grant = Some(grant);
+        self.fresh = true;
+        self.entry.save(lock, &self.credentials)?;
+        self.adopt()
+    }
+
+    /// Asks for the scopes that are missing, together with those that were asked for before.
+    async fn step_up(&mut self, answer: &Answer, challenge: Option<&Challenge>) -> Result<()> {
+        let what = "the token is not enough";
+        let wanted = scopes(challenge.and_then(|challenge| challenge.param("scope")).unwrap_or_default())
+            .map_err(|failure| failure.at(answer.exchange))?;
+        let granted = self.credentials.grant.as_ref().map(|grant| &grant.scope);
+        if granted.is_some_and(|granted| wanted.iter().all(|scope| granted.contains(scope))) {
+            let advice = "The token has what the server asks for, so another log-in would not help.";
+            return Err(refusal(answer, challenge, what).advice(advice));
+        }
+        if self.settings.scope.is_some() {
+            let advice = "Ask for more with --scope, or leave it out.";
+            return Err(refusal(answer, challenge, what).advice(advice));
+        }
+        if self.step_ups == MAX_STEP_UPS {
+            return Err(refusal(answer, challenge, &format!("{what}, though more was asked for {MAX_STEP_UPS} times")));
+        }
+        self.step_ups += 1;
+        let requested = self.credentials.grant.as_ref().map(|grant| grant.requested_scope.clone()).unwrap_or_default();
+        let union: BTreeSet<String> = requested.into_iter().chain(wanted).collect();
+        self.http.note("The token is not enough for this. Back to the authorization server, for more scopes.");
+        self.authorize(challenge, &union).await
+    }
+
+    /// The way to a token, from the challenge on.
+    async fn authorize(&mut self, challenge: Option<&Challenge>, step_up: &BTreeSet<String>) -> Result<()> {
+        let found = self.discover(challenge).await?;
+        let scope = self.choose_scope(challenge, step_up, &found)?;
+        self.choose_dpop(challenge, &found)?;
+        let first = self.get_token(&found, &scope).await;
+        match first {
+            // It has forgotten us, or never knew us. Registering once more helps, at most once.
+            Err(failure) if failure.is_oauth("invalid_client") && self.is_registered(&found) => {
+                self.http.note("The authorization server does not know us any more. We register again.");
+                let issuer = found.server.issuer.clone();
+                self.credentials =
+                    self.entry.update(|credentials| drop(credentials.registrations.remove(&issuer))).await?;
+                self.get_token(&found, &scope).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn is_registered(&self, found: &Discovered) -> bool {
+        self.settings.client.is_none() && self.credentials.registrations.contains_key(&found.server.issuer)
+    }
+
+    /// Who protects the server, and how to reach them.
+    async fn discover(&self, challenge: Option<&Challenge>) -> Result<Discovered> {
+        let server = &self.settings.server;
+        let challenged = challenge.and_then(|challenge| challenge.param("resource_metadata"));
+        let resource = metadata::protected_resource(&self.http, server, challenged).await?;
+        let issuer = if let Some(document) = &resource {
+            self.choose_issuer(document)?
+        } else {
+            // Before 2025-06-18 there was no such document: the MCP server's origin was the authorization server.
+            self.http.note("The server does not say who protects it. In 2025-03-26, it did so itself.");
+            server.origin().ascii_serialization()
+        };
+        if self.settings.issuer.as_ref().is_some_and(|chosen| *chosen != issuer) {
+            return Err(Failure::authorization(format!(
+                "the MCP server relies on the authorization server {}, which is not the one of --issuer",
+                terminal::line(&issuer)
+            ))
+            .advice("What is registered with one authorization server must not be shown to another."));
+        }
+        let metadata = metadata::authorization_server(&self.http, &issuer).await?;
+        let metadata = match (metadata, &resource, self.settings.protocol_version.as_deref()) {
+            (Some(metadata), ..) => metadata,
+            (None, None, Some("2025-03-26")) => {
+                self.http.note("Nor does it describe itself: the endpoints are where 2025-03-26 had them.");
+                metadata::endpoints_of_2025_03_26(server)
+            }
+            (None, None, _) => {
+                return Err(Failure::authorization("the server wants a token, but says nowhere who gives it").advice(
+                    "An old server may be reachable with --protocol-version 2025-03-26; a newer one must publish RFC 9728 metadata.",
+                ));
+            }
+            (None, Some(_), _) => {
+                return Err(Failure::authorization(format!(
+                    "the authorization server {} has no metadata at any of its well-known URLs",
+                    terminal::line(&issuer)
+                )));
+            }
+        };
+        Ok(Discovered {
+            resource: resource.as_ref().map_or_else(|| server.to_string(), |document| document.resource.clone()),
+            dpop_required: resource.as_ref().is_some_and(|document| document.dpop_bound_access_tokens_required),
+            scopes_supported: resource.and_then(|document| document.scopes_supported),
+            server: metadata,
+        })
+    }
+
+    /// The one that the person named, or that we were with before, or the first (RFC 9728 §7.6).
+    fn choose_issuer(&self, document: &ProtectedResource) -> Result<String> {
+        let servers = &document.authorization_servers;
+        let known = self.settings.issuer.as_ref().or(self.credentials.grant.as_ref().map(|grant| &grant.issuer));
+        known
+            .filter(|known| servers.contains(known))
+            .or(servers.first())
+            .cloned()
+            .ok_or_else(|| Failure::authorization("the MCP server's metadata names no authorization server"))
+    }
+
+    /// "Scope Selection Strategy": what the challenge names, else what the metadata names, else nothing.
+    fn choose_scope(
+        &self,
+        challenge: Option<&Challenge>,
+        step_up: &BTreeSet<String>,
+        found: &Discovered,
+    ) -> Result<Vec<String>> {
+        let supported = found.scopes_supported.as_ref().map(|scopes| scopes.join(" "));
+        let mut chosen: Vec<String> =
+            match (&self.settings.scope, challenge.and_then(|challenge| challenge.param("scope"))) {
+                (Some(scope), _) => scope.clone(),
+                _ if !step_up.is_empty() => step_up.iter().cloned().collect(),
+                (None, Some(scope)) => scopes(scope)?,
+                (None, None) => scopes(&supported.unwrap_or_default())?,
+            };
+        // What was granted before must not get lost with a new token.
+        if self.settings.scope.is_none()
+            && let Some(grant) = self.credentials.grant.as_ref().filter(|grant| grant.issuer == found.server.issuer)
+        {
+            chosen.extend(
+                grant.requested_scope.iter().filter(|scope| !chosen.contains(scope)).cloned().collect::<Vec<_>>(),
+            );
+        }
+        // A refresh token has to be asked for where the server has a scope for it ("Refresh Tokens").
+        let offline = "offline_access".to_owned();
+        let person = matches!(self.settings.grant, GrantKind::AuthorizationCode);
+        if person
+            && !chosen.is_empty()
+            && found.server.scopes_supported.contains(&offline)
+            && !chosen.contains(&offline)
+        {
+            chosen.push(offline);
+        }
+        Ok(chosen)
+    }
+
+    /// DPoP where both servers do it, or where the person insists.
+    fn choose_dpop(&mut self, challenge: Option<&Challenge>, found: &Discovered) -> Result<()> {
+        let offered = found.server.dpop_signing_alg_values_supported.iter().any(|one| one == dpop::ALGORITHM);
+        let wanted =
+            self.settings.dpop || found.dpop_required || challenge.is_some_and(|challenge| challenge.is("DPoP"));
+        if (self.settings.dpop || found.dpop_required) && !offered {
+            return Err(Failure::authorization(
+                "tokens shall be bound to a key (DPoP), which the authorization server does not do",
+            ));
+        }
+        self.dpop = if offered && wanted { Some(Dpop::generate()?) } else { None };
+        Ok(())
+    }
+
+    /// From the discovered servers to a token that is written down.
+    async fn get_token(&mut self, found: &Discovered, scope: &[String]) -> Result<()> {
+        let url = found.server.token_endpoint()?;
+        let joined = scope.join(" ");
+        let scope_form = (!scope.is_empty()).then_some(("scope", joined.as_str()));
+        let issuer = &found.server.issuer;
+        let endpoint = |client| TokenEndpoint {
+            http: &self.http,
+            url: url.clone(),
+            issuer,
+            client,
+            resource: &found.resource,
+            dpop: self.dpop.as_ref(),
+        };
+        let (client, tokens) = match &self.settings.grant {
+            GrantKind::AuthorizationCode => self.log_in(found, scope, &url).await?,
+            GrantKind::ClientCredentials => {
+                let client = self.preregistered(&found.server)?;
+                let mut form = vec![("grant_type", CLIENT_CREDENTIALS)];
+                form.extend(scope_form);
+                let tokens = endpoint(&client)
+                    .request("Get a token with the client's own credentials (RFC 6749 §4.4)", &form)
+                    .await?;
+                (client, tokens)
+            }
+            GrantKind::JwtBearer { assertion } => {
+                let client = self.preregistered(&found.server)?;
+                let mut form = vec![("grant_type", JWT_BEARER), ("assertion", assertion.as_str())];
+                form.extend(scope_form);
+                let tokens = endpoint(&client).request("Get a token with the workload's JWT (RFC 7523)", &form).await?;
+                (client, tokens)
+            }
+            GrantKind::IdentityAssertion { id_token, idp_token_endpoint, idp_client_id } => {
+                let client = self.preregistered(&found.server)?;
+                let about = (issuer.as_str(), found.resource.as_str(), scope_form.map(|(_, scope)| scope));
+                let grant = identity_assertion(&self.http, idp_token_endpoint, idp_client_id, id_token, about).await?;
+                let mut form = vec![("grant_type", JWT_BEARER), ("assertion", grant.as_str())];
+                form.extend(scope_form);
+                let tokens = endpoint(&client).request("Get a token with that grant (RFC 7523)", &form).await?;
+                (client, tokens)
+            }
+        };
+        let grant = Grant {
+            issuer: issuer.clone(),
+            resource: found.resource.clone(),
+            client_id: client.id,
+            token_endpoint: url.to_string(),
+            token_endpoint_auth_method: client.authentication.method().to_owned(),
+            revocation_endpoint: found.server.revocation_endpoint.clone(),
+            access_token: String::new(),
+            refresh_token: None,
+            expires_at: None,
+            requested_scope: scope.to_vec(),
+            scope: scope.to_vec(),
+            dpop_key: self.dpop.as_ref().map(|dpop| dpop.pkcs8().to_owned()),
+        };
+        let lock = self.entry.lock().await?;
+        // Another process may have registered meanwhile; only the tokens are ours to replace.
+        let nonces = self.dpop.take();
+        self.credentials = self.entry.load()?;
+        self.keep(&lock, grant, tokens)?;
+        // The nonces that are known by now are with the key that learnt them.
+        self.dpop = nonces;
+        self.http.note("The token is kept, for this server only.");
+        Ok(())
+    }
+
+    /// A person logs in and consents.
+    async fn log_in(&self, found: &Discovered, scope: &[String], url: &Url) -> Result<(Client, Tokens)> {
+        let (client, loopback) = self.client_for(&found.server).await?;
+        let question = Question {
+            client_id: &client.id,
+            resource: &found.resource,
+            scope,
+            dpop_jkt: self.dpop.as_ref().map(Dpop::thumbprint).transpose()?,
+        };
+        let how = (self.settings.user_agent, self.settings.login_timeout);
+        let code = authorize(&self.http, &found.server, &question, loopback, how).await?;
+        let redirect_uri = code.redirect_uri.to_string();
+        let form = [
+            ("grant_type", AUTHORIZATION_CODE),
+            ("code", code.value.as_str()),
+            ("redirect_uri", redirect_uri.as_str()),
+            ("code_verifier", code.verifier.secret().as_str()),
+        ];
+        let endpoint = TokenEndpoint {
+            http: &self.http,
+            url: url.clone(),
+            issuer: &found.server.issuer,
+            client: &client,
+            resource: &found.resource,
+            dpop: self.dpop.as_ref(),
+        };
+        let outcome = endpoint.request("Exchange the code for a token (RFC 6749 §4.1.3)", &form).await;
+        code.tell(outcome.is_ok()).await;
+        Ok((client, outcome?))
+    }
+
+    /// Who we are to this authorization server, by the specification's priority; and where its answer shall go.
+    async fn client_for(&self, server: &AuthorizationServer) -> Result<(Client, Loopback)> {
+        let anywhere = || Loopback::bind(&self.settings.redirect_uri);
+        if self.settings.client.is_some() {
+            return Ok((self.preregistered(server)?, anywhere()?));
+        }
+        if let Some(id) =
+            self.settings.client_metadata.as_ref().filter(|_| server.client_id_metadata_document_supported)
+        {
+            self.http.note("The authorization server takes the URL of a document about us as our client_id.");
+            return Ok((Client { id: id.clone(), authentication: Authentication::None }, anywhere()?));
+        }
+        let known = self.credentials.registrations.get(&server.issuer);
+        let fresh = known.filter(|known| known.client_secret_expires_at.is_none_or(|at| Utc::now() < at));
+        if let Some(known) = fresh
+            && let Some(authentication) =
+                Authentication::secret(known.client_secret.as_deref(), &known.token_endpoint_auth_method)
+            // Some servers compare the port with the one that was registered; if it is taken, we register another.
+            && let Ok(loopback) = Url::parse(&known.redirect_uri).map_err(drop).and_then(|uri| Loopback::bind(&uri).map_err(drop))
+        {
+            self.http.note(&format!("We are registered there already, as {}.", known.client_id));
+            return Ok((Client { id: known.client_id.clone(), authentication }, loopback));
+        }
+        let Some(endpoint) = &server.registration_endpoint else {
+            return Err(Failure::authorization(format!(
+                "the authorization server {} knows no client by itself (neither metadata documents nor registration)",
+                terminal::line(&server.issuer)
+            ))
+            .advice("Register a client there yourself, and name it with --client-id and --issuer."));
+        };
+        let loopback = anywhere()?;
+        let endpoint = server.endpoint("registration_endpoint", Some(endpoint))?;
+        let registration = register(&self.http, server, endpoint, &loopback.redirect_uri).await?;
+        let authentication =
+            Authentication::secret(registration.client_secret.as_deref(), &registration.token_endpoint_auth_method)
+                .unwrap_or(Authentication::None);
+        let client = Client { id: registration.client_id.clone(), authentication };
+        let issuer = server.issuer.clone();
+        self.entry.update(|credentials| drop(credentials.registrations.insert(issuer, registration))).await?;
+        Ok((client, loopback))
+    }
+
+    /// The client of the settings, authenticated in a way that the server knows.
+    fn preregistered(&self, server: &AuthorizationServer) -> Result<Client> {
+        let methods = &server.token_endpoint_auth_methods_supported;
+        let Some(client) = &self.settings.client else {
+            return Ok(Client { id: String::new(), authentication: Authentication::None });
+        };
+        let authentication = match (&client.key, &client.secret) {
+            (Some((key, algorithm)), _) => Authentication::PrivateKey(key.clone(), *algorithm),
+            (None, Some(secret)) => ["client_secret_basic", "client_secret_post"]
+                .into_iter()
+                .find(|method| methods.iter().any(|one| one == method))
+                .and_then(|method| Authentication::secret(Some(secret), method))
+                .ok_or_else(|| Failure::authorization("the authorization server does not take a client's secret"))?,
+            (None, None) => Authentication::None,
+        };
+        Ok(Client { id: client.id.clone(), authentication })
+    }
+
+    /// Who got these tokens, and therefore may renew them.
+    fn client_of(&self, grant: &Grant) -> Option<Client> {
+        let method = grant.token_endpoint_auth_method.as_str();
+        let preregistered = self.settings.client.as_ref().filter(|client| client.id == grant.client_id);
+        let registered =
+            self.credentials.registrations.get(&grant.issuer).filter(|one| one.client_id == grant.client_id);
+        let authentication = match (preregistered, registered, method) {
+            (Some(client), _, "private_key_jwt") => {
+                client.key.as_ref().map(|(key, algorithm)| Authentication::PrivateKey(key.clone(), *algorithm))
+            }
+            (Some(client), _, method) => Authentication::secret(client.secret.as_deref(), method),
+            (None, Some(registration), method) => Authentication::secret(registration.client_secret.as_deref(), method),
+            (None, None, "none") => Some(Authentication::None),
+            _ => None,
+        }?;
+        Some(Client { id: grant.client_id.clone(), authentication })
+    }
+}
+
+/// The scopes in a space-separated list, each once (RFC 6749 §3.3).
+fn scopes(text: &str) -> Result<Vec<String>> {
+    let is_scope = |scope: &str| scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
+        if !is_scope(scope) || text.len() > MAX_SCOPE_LENGTH || scopes.len() == MAX_SCOPES {
+            return Err(Failure::authorization("the server asks for scopes that are none, or for too many"));
+        }
+        if !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
+        }
+    }
+    Ok(scopes)
+}
+
+/// A refusal in the words of the MCP server.
+fn refusal(answer: &Answer, challenge: Option<&Challenge>, what: &str) -> Failure {
+    let param = |name| challenge.and_then(|challenge| challenge.param(name)).map(terminal::line);
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let description = param("error_description").or(body["error_description"].as_str().map(terminal::line));
+    let said = param("error").into_iter().chain(description).collect::<Vec<_>>().join(", ");
+    let said = if said.is_empty() { format!("it answers {}", answer.status) } else { said };
+    let wanted = param("scope").map_or(String::new(), |scope| format!("; it wants the scopes: {scope}"));
+    Failure::authorization(format!("{what}: {said}{wanted}")).at(answer.exchange)
+}

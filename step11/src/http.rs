@@ -1,0 +1,515 @@
+//! The one way out. Every request of this program passes here, and every answer is read here: what it may be addressed
+//! to, how long it may take, how long it may be. Other people's servers name most of these URLs, so nothing about them
+//! is believed.
+
+use std::{
+    error::Error,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::web::Bytes;
+use common::network::is_public;
+use futures_util::{Stream, StreamExt, stream};
+use reqwest::{
+    Method, Response, StatusCode,
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
+    redirect::Policy,
+};
+use serde_json::Value;
+use sse_stream::SseStream;
+use url::{Host, Url};
+
+use crate::{
+    failure::{Failure, Result},
+    terminal,
+    trace::{Secrets, Trace},
+};
+
+/// The longest URL that a document may name.
+const MAX_URL: usize = 4_096;
+/// The longest answer of an authorization server, and the longest metadata document, in bytes.
+pub const MAX_DOCUMENT: usize = 256 * 1024;
+/// The longest answer of an MCP server, in bytes; of an event stream, all of it together.
+pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+const MAX_REDIRECTS: usize = 3;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How far into the network the documents of a server may lead: not nearer to this computer than the server is itself.
+/// A server on the internet must not make us knock at our own doors (security best practices, "Server-Side Request
+/// Forgery"); a development server on this computer names its neighbours, which is what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    Loopback,
+    Private,
+    Public,
+}
+
+impl Reach {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            address if address.is_loopback() => Reach::Loopback,
+            _ if is_public(address) => Reach::Public,
+            _ => Reach::Private,
+        }
+    }
+}
+
+/// Whether a host is this computer, by its name alone.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(v4)) => v4.is_loopback(),
+        Some(Host::Ipv6(v6)) => v6.is_loopback(),
+        None => false,
+    }
+}
+
+/// A URL that anybody gave us, if it is one that may be asked: https, or http to this computer (OAuth 2.1 §1.5),
+/// without user, password and fragment.
+pub fn parse_url(text: &str) -> std::result::Result<Url, String> {
+    let shown = terminal::line(text);
+    if text.len() > MAX_URL {
+        return Err(format!("a URL of {} characters is too long", text.len()));
+    }
+    if text.trim() != text || text.chars().any(|c| c.is_control() || c == '\\') {
+        return Err(format!("{shown:?} is not a URL"));
+    }
+    let url = Url::parse(text).map_err(|_| format!("{shown:?} is not a URL"))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        "http" => return Err(format!("{shown:?} is plain http, which is for this computer only")),
+        _ => return Err(format!("{shown:?} is neither https nor http")),
+    }
+    if url.host_str().is_none_or(str::is_empty) || !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("{shown:?} must name a host, and no user"));
+    }
+    if url.fragment().is_some() {
+        return Err(format!("{shown:?} must not have a fragment"));
+    }
+    Ok(url)
+}
+
+/// Asks the system for addresses, and lets only those pass that the server's documents may lead to. It sits where the
+/// connection gets its addresses from: checking beforehand would leave time for a name to change its mind.
+struct Guard {
+    nearest: Reach,
+    chosen: Arc<[String]>,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        // What the person chose may be wherever it is.
+        let nearest = if self.chosen.iter().any(|host| host == name.as_str()) { Reach::Loopback } else { self.nearest };
+        // The one name that may be spoken to in plain text must not lead away from this computer.
+        let stay = name.as_str() == "localhost";
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let refused = |address: &SocketAddr| {
+                let reach = Reach::of(address.ip());
+                reach < nearest || (stay && reach != Reach::Loopback)
+            };
+            if addresses.iter().any(refused) {
+                return Err(Forbidden.into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Our own refusal, found again at the bottom of the HTTP client's error.
+#[derive(Debug)]
+struct Forbidden;
+
+impl std::fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it leads into a private network, where a server from outside has no business")
+    }
+}
+
+impl Error for Forbidden {}
+
+/// A request, complete, before it is sent: so that it can be shown, and sent again with another token.
+#[derive(Clone)]
+pub struct Request {
+    pub method: Method,
+    pub url: Url,
+    pub headers: Vec<(String, String)>,
+    pub body: Body,
+    /// The longest answer, in bytes.
+    pub limit: usize,
+}
+
+#[derive(Clone)]
+pub enum Body {
+    Empty,
+    Json(Value),
+    Form(Vec<(&'static str, String)>),
+}
+
+impl Request {
+    pub fn get(url: Url) -> Self {
+        let headers = vec![("Accept".to_owned(), "application/json".to_owned())];
+        Request { method: Method::GET, url, headers, body: Body::Empty, limit: MAX_DOCUMENT }
+    }
+
+    pub fn post(url: Url, body: Body) -> Self {
+        let headers = vec![("Accept".to_owned(), "application/json".to_owned())];
+        Request { method: Method::POST, url, headers, body, limit: MAX_DOCUMENT }
+    }
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    /// The number of the exchange, as the trace counts them.
+    pub exchange: u32,
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn json<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::authorization(format!("{what} cannot be read: {error}")).at(self.exchange))
+    }
+
+    /// All values of a header that are text.
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+}
+
+/// The HTTP client, and what all exchanges of a run have in common.
+pub struct Http {
+    client: reqwest::Client,
+    nearest: Reach,
+    chosen: Arc<[String]>,
+    count: AtomicU32,
+    pub trace: Trace,
+    pub secrets: Arc<Secrets>,
+}
+
+impl Http {
+    /// A client for one MCP server and those that it names; `chosen` are others that the person named. The server's name is resolved once, here, and stays what it
+    /// was: else it could be near when its reach is judged, and far when it is asked.
+    ///
+    /// # Errors
+    /// If the name has no address.
+    pub async fn new(
+        server: &Url,
+        chosen: &[Url],
+        timeout: Duration,
+        secrets: Arc<Secrets>,
+        trace: bool,
+    ) -> Result<Self> {
+        let port = server.port_or_known_default().unwrap_or(443);
+        let host = server.host_str().unwrap_or_default().to_owned();
+        let addresses: Vec<SocketAddr> = match server.host() {
+            Some(Host::Ipv4(v4)) => vec![(v4, port).into()],
+            Some(Host::Ipv6(v6)) => vec![(v6, port).into()],
+            _ => tokio::net::lookup_host((host.as_str(), port))
+                .await
+                .map_err(|error| {
+                    Failure::network(format!("{host} has no address: {error}"))
+                        .advice("Check --server and the network.")
+                })?
+                .collect(),
+        };
+        if host == "localhost" && !addresses.iter().all(|address| address.ip().is_loopback()) {
+            return Err(Failure::local("localhost is another computer here: its name leads away"));
+        }
+        // The farthest counts: a name with one private address among public ones opens no door.
+        let nearest = addresses.iter().map(|address| Reach::of(address.ip())).max().unwrap_or(Reach::Public);
+        let hosts = chosen.iter().chain([server]).filter_map(Url::host_str);
+        let chosen: Arc<[String]> = hosts.map(str::to_owned).collect();
+        let mut builder = reqwest::Client::builder()
+            .dns_resolver(Arc::new(Guard { nearest, chosen: chosen.clone() }))
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(concat!("step11/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout);
+        if matches!(server.host(), Some(Host::Domain(_))) {
+            builder = builder.resolve_to_addrs(&host, &addresses);
+        }
+        let client = builder.build().map_err(|error| Failure::local(format!("no HTTP client: {error}")))?;
+        let trace = Trace { on: trace };
+        Ok(Http { client, nearest, chosen, count: AtomicU32::new(0), trace, secrets })
+    }
+
+    /// The number of the next exchange.
+    pub fn next(&self) -> u32 {
+        self.count.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// An explanation in the trace.
+    pub fn note(&self, text: &str) {
+        self.trace.note(&self.secrets, text);
+    }
+
+    /// Whether a URL may be asked, or opened in a browser. No resolver is asked about an address written as such, so the
+    /// [`Guard`] never sees it.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn check(&self, url: &Url) -> std::result::Result<(), String> {
+        parse_url(url.as_str())?;
+        let literal = match url.host() {
+            Some(Host::Ipv4(v4)) => Reach::of(v4.into()),
+            Some(Host::Ipv6(v6)) => Reach::of(v6.into()),
+            Some(Host::Domain("localhost")) => Reach::Loopback,
+            _ => return Ok(()),
+        };
+        if literal < self.nearest && !self.chosen.iter().any(|host| url.host_str() == Some(host)) {
+            return Err(Forbidden.to_string());
+        }
+        Ok(())
+    }
+
+    /// Sends a request and reads its answer, which may be of any status. Redirects are answers, too.
+    ///
+    /// # Errors
+    /// If the address is forbidden, or no answer comes in the time and length that there is.
+    pub async fn send(&self, why: &str, request: &Request) -> Result<Answer> {
+        let (exchange, response) = self.begin(why, request).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut body = Vec::new();
+        let mut chunks = Box::pin(bounded(response, request.limit));
+        while let Some(chunk) = chunks.next().await {
+            body.extend_from_slice(&chunk.map_err(|error| broken(&request.url, &error).at(exchange))?);
+        }
+        self.trace.response(&self.secrets, status, &headers, &body);
+        Ok(Answer { exchange, status, headers, body })
+    }
+
+    /// The same for MCP, whose answers may be event streams: of these, only the message is read that answers `id`, as
+    /// the server may keep the stream open.
+    ///
+    /// # Errors
+    /// The same, and if the stream ends without that message.
+    pub async fn send_message(&self, why: &str, request: &Request, id: &Value) -> Result<Answer> {
+        let (exchange, response) = self.begin(why, request).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let at = |error: Failure| error.at(exchange);
+        let chunks = Box::pin(bounded(response, request.limit));
+        let body = if status == StatusCode::OK && is_event_stream(&headers) {
+            let mut events = SseStream::from_bytes_stream(chunks);
+            loop {
+                let Some(event) = events.next().await else {
+                    return Err(at(Failure::network("the event stream ended without an answer")));
+                };
+                let event = event.map_err(|error| at(broken(&request.url, &error)))?;
+                let data = event.data.unwrap_or_default();
+                // Notifications come on the same stream; they have no id.
+                if serde_json::from_str::<Value>(&data).is_ok_and(|message| message.get("id") == Some(id)) {
+                    break data.into_bytes();
+                }
+            }
+        } else {
+            let mut chunks = chunks;
+            let mut body = Vec::new();
+            while let Some(chunk) = chunks.next().await {
+                body.extend_from_slice(&chunk.map_err(|error| at(broken(&request.url, &error)))?);
+            }
+            body
+        };
+        self.trace.response(&self.secrets, status, &headers, &body);
+        Ok(Answer { exchange, status, headers, body })
+    }
+
+    async fn begin(&self, why: &str, request: &Request) -> Result<(u32, Response)> {
+        let exchange = self.next();
+        self.trace.request(&self.secrets, exchange, why, request);
+        let refused =
+            |why: String| Failure::authorization(format!("refused to ask {}: {why}", shown(&request.url))).at(exchange);
+        self.check(&request.url).map_err(refused)?;
+        let mut builder = self.client.request(request.method.clone(), request.url.clone());
+        for (name, value) in &request.headers {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| Failure::network(format!("{name} has characters that no header may have")).at(exchange))?;
+            value.set_sensitive(true);
+            builder = builder.header(
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused(format!("{name} is no header")))?,
+                value,
+            );
+        }
+        builder = match &request.body {
+            Body::Empty => builder,
+            Body::Json(value) => builder.header(CONTENT_TYPE, "application/json").body(value.to_string()),
+            Body::Form(pairs) => {
+                let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+                builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+            }
+        };
+        let response = builder.send().await.map_err(|error| broken(&request.url, &error).at(exchange))?;
+        Ok((exchange, response))
+    }
+
+    /// Fetches a document. Redirects are followed where they stay with the same origin, three of them.
+    ///
+    /// # Errors
+    /// As [`Http::send`], and if a redirect leads away.
+    pub async fn get(&self, why: &str, url: Url) -> Result<Answer> {
+        let mut request = Request::get(url);
+        for _ in 0..=MAX_REDIRECTS {
+            let answer = self.send(why, &request).await?;
+            if !answer.status.is_redirection() {
+                return Ok(answer);
+            }
+            let target = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+            let target = target.and_then(|text| request.url.join(text).ok());
+            match target {
+                Some(target) if target.origin() == request.url.origin() => request.url = target,
+                _ => {
+                    return Err(Failure::authorization(format!(
+                        "{} redirects to another place; redirects are followed within one origin only",
+                        shown(&request.url)
+                    ))
+                    .at(answer.exchange));
+                }
+            }
+        }
+        Err(Failure::authorization(format!("{} redirects again and again", shown(&request.url)))
+            .at(self.count.load(Ordering::Relaxed)))
+    }
+}
+
+/// A URL in a message, without its query, which may hold anything.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    terminal::line(url.as_str())
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+/// The chunks of a body, up to a limit.
+fn bounded(response: Response, limit: usize) -> impl Stream<Item = std::result::Result<Bytes, ReadError>> {
+    stream::try_unfold((response, 0), move |(mut response, read)| async move {
+        let Some(chunk) = response.chunk().await.map_err(ReadError::Http)? else { return Ok(None) };
+        let read = read + chunk.len();
+        if read > limit {
+            return Err(ReadError::TooLong(limit));
+        }
+        Ok(Some((chunk, (response, read))))
+    })
+}
+
+#[derive(Debug)]
+enum ReadError {
+    Http(reqwest::Error),
+    TooLong(usize),
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ReadError::Http(error) => error.fmt(f),
+            ReadError::TooLong(limit) => write!(f, "the answer is longer than {} KiB", limit / 1024),
+        }
+    }
+}
+
+impl Error for ReadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ReadError::Http(error) => Some(error),
+            ReadError::TooLong(_) => None,
+        }
+    }
+}
+
+/// Why there is no answer, in a sentence: the causes at the bottom say more than the HTTP client's own words, which
+/// repeat the URL with its query.
+fn broken(url: &Url, error: &(dyn Error + 'static)) -> Failure {
+    let mut cause = Some(error);
+    let mut last = String::new();
+    let mut timed_out = false;
+    while let Some(error) = cause {
+        if error.downcast_ref::<Forbidden>().is_some() {
+            return Failure::authorization(format!("refused to ask {}: {error}", shown(url)));
+        }
+        timed_out |= error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
+        last = error.to_string();
+        cause = error.source();
+    }
+    if timed_out {
+        return Failure::network(format!("{} took too long", shown(url)))
+            .advice("Try again, or allow more time with --timeout.");
+    }
+    Failure::network(format!("no answer from {}: {last}", shown(url)))
+        .advice("Is the server running, and is the address right?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_and_this_computer() {
+        for url in ["https://mcp.example/mcp", "http://localhost:9000/mcp", "http://127.0.0.1/", "http://[::1]:1/x?y=1"]
+        {
+            assert!(parse_url(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://mcp.example/mcp",
+            "http://localhost.evil.example/",
+            "http://10.0.0.1/",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "-flag",
+            "--",
+            "",
+            "https://user@mcp.example/",
+            "https://user:password@mcp.example/",
+            "https://mcp.example/#fragment",
+            " https://mcp.example/",
+            "https://mcp.example/\n",
+            "https:\\\\mcp.example\\",
+            "data:text/html,x",
+        ] {
+            assert!(parse_url(url).is_err(), "{url}");
+        }
+        assert!(parse_url(&format!("https://mcp.example/{}", "x".repeat(MAX_URL))).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_on_the_internet_leads_nowhere_near() {
+        let far = Http::new(&Url::parse("https://1.1.1.1/mcp").unwrap(), &[], CONNECT_TIMEOUT, Arc::default(), false)
+            .await
+            .unwrap();
+        let near = Http::new(&Url::parse("http://127.0.0.1/mcp").unwrap(), &[], CONNECT_TIMEOUT, Arc::default(), false)
+            .await
+            .unwrap();
+        for url in [
+            "https://169.254.169.254/",
+            "https://10.1.2.3/",
+            "http://127.0.0.1/",
+            "http://localhost/",
+            "https://[::1]/",
+            "https://[::ffff:10.0.0.1]/",
+            "https://[64:ff9b::a00:1]/",
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert!(far.check(&url).is_err(), "{url}");
+            assert!(near.check(&url).is_ok(), "{url}");
+        }
+        let refused = far.send("test", &Request::get(Url::parse("http://localhost:1/").unwrap())).await.err().unwrap();
+        assert!(refused.message.contains("private network"), "{refused:?}");
+    }
+}

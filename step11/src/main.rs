@@ -1,0 +1,168 @@
+//! Step 11: an OAuth client for MCP, which a person can use from the terminal.
+//!
+//! The map: [`mcp`] speaks MCP, and sends each request through [`flow`], which is the authorization flow. Where a server
+//! turns a request away, [`challenge`] reads why, [`metadata`] finds out who gives tokens, [`registration`] is who we are
+//! there, [`authorize`] takes a person to the log-in and back, [`token`] gets tokens, [`dpop`] binds them to a key, and
+//! [`store`] keeps them. [`http`] is the one way out, and holds what is true of every exchange; [`trace`] shows them.
+//! [`commands`] are what a person can ask for; [`arguments`] makes what was typed into what a tool takes, and [`terminal`] makes safe what a server has us print.
+
+mod arguments;
+mod authorize;
+mod challenge;
+mod commands;
+mod conformance;
+mod dpop;
+mod failure;
+mod flow;
+mod http;
+mod mcp;
+mod metadata;
+mod registration;
+mod settings;
+mod store;
+mod terminal;
+mod token;
+mod trace;
+
+use std::{io::Write, process::ExitCode, sync::Arc};
+
+use clap::{
+    Parser, Subcommand,
+    builder::styling::{AnsiColor, Style},
+};
+use serde_json::json;
+
+use crate::{
+    commands::Output,
+    failure::{Failure, Result},
+    flow::Flow,
+    http::Http,
+    mcp::Session,
+    settings::{Options, Settings},
+    store::Store,
+    trace::Secrets,
+};
+
+/// The longest error message, in characters.
+const LONGEST: usize = 1_000;
+const HELP: &str = "Try, with a server running (cargo run -p step9):
+  step11 tools
+  step11 call echo message=hi repeat_count=3
+  step11 trace whoami
+
+The exit code is 0 if all went well, 1 for a problem of this computer, 2 for wrong arguments, 3 if the server cannot be
+reached or does not speak MCP, 4 if authorization fails, 5 if the tool does.";
+
+/// An OAuth client for MCP: give it a server's address, and it does the rest.
+#[derive(Parser)]
+#[command(version, after_help = HELP)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Log in, whoever is logged in now
+    Login,
+    /// Withdraw the tokens, and forget them and all registrations
+    Logout,
+    /// Show what is kept for this server
+    Status,
+    /// List the tools
+    Tools,
+    /// Call a tool
+    Call {
+        tool: String,
+        /// name=value, typed by the tool's inputSchema
+        arguments: Vec<String>,
+    },
+    /// List the prompts
+    Prompts,
+    /// Get a prompt
+    Prompt {
+        name: String,
+        /// name=value
+        arguments: Vec<String>,
+    },
+    /// Call a tool, and show each exchange: numbered, explained, without secrets
+    Trace {
+        tool: String,
+        /// name=value, typed by the tool's inputSchema
+        arguments: Vec<String>,
+    },
+    /// Take part in the official conformance suite, which sets the environment
+    Conformance { url: String },
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    // Whatever this run learns that is secret must stay out of whatever it says.
+    let secrets = Arc::new(Secrets::default());
+    match run(&args, &secrets).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, &secrets, args.options.json);
+            failure.kind.exit_code()
+        }
+    }
+}
+
+async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
+    if let Command::Conformance { url } = &args.command {
+        return conformance::run(url, secrets).await;
+    }
+    let options = &args.options;
+    let settings = Settings::try_from(options)?;
+    let store = Store::open(options.credentials.clone())?;
+    let output = Output { json: options.json, secrets: secrets.clone() };
+    let trace = matches!(args.command, Command::Trace { .. });
+    let entry = store.entry(settings.server.as_str(), &settings.profile());
+    match &args.command {
+        Command::Status => return commands::status(&store, &settings, &output),
+        Command::Logout => return commands::logout(&store, options, &output).await,
+        _ => {}
+    }
+    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), trace).await?;
+    let mut flow = Flow::new(http, settings, entry)?;
+    if matches!(args.command, Command::Login) {
+        flow.start_over();
+    }
+    let mut session = Session::connect(flow).await?;
+    let outcome = match &args.command {
+        Command::Login => commands::login(&mut session, &output).await,
+        Command::Tools => commands::tools(&mut session, &output).await,
+        Command::Call { tool, arguments } | Command::Trace { tool, arguments } => {
+            commands::call(&mut session, tool, arguments, &output).await
+        }
+        Command::Prompts => commands::prompts(&mut session, &output).await,
+        Command::Prompt { name, arguments } => commands::prompt(&mut session, name, arguments, &output).await,
+        Command::Status | Command::Logout | Command::Conformance { .. } => Ok(()),
+    };
+    session.close().await;
+    outcome
+}
+
+/// Says what went wrong, on standard error.
+fn report(failure: &Failure, secrets: &Secrets, as_json: bool) {
+    let clean = |text: &str| terminal::cut(&terminal::line(&secrets.scrub(text)), LONGEST);
+    let mut stderr = anstream::stderr();
+    let advice = failure.advice.as_deref().map(clean);
+    if as_json {
+        let error = json!({
+            "kind": failure.kind.name(), "message": clean(&failure.message), "exchange": failure.exchange,
+            "advice": advice, "oauth_error": failure.oauth_error.as_deref().map(clean),
+        });
+        let _ = writeln!(stderr, "{}", terminal::json(&json!({ "error": error })));
+        return;
+    }
+    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let at = failure.exchange.map_or(String::new(), |number| format!(" at exchange {number}"));
+    let _ = writeln!(stderr, "{red}error{at}:{red:#} {}", clean(&failure.message));
+    if let Some(advice) = advice {
+        let _ = writeln!(stderr, "{advice}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Shows each exchange of the flow, numbered and explained, without what is secret in it.
+
+use std::{
+    io::Write,
+    sync::{Mutex, PoisonError},
+};
+
+use reqwest::{StatusCode, header::HeaderMap};
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    http::{Body, Request},
+    terminal,
+};
+
+/// Names under which OAuth carries what nobody else may see (RFC 6749, 7521, 7591, 8693; OpenID Connect).
+const SECRET: [&str; 15] = [
+    "access_token",
+    "actor_token",
+    "assertion",
+    "client_assertion",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "device_code",
+    "dpop",
+    "id_token",
+    "password",
+    "refresh_token",
+    "registration_access_token",
+    "state",
+    "subject_token",
+];
+/// The response headers that the flow depends on.
+const TELLING: [&str; 5] = ["www-authenticate", "content-type", "location", "dpop-nonce", "retry-after"];
+/// How many characters of a body are shown.
+const SHOWN: usize = 1_200;
+
+/// The secrets of this run. Whatever is printed is searched for them: a server may send them back where nobody expects
+/// them, as in an error message.
+#[derive(Default)]
+pub struct Secrets(Mutex<Vec<(String, &'static str)>>);
+
+impl Secrets {
+    /// Remembers a secret. What is shorter than 6 characters would be found everywhere, and is no secret.
+    pub fn add(&self, value: &str, name: &'static str) {
+        if value.len() < 6 {
+            return;
+        }
+        let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if secrets.iter().all(|(known, _)| known != value) {
+            secrets.push((value.to_owned(), name));
+            // The longest first: one secret may be part of another.
+            secrets.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        }
+    }
+
+    /// The text without them.
+    pub fn scrub(&self, text: &str) -> String {
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.iter().fold(text.to_owned(), |text, (value, name)| text.replace(value.as_str(), &format!("‹{name}›")))
+    }
+}
+
+/// Where the trace goes: nowhere, unless a person asked for it.
+pub struct Trace {
+    pub on: bool,
+}
+
+impl Trace {
+    /// An explanation between the exchanges.
+    pub fn note(&self, secrets: &Secrets, text: &str) {
+        if self.on {
+            say(&format!("   {}\n", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
+        }
+    }
+
+    /// What is about to be sent.
+    pub fn request(&self, secrets: &Secrets, number: u32, why: &str, request: &Request) {
+        if !self.on {
+            return;
+        }
+        heading(number, why);
+        let show = |text: &str| say(&format!("   > {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
+        show(&format!("{} {}", request.method, masked_url(&request.url)));
+        for (name, value) in &request.headers {
+            show(&format!("{name}: {}", masked_header(name, value)));
+        }
+        match &request.body {
+            Body::Empty => {}
+            Body::Json(value) => show(&masked_json(value).to_string()),
+            Body::Form(pairs) => {
+                for (name, value) in pairs {
+                    show(&format!("{name}={}", masked(name, value)));
+                }
+            }
+        }
+    }
+
+    /// What came back.
+    pub fn response(&self, secrets: &Secrets, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        if !self.on {
+            return;
+        }
+        let show = |text: &str| say(&format!("   < {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
+        show(&status.to_string());
+        for name in TELLING {
+            for value in headers.get_all(name) {
+                show(&format!("{name}: {}", masked_header(name, &String::from_utf8_lossy(value.as_bytes()))));
+            }
+        }
+        if !body.is_empty() {
+            let text = match serde_json::from_slice(body) {
+                Ok(json) => masked_json(&json).to_string(),
+                Err(_) => String::from_utf8_lossy(body).into_owned(),
+            };
+            let text = terminal::cut(&terminal::escape(&secrets.scrub(&text)), SHOWN);
+            say(&format!("   < {}", text.replace('\n', "\n   < ")));
+        }
+        say("");
+    }
+
+    /// What the browser does, of which this program sees only the beginning and the end.
+    pub fn browser(&self, number: u32, why: &str, direction: char, url: &Url) {
+        if self.on {
+            if direction == '>' {
+                heading(number, why);
+            }
+            say(&format!("   {direction} GET {}", terminal::line(&masked_url(url))));
+        }
+    }
+}
+
+fn heading(number: u32, why: &str) {
+    let bold = clap::builder::styling::Style::new().bold();
+    say(&format!("{bold}{number}. {why}{bold:#}"));
+}
+
+/// To standard output. Who closes it has seen enough.
+fn say(text: &str) {
+    let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+fn is_secret(name: &str) -> bool {
+    SECRET.contains(&name.to_ascii_lowercase().as_str())
+}
+
+fn masked(name: &str, value: &str) -> String {
+    if is_secret(name) { format!("‹{name}, {} characters›", value.chars().count()) } else { value.to_owned() }
+}
+
+fn masked_header(name: &str, value: &str) -> String {
+    if name.eq_ignore_ascii_case("authorization") {
+        let (scheme, credentials) = value.split_once(' ').unwrap_or(("", value));
+        return format!("{scheme} ‹{} characters›", credentials.len());
+    }
+    match name.to_ascii_lowercase().as_str() {
+        "dpop" => format!("‹proof, {} characters›", value.len()),
+        "mcp-session-id" => format!("‹session, {} characters›", value.len()),
+        "location" => Url::parse(value).map_or_else(|_| value.to_owned(), |url| masked_url(&url)),
+        _ => value.to_owned(),
+    }
+}
+
+fn masked_url(url: &Url) -> String {
+    let mut shown = url.clone();
+    if url.query_pairs().any(|(name, _)| is_secret(&name)) {
+        shown.set_query(None);
+        let pairs: Vec<String> =
+            url.query_pairs().map(|(name, value)| format!("{name}={}", masked(&name, &value))).collect();
+        return format!("{shown}?{}", pairs.join("&"));
+    }
+    shown.to_string()
+}
+
+fn masked_json(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| {
+                let value = match value {
+                    // The same in every request, and no part of this flow.
+                    _ if name == "_meta" => Value::String("…".to_owned()),
+                    Value::String(text) => Value::String(masked(name, text)),
+                    other => masked_json(other),
+                };
+                (name.clone(), value)
+            })
+            .collect(),
+        Value::Array(items) => items.iter().map(masked_json).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_secret_is_masked_wherever_it_is() {
+        assert_eq!(masked_header("Authorization", "Bearer abc"), "Bearer ‹3 characters›");
+        let url = Url::parse("http://localhost/callback?code=abc&iss=http%3A%2F%2Flocalhost&state=x").unwrap();
+        assert_eq!(
+            masked_url(&url),
+            "http://localhost/callback?code=‹code, 3 characters›&iss=http://localhost&state=‹state, 1 characters›"
+        );
+        let shown = masked_json(&json!({ "access_token": "abc", "deep": [{ "refresh_token": "def" }], "scope": "s" }));
+        assert!(!shown.to_string().contains("abc") && !shown.to_string().contains("def"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_is_scrubbed_where_nobody_expects_it() {
+        let secrets = Secrets::default();
+        secrets.add("abcdefg", "access token");
+        secrets.add("abcdefghij", "refresh token");
+        assert_eq!(secrets.scrub("bad: abcdefghij, abcdefg"), "bad: ‹refresh token›, ‹access token›");
+    }
+}

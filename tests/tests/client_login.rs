@@ -1,0 +1,270 @@
+//! Step 11 and a person, at step 9: every command, as a person runs it. The person is a script here; with Chromium, and
+//! at the official TypeScript SDK's example server, in `tests/interop/client.mjs`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::{
+    Server,
+    browser::{Browser, PASSWORD, start},
+    client::{Client, follow},
+    interop, program,
+};
+use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};
+use regex::Regex;
+use rsa::pkcs8::{EncodePrivateKey, LineEnding};
+use serde_json::{Value, json};
+
+/// The person at the log-in and consent pages: where the browser is sent in the end.
+fn person(server: &Server, url: &str, user: &str, scopes: &[&str]) -> Result<String> {
+    let path = url.strip_prefix(server.url()).context("another server's page")?;
+    let asked: BTreeMap<String, String> = reqwest::Url::parse(url)?.query_pairs().into_owned().collect();
+    let redirect_uri = asked.get("redirect_uri").context("no redirect_uri")?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let answer = runtime.block_on(Browser::new(server)?.consent(path, user, scopes))?;
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(answer).finish();
+    Ok(format!("{redirect_uri}?{query}"))
+}
+
+/// Alice, who allows these scopes, at a browser on the same computer.
+fn alice(server: &Arc<Server>, scopes: &'static [&'static str]) -> impl Fn(&str) + Send + 'static {
+    let server = server.clone();
+    move |url| follow(&person(&server, url, "alice", scopes).expect("the person"))
+}
+
+fn nobody(url: &str) {
+    panic!("there should be no log-in: {url}");
+}
+
+const ALL: &[&str] = &["mcp:read", "mcp:tools", "mcp:prompts"];
+
+fn setup() -> Result<(Arc<Server>, Client)> {
+    let server = Arc::new(start("step9")?);
+    let client = Client::new(&format!("{}/mcp", server.url()))?;
+    Ok((server, client))
+}
+
+#[test]
+fn one_log_in_and_every_command() -> Result<()> {
+    let (server, client) = setup()?;
+    let outcome = client.run(&["status"], nobody)?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("step11 login"), "{outcome:?}");
+
+    let outcome = client.run(&["call", "echo", "message=hi", "repeat_count=3"], alice(&server, ALL))?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hihihi\n"), "{outcome:?}");
+    let run = |args: &[&str]| client.run(args, nobody);
+    for (args, code, says) in [
+        (&["tools"][..], 0, "echo  Says the message"),
+        (&["call", "whoami"], 0, "\"username\":\"alice\""),
+        (&["--json", "call", "echo", "message=hi"], 0, "\"structuredContent\": {"),
+        (&["prompts"], 0, "takes: name, style"),
+        (&["prompt", "greeting", "style=formal"], 0, "Good day, alice"),
+        (&["status"], 0, "mcp:read mcp:tools mcp:prompts"),
+        (&["trace", "echo", "message=hi"], 0, "1. Ask the MCP server what it can do"),
+        (&["call", "echo"], 2, "message is missing. echo takes: message (string, required), repeat_count (integer)"),
+        (&["call", "echo", "message=hi", "repeat_count=many"], 2, "repeat_count=many"),
+        (&["call", "echo", "message=hi", "loud=1"], 2, "loud is no argument"),
+        (&["call", "echo", "message=hi", "repeat_count=99"], 5, "the tool failed"),
+        (&["call", "nothing"], 5, "There are: echo, get_time, whoami"),
+        (&["prompt", "greeting", "style=rude"], 5, "-32602"),
+        (&["--protocol-version", "2025-06-18", "call", "echo", "message=old"], 0, "old"),
+    ] {
+        let outcome = run(args)?;
+        assert_eq!(outcome.code, Some(code), "{args:?} {outcome:?}");
+        assert!(outcome.visible().contains(says), "{args:?} {outcome:?}");
+    }
+    let outcome = run(&["--json", "call", "nothing"])?;
+    let error: Value = serde_json::from_str(&outcome.stderr)?;
+    assert_eq!(error["error"]["kind"], "tool");
+    let outcome = run(&["--json", "status"])?;
+    let status: Value = serde_json::from_str(&outcome.stdout)?;
+    assert_eq!((&status[0]["issuer"], &status[0]["renewable"]), (&json!(server.url()), &json!(true)));
+
+    // Another's log-in, with the registration that there is.
+    let who = server.clone();
+    let outcome = client.run(&["login"], move |url| {
+        follow(&person(&who, url, "bob", &["mcp:read", "mcp:tools"]).expect("the person"));
+    })?;
+    assert!(outcome.code == Some(0) && outcome.stdout.contains("mcp:read mcp:tools"), "{outcome:?}");
+    assert!(run(&["call", "whoami"])?.stdout.contains("\"username\":\"bob\""));
+
+    let token =
+        serde_json::from_str::<Value>(&fs::read_to_string(client.stored()?)?)?["grant"]["refresh_token"].clone();
+    let outcome = run(&["logout"])?;
+    assert!(outcome.code == Some(0) && outcome.stdout.contains("Logged out"), "{outcome:?}");
+    assert!(outcome.stderr.is_empty() && client.stored().is_err(), "{outcome:?}");
+    // It is good for nothing any more.
+    let runtime = tokio::runtime::Runtime::new()?;
+    let form = [("grant_type", "refresh_token"), ("refresh_token", token.as_str().context("no token")?)];
+    let reply = runtime.block_on(Browser::new(&server)?.token(&form))?;
+    assert_ne!(reply.status, 200, "{reply:?}");
+    Ok(())
+}
+
+#[test]
+fn a_narrow_consent_is_widened_when_a_tool_needs_more() -> Result<()> {
+    let (server, client) = setup()?;
+    let outcome = client.run(&["--scope", "mcp:read", "login"], alice(&server, &["mcp:read"]))?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(client.run(&["tools"], nobody)?.code, Some(0));
+    // Who says --scope means it.
+    let outcome = client.run(&["--scope", "mcp:read", "call", "echo", "message=hi"], nobody)?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("mcp:tools"), "{outcome:?}");
+    let who = server.clone();
+    let outcome = client.run(&["call", "echo", "message=hi"], move |url| {
+        assert!(url.contains("scope=mcp%3Aread+mcp%3Atools"), "{url}");
+        follow(&person(&who, url, "alice", &["mcp:read", "mcp:tools"]).expect("the person"));
+    })?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn over_ssh_the_last_pages_address_is_pasted() -> Result<()> {
+    let (server, client) = setup()?;
+    let mut command = client.command(&["call", "echo", "message=hi"])?;
+    command.env("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22").stdin(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut keyboard = child.stdin.take().context("no keyboard")?;
+    let keyboard_of = std::sync::Mutex::new(move |text: &str| writeln!(keyboard, "{text}"));
+    let who = server.clone();
+    let outcome = client.wait(child, move |url| {
+        let answer = person(&who, url, "alice", ALL).expect("the person");
+        let mut paste = keyboard_of.lock().expect("the keyboard");
+        paste("https://evil.example/callback?code=x").expect("to paste");
+        paste(&answer).expect("to paste");
+    })?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    assert!(outcome.stderr.contains("paste that page's address here"), "{outcome:?}");
+    assert!(outcome.stderr.contains("That is not the address"), "{outcome:?}");
+    assert_eq!(outcome.opened, "", "nothing is opened over SSH");
+    Ok(())
+}
+
+#[test]
+fn a_machine_with_a_key_or_a_secret_needs_nobody() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048)?.to_pkcs8_pem(LineEnding::LF)?;
+    let jwk = Jwk::from_encoding_key(&EncodingKey::from_rsa_pem(key.as_bytes())?, Algorithm::RS256)?;
+    let machine = |id: &str, method: &str, more: (&str, Value)| {
+        json!({
+            "client_id": id, "token_endpoint_auth_method": method, "roles": ["user"], "scope": "mcp:read mcp:tools",
+            "grant_types": ["client_credentials"], more.0: more.1,
+        })
+    };
+    let clients = json!([
+        machine("signed", "private_key_jwt", ("jwks", json!({ "keys": [jwk] }))),
+        machine("secret", "client_secret_basic", ("client_secret", json!("a secret: & more"))),
+    ]);
+    let write = |name: &str, text: &str| -> Result<String> {
+        let file = folder.path().join(name);
+        fs::write(&file, text)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+        Ok(file.to_str().context("not UTF-8")?.to_owned())
+    };
+    let clients = write("clients.json", &clients.to_string())?;
+    let (key, secret) = (write("key.pem", &key)?, write("secret", "a secret: & more\n")?);
+    let server = Server::start_in_env("step9", &["--clients", &clients], &[("MCP_DEV_PASSWORD", PASSWORD)])?;
+    let client = Client::new(&format!("{}/mcp", server.url()))?;
+    for (id, proof) in [("signed", ["--private-key", &key]), ("secret", ["--client-secret-file", &secret])] {
+        let mut args = vec!["--grant", "client-credentials", "--client-id", id, "--issuer", server.url()];
+        args.extend(proof);
+        // The server names all its scopes, of which these machines may have two.
+        let outcome = client.run(&[&args[..], &["tools"]].concat(), nobody)?;
+        assert!(outcome.code == Some(4) && outcome.stderr.contains("with --scope"), "{outcome:?}");
+        args.extend(["--scope", "mcp:read mcp:tools", "call", "whoami"]);
+        // The second time with the token that is kept.
+        for _ in 0..2 {
+            let outcome = client.run(&args, nobody)?;
+            assert!(
+                outcome.code == Some(0) && outcome.stdout.contains(&format!("\"client_id\":\"{id}\"")),
+                "{outcome:?}"
+            );
+        }
+    }
+    let wrong = write("wrong", "another")?;
+    let args = ["--grant", "client-credentials", "--client-id", "secret", "--issuer", server.url()];
+    let folder = Client::new(&format!("{}/mcp", server.url()))?;
+    let outcome = folder.run(&[&args[..], &["--client-secret-file", &wrong, "tools"]].concat(), nobody)?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("invalid_client"), "{outcome:?}");
+    Ok(())
+}
+
+/// Puts what differs from run to run out of a trace: ports, identifiers, times.
+fn steady(trace: &str, server: &Server) -> Result<String> {
+    let mut text = trace.replace(server.url(), "http://localhost:9000");
+    for (pattern, instead) in [
+        (r"http://127\.0\.0\.1:\d+/callback", "http://127.0.0.1:PORT/callback"),
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "CLIENT-ID"),
+        (r"code_challenge=[A-Za-z0-9_-]+", "code_challenge=…"),
+        (r#""client_id_issued_at":\d+"#, r#""client_id_issued_at":…"#),
+        (r#""expires_at\\?":\\?"[^"\\]+\\?""#, r#""expires_at":"…""#),
+        (r"access_token, \d+ characters", "access_token, … characters"),
+        (r"Bearer ‹\d+ characters›", "Bearer ‹… characters›"),
+    ] {
+        text = Regex::new(pattern)?.replace_all(&text, instead).into_owned();
+    }
+    Ok(text)
+}
+
+#[test]
+fn the_trace_in_the_readme_is_what_happens() -> Result<()> {
+    let (server, client) = setup()?;
+    let outcome = client.run(&["trace", "echo", "message=hi"], alice(&server, ALL))?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let stored: Value = serde_json::from_str(&fs::read_to_string(client.stored()?)?)?;
+    for secret in ["access_token", "refresh_token"] {
+        let secret = stored["grant"][secret].as_str().context("no secret")?;
+        assert!(!outcome.visible().contains(secret));
+    }
+    let seen = steady(&outcome.stdout, &server)?;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../step11/README.md");
+    let readme = fs::read_to_string(&file)?;
+    let (before, rest) = readme.split_once("```trace\n").context("no trace")?;
+    let (shown, after) = rest.split_once("```").context("the trace has no end")?;
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&file, format!("{before}```trace\n{seen}```{after}"))?;
+    } else {
+        assert_eq!(shown, seen, "run this test with UPDATE=1, and read what it changed");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_shell_test_passes_on_step_11_and_fails_on_a_client_that_does_nothing() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (client, code, last) in [(program("step11")?, 0, " 0 failed\n"), ("/bin/true".into(), 1, " failed\n")] {
+        let output = Command::new("bash").arg(root.join("test_step11.sh")).arg("--client").arg(client).output()?;
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.code() == Some(code) && text.contains(last), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_person_logs_in_with_chromium_at_step_9_and_at_the_official_sdks_example() -> Result<()> {
+    let Some(folder) = interop::folder("step 11's log-ins with Chromium", true)? else { return Ok(()) };
+    let server = start("step9")?;
+    for args in [&["step9", &format!("{}/mcp", server.url())][..], &["sdk"]] {
+        let mut command = Command::new("node");
+        command
+            .arg("client.mjs")
+            .arg(program("step11")?)
+            .args(args)
+            .current_dir(&folder)
+            .env("MCP_DEV_PASSWORD", PASSWORD);
+        let output = command.env("OUTDIR", folder.join("../../target/screenshots")).output()?;
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        println!("{text}");
+        ensure!(output.status.success() && text.matches("ok - ").count() >= 2, "{args:?}: {text}");
+    }
+    Ok(())
+}
