@@ -135,6 +135,11 @@ impl Auth {
                 None => self.verify_once(token),
                 Some(wait) => Err(Refusal { retry_after: Some(wait.as_secs() + 1), ..refusal }),
             },
+            // There is a key, but it may not be the issuer's latest: those who come after the cool-down will see.
+            reasons::SIGNATURE_WRONG | reasons::KEY_AMBIGUOUS | reasons::ALGORITHM_OTHER => {
+                self.issuer(token)?.keys.look_again_later();
+                Err(refusal)
+            }
             reasons::TOKEN_MALFORMED if token.split('.').count() != 3 => match self.providers.of_opaque() {
                 Some((provider, introspection)) => introspection.user(token, provider).await,
                 None => Err(refusal),

@@ -17,6 +17,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use common::keys::PublicKey;
+use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::{
     Client,
@@ -131,7 +132,7 @@ struct Status {
 /// An issuer's keys, for all requests.
 pub struct JwksClient {
     status: watch::Sender<Status>,
-    /// A request saw a key that we do not know.
+    /// A request saw a key that we do not know, or that is not the one we know.
     wanted: Notify,
     /// `None` for our own key, which is not fetched.
     remote: Option<Remote>,
@@ -149,7 +150,8 @@ struct Remote {
 /// What `/health` says of an issuer.
 #[derive(Serialize)]
 pub struct Report {
-    /// `ready`; `stale` (the keys are good, but the last fetch failed); `waiting` (there are no keys).
+    /// `ready`; `stale` (the keys are good, but the last fetch failed, or should have been long ago); `waiting` (there
+    /// are no keys).
     state: &'static str,
     keys: usize,
     /// Seconds since the keys were fetched.
@@ -219,7 +221,7 @@ impl JwksClient {
         let finished = {
             let status = watched.borrow_and_update();
             if !status.fetching {
-                self.wanted.notify_one();
+                self.wanted.notify_one(); // while the status is held, so that no fetch starts meanwhile
                 let wait = status.earliest.map(|earliest| earliest.saturating_duration_since(Instant::now()));
                 if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
                     return Some(wait);
@@ -233,6 +235,14 @@ impl JwksClient {
         }
     }
 
+    /// Asks for a fetch as well, but waits for nothing: a key is known, and might just not be the issuer's latest.
+    pub fn look_again_later(&self) {
+        let status = self.status.borrow();
+        if !status.fetching {
+            self.wanted.notify_one();
+        }
+    }
+
     /// Waits until the first fetch has ended, well or not.
     pub async fn tried(&self) {
         if self.remote.is_some() {
@@ -242,15 +252,17 @@ impl JwksClient {
 
     pub fn report(&self) -> Report {
         let (ready, status) = (self.is_ready(), self.status.borrow());
+        let age = status.fetched.map(|fetched| fetched.elapsed());
+        let late = self.remote.as_ref().is_some_and(|remote| age > Some(remote.times.jwks_max_age * 2));
         let state = match (ready, status.problem) {
             (false, _) => "waiting",
-            (true, Some(_)) => "stale",
-            (true, None) => "ready",
+            (true, None) if !late => "ready",
+            (true, _) => "stale",
         };
         Report {
             state,
             keys: status.keys.len(),
-            age: status.fetched.map(|fetched| fetched.elapsed().as_secs()),
+            age: age.map(|age| age.as_secs()),
             problem: status.problem.map(|problem| problem.to_string()),
         }
     }
@@ -262,6 +274,7 @@ impl JwksClient {
         let mut failures = 0_u32;
         loop {
             self.status.send_modify(|status| status.fetching = true);
+            let _ = self.wanted.notified().now_or_never(); // whoever asked until now is answered by this fetch
             let outcome = self.fetch(remote).await;
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
             let (pause, problem) = match &outcome {
@@ -624,4 +637,27 @@ fn lifetime(headers: &HeaderMap) -> Duration {
         }
     }
     lifetime
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_should_have_been_renewed_long_ago_are_stale() {
+        let second = Duration::from_secs(1);
+        let times =
+            Times { jwks_cooldown: second, jwks_min_age: second, jwks_max_age: second * 10, max_stale: second * 100 };
+        let url = Url::parse("http://localhost:1").unwrap();
+        let http = fetch::client(&url).unwrap();
+        let client = JwksClient::remote(String::new(), url, http, times, true);
+        for (age, state) in [(19, "ready"), (21, "stale")] {
+            client.status.send_modify(|status| {
+                let metadata = serde_json::from_str(r#"{"issuer":""}"#).unwrap();
+                status.metadata = Some(Arc::new(metadata));
+                status.fetched = Instant::now().checked_sub(second * age);
+            });
+            assert_eq!(client.report().state, state, "{age}");
+        }
+    }
 }

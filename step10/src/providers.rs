@@ -420,9 +420,16 @@ impl Providers {
         let verified = Arc::new(RwLock::new(TokenCache::new(leeway)));
         for provider in &list {
             let verified = Arc::clone(&verified);
-            actix_web::rt::spawn(provider.keys.clone().run(move || {
+            let task = actix_web::rt::spawn(provider.keys.clone().run(move || {
                 *verified.write().unwrap_or_else(PoisonError::into_inner) = TokenCache::new(leeway);
             }));
+            // Without it keys would neither be renewed nor go: better no server than one that believes them for ever.
+            actix_web::rt::spawn(async move {
+                if task.await.is_err_and(|error| error.is_panic()) {
+                    tracing::error!("the task that renews an issuer's keys has failed: the server stops");
+                    std::process::exit(1);
+                }
+            });
         }
         let all = futures_util::future::join_all(list.iter().map(|provider| provider.keys.tried()));
         let _ = tokio::time::timeout(PATIENCE, all).await;

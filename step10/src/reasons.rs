@@ -18,6 +18,9 @@ use crate::{jwks_client::NoKey, providers::Provider};
 pub const TOKEN_MALFORMED: &str = "token_malformed";
 pub const KEY_UNKNOWN: &str = "key_unknown";
 pub const KEYS_MISSING: &str = "keys_missing";
+pub const KEY_AMBIGUOUS: &str = "key_ambiguous";
+pub const ALGORITHM_OTHER: &str = "algorithm_other";
+pub const SIGNATURE_WRONG: &str = "signature_wrong";
 
 /// A refusal that is not yet an answer.
 #[derive(Clone, Debug)]
@@ -90,11 +93,10 @@ impl Refusal {
         let refusal = match why {
             NoKey::NoKeys => return Self::no_keys_yet().with("iss", &provider.issuer),
             NoKey::Unknown => Refusal::token(KEY_UNKNOWN, "The token was signed with an unknown key (kid)."),
-            NoKey::Ambiguous => Refusal::token("key_ambiguous", "The token names no key (kid), and several would fit."),
-            NoKey::Algorithm => Refusal::token(
-                "algorithm_other",
-                "The token is not signed with an algorithm (alg) that its key is for.",
-            ),
+            NoKey::Ambiguous => Refusal::token(KEY_AMBIGUOUS, "The token names no key (kid), and several would fit."),
+            NoKey::Algorithm => {
+                Refusal::token(ALGORITHM_OTHER, "The token is not signed with an algorithm (alg) that its key is for.")
+            }
         };
         refusal.with("iss", &provider.issuer)
     }
@@ -124,7 +126,7 @@ impl Refusal {
             }
             ErrorKind::InvalidAudience => return provider.wrong_audience(claims.aud.as_ref()),
             ErrorKind::MissingRequiredClaim(_) if claims.aud.is_none() => return provider.wrong_audience(None),
-            ErrorKind::InvalidSignature => Refusal::token("signature_wrong", "The token's signature is wrong."),
+            ErrorKind::InvalidSignature => Refusal::token(SIGNATURE_WRONG, "The token's signature is wrong."),
             ErrorKind::InvalidAlgorithm => return Self::no_key(provider, NoKey::Algorithm),
             ErrorKind::MissingRequiredClaim(_) => {
                 Refusal::token("claim_missing", "The token lacks one of iss, aud, exp, sub.")

@@ -861,6 +861,35 @@ async fn another_key_of_the_same_name_takes_the_old_one_s_place() {
     assert_eq!(reason(&ping(&server, &seen).await), "401 signature_wrong", "though it was remembered");
 }
 
+#[tokio::test]
+async fn a_new_key_need_not_have_a_new_name() {
+    let key = |number| Signer::rsa(number, "k1");
+    let nameless = |number| Signer { jwk: with(&key(number).jwk, "kid", Value::Null), ..key(number) };
+    let (ec, names_none) = (Signer::ec("k1"), |key: &Signer| with(&key.header(), "kid", Value::Null));
+    for (name, old, new) in [
+        ("the same name", vec![key(0)], vec![key(1)]),
+        ("the same name, another type", vec![key(0)], vec![ec]),
+        ("no name", vec![nameless(0)], vec![nameless(1)]),
+        ("no name, among several", vec![nameless(0), nameless(2)], vec![nameless(1)]),
+    ] {
+        let token = |mock: &Mock, key: &Signer| match key.jwk.get("kid") {
+            Some(_) => key.sign(&claims(&mock.url)),
+            None => key.sign_as(&names_none(key), &claims(&mock.url)),
+        };
+        let mock = Mock::good(&old.iter().collect::<Vec<_>>());
+        // The next fetch by itself would be after a minute.
+        let server = start(&[&mock], &["--audience", AUDIENCE, "--jwks-cooldown", "1s"]);
+        assert_eq!(ping(&server, &token(&mock, &new[0])).await.status, 401, "{name}");
+        mock.put_keys(&new.iter().collect::<Vec<_>>());
+        until(name, Duration::from_secs(5), || async { ping(&server, &token(&mock, &new[0])).await.status == 200 })
+            .await;
+        // Nobody asks any more, and there is no fetch more.
+        let fetches = mock.hits("/jwks");
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(mock.hits("/jwks"), fetches, "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_provider_is_down_no_request_with_a_known_key_fails() {
     let key = Signer::rsa(0, "k1");
