@@ -2,7 +2,8 @@
 //! `[introspection]`, with the credentials by which the issuer knows this server.
 //!
 //! The issuer's answer is remembered for a minute at most, since asking is all that can tell that a token was revoked.
-//! Few requests are under way at once; whoever waits for one too long is told to try again.
+//! Few requests are under way at once; whoever waits for one too long is told to try again. Tokens that were good have
+//! a queue of their own, so that a flood of invented ones is at the cost of newcomers only.
 
 use std::{
     fs,
@@ -29,12 +30,13 @@ use crate::{
 
 /// How many answers are remembered.
 const CAPACITY: usize = 10_000;
-/// How long a good token is good without asking again, and how long a bad one is bad.
+/// How long a good token is good without asking again (but no longer than it says itself), and how long a bad one is
+/// bad.
 const GOOD: Duration = Duration::from_mins(1);
 const BAD: Duration = Duration::from_secs(10);
 /// How long it is not tried again when the issuer did not answer.
 const FAILED: Duration = Duration::from_secs(1);
-/// How many tokens are asked about at once, and how long others wait for their turn.
+/// How many tokens are asked about at once, in each of the two queues, and how long others wait for their turn.
 const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a request waits in all, for its turn and for the answer.
@@ -61,7 +63,10 @@ pub struct Introspection {
     endpoint: Option<Url>,
     issuer: Url,
     known: Cache<[u8; 32], Known>,
-    asking: Semaphore,
+    /// Tokens that were good when they were asked about last. No flood of others drives one out.
+    regulars: Cache<[u8; 32], ()>,
+    newcomers_turn: Semaphore,
+    regulars_turn: Semaphore,
 }
 
 /// What the issuer said of a token, and until when we go by that.
@@ -115,7 +120,9 @@ impl Introspection {
             endpoint,
             issuer: issuer.clone(),
             known: Cache::new(CAPACITY),
-            asking: Semaphore::new(AT_ONCE),
+            regulars: Cache::new(CAPACITY),
+            newcomers_turn: Semaphore::new(AT_ONCE),
+            regulars_turn: Semaphore::new(AT_ONCE),
         })
     }
 
@@ -138,10 +145,17 @@ impl Introspection {
                 Ok(known) if Instant::now() < known.until => return known.outcome,
                 Ok(_) => drop(self.known.remove_if(&key, |known| known.until <= Instant::now())),
                 Err(guard) => {
-                    let Ok(Ok(_permit)) = timeout(PATIENCE, self.asking.acquire()).await else {
+                    let regular = self.regulars.get(&key).is_some();
+                    let turn = if regular { &self.regulars_turn } else { &self.newcomers_turn };
+                    let Ok(Ok(_permit)) = timeout(PATIENCE, turn.acquire()).await else {
                         return Err(unavailable("Too many tokens are being asked about."));
                     };
                     let known = self.ask(token, provider).await;
+                    match &known.outcome {
+                        Ok(_) => self.regulars.insert(key, ()),
+                        Err(refusal) if refusal.status.is_server_error() => {} // nothing is known of it
+                        Err(_) => drop(self.regulars.remove(&key)),
+                    }
                     let _ = guard.insert(known.clone());
                     return known.outcome;
                 }
@@ -160,7 +174,7 @@ impl Introspection {
         let lifetime = match &outcome {
             Ok(user) => {
                 let left = user.exp.seconds().saturating_sub(chrono::Utc::now().timestamp());
-                GOOD.min(Duration::from_secs(left.try_into().unwrap_or(0)))
+                Duration::from_secs(left.try_into().unwrap_or(0)).clamp(Duration::from_secs(1), GOOD)
             }
             Err(refusal) if refusal.status.is_server_error() => FAILED,
             Err(_) => BAD,

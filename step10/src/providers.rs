@@ -5,7 +5,7 @@
 //! issuer's keys, algorithms and audience count.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -14,7 +14,12 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use common::{claims::Claims, config::PublicUrl, keys::PublicKey, token_cache::TokenCache};
+use common::{
+    claims::{Audience, Claims},
+    config::PublicUrl,
+    keys::PublicKey,
+    token_cache::TokenCache,
+};
 use jsonwebtoken::{Algorithm, Validation};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
@@ -27,6 +32,10 @@ use crate::{
     reasons::Refusal,
 };
 
+/// The longest claim that is believed, in bytes: it is remembered, and some are shown in headers.
+const MAX_CLAIM: usize = 1024;
+/// The same for lists: of audiences and of scopes.
+const MAX_LIST: usize = 4096;
 /// How many issuers may be trusted at once.
 const MAX_ISSUERS: usize = 16;
 /// How long a start waits for the providers' keys before it goes on without.
@@ -232,7 +241,7 @@ impl Profile {
         if roles.is_empty() {
             roles.extend(self.roles.get("default"));
         }
-        let roles: Vec<_> = roles.into_iter().filter_map(Ours::name).collect();
+        let roles: BTreeSet<_> = roles.into_iter().filter_map(Ours::name).collect();
         ours.insert("roles".to_owned(), json!(roles));
         serde_json::from_value(ours.into()).map_err(|error| error.to_string())
     }
@@ -352,6 +361,19 @@ impl Provider {
             None => serde_json::from_value(members.0.into()).map_err(|error| error.to_string()),
         };
         let claims = claims.map_err(|why| Refusal::malformed().with("iss", &self.issuer).with("why", &why))?;
+        let words =
+            [Some(&claims.sub), claims.preferred_username.as_ref(), claims.client_id.as_ref(), claims.jti.as_ref()];
+        let long = words.into_iter().flatten().any(|word| word.len() > MAX_CLAIM);
+        let audience = match &claims.aud {
+            Audience::One(name) => name.len(),
+            Audience::Several(names) => names.iter().map(|name| name.len() + 1).sum(),
+        };
+        if self.profile.is_some() && (long || audience.max(claims.scope.to_string().len()) > MAX_LIST) {
+            return Err(Refusal::token(
+                "claim_too_long",
+                "A claim of the token is longer than 1 KiB, or a list than 4 KiB.",
+            ));
+        }
         if claims.sub.is_empty() {
             return Err(Refusal::token("subject_missing", "The token's subject (sub) is empty."));
         }

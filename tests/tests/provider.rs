@@ -711,6 +711,7 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
         ("not yet valid", but("nbf", json!(now() + 100)), "not_yet_valid"),
         ("sub missing", but("sub", Value::Null), "claim_missing"),
         ("sub empty", but("sub", json!("")), "subject_missing"),
+        ("sub of 2 KiB", but("sub", json!("a".repeat(2048))), "claim_too_long"),
         ("scope a number", but("scope", json!(1)), "claim_malformed"),
         ("two scopes in one", but("scope", json!(["mcp:read mcp:tools"])), "claim_malformed"),
         ("roles null", with_null("roles"), "claim_malformed"),
@@ -1350,6 +1351,11 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
         ("scope a number", but("scope", json!(1)), "401 claim_malformed"),
         ("a refresh token", but("token_type", json!("refresh_token")), "401 typ_other"),
         ("no JSON", ok("nonsense"), "401 introspection_malformed"),
+        ("a claim of 2 KiB", but("preferred_username", json!("a".repeat(2048))), "401 claim_too_long"),
+        ("a client_id of 200 KiB", but("client_id", json!("a".repeat(200_000))), "401 claim_too_long"),
+        ("audiences of 200 KiB", but("aud", json!([AUDIENCE, "a".repeat(200_000)])), "401 claim_too_long"),
+        ("scopes of 200 KiB", but("scope", json!("a".repeat(200_000))), "401 claim_too_long"),
+        ("about to expire", but("exp", json!(now())), "200"),
         ("giant", Answer::Endless, "503 introspection_unavailable"),
         ("a redirect", raw("307 Elsewhere", "Location: http://127.0.0.1:1/\r\n", ""), "503 introspection_unavailable"),
         ("our credentials are wrong", raw("401 No", "", "{}"), "503 introspection_unavailable"),
@@ -1403,6 +1409,24 @@ async fn introspection_is_bounded_and_goes_nowhere_else() {
         assert_eq!(refused, "503 introspection_unavailable");
         assert!(waited < Duration::from_secs(10), "{waited:?}");
     }
+    // Who was in stays in: a token that was good does not queue behind the invented ones.
+    let server = serve();
+    let answer = |exp: i64| with(&with(&claims(&mock.url), "active", json!(true)), "exp", json!(now() + exp));
+    mock.put("/introspect", Answer::Json(answer(1)));
+    assert_eq!(ping(&server, "regular").await.status, 200);
+    let slow = Box::new(Answer::Json(json!({ "active": false })));
+    mock.put("/introspect", Answer::After(Duration::from_secs(4), slow));
+    let mut flood = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let server = Arc::clone(&server);
+        flood.spawn(async move { ping(&server, &format!("invented-{number}")).await.status.as_u16() });
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await; // the answer about it is not remembered any more
+    mock.put("/introspect", Answer::Json(answer(300)));
+    let started = Instant::now();
+    assert_eq!(ping(&server, "regular").await.status, 200);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    flood.join_all().await;
     // Credentials stay at the issuer's origin, whatever its metadata says.
     let stolen = with(&mock.metadata(), "introspection_endpoint", json!(format!("{}/introspect", elsewhere.url)));
     mock.put("/.well-known/oauth-authorization-server", Answer::Json(stolen));
