@@ -44,7 +44,7 @@ pub struct DoctorArgs {
 
 /// Says what it finds; true if nothing is wrong.
 pub async fn examine(args: &DoctorArgs) -> Result<bool> {
-    ensure!(args.providers.elsewhere(), "doctor: say whom to check, with --issuer URL");
+    ensure!(args.providers.elsewhere()?, "doctor: say whom to check, with --issuer URL");
     let public_url = PublicUrl::parse(&args.public_url).context("--public-url")?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
     let mut findings = Findings::new();

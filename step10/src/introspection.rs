@@ -8,7 +8,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -47,7 +47,8 @@ const LONGEST: Duration = Duration::from_secs(8);
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     client_id: String,
-    /// A file (mode 0600) with the secret and nothing else, or the name of an environment variable that holds it.
+    /// A file (mode 0600; the path begins at the profile's folder) with the secret and nothing else, or the name of an
+    /// environment variable that holds it.
     client_secret_file: Option<PathBuf>,
     client_secret_env: Option<String>,
     /// Instead of the metadata's, which counts only if it is at the issuer's own origin.
@@ -86,6 +87,13 @@ struct Answer {
     exp: Option<f64>,
     #[serde(default)]
     nbf: Option<f64>,
+}
+
+impl Settings {
+    /// The profile is in this folder.
+    pub fn look_in(&mut self, folder: &Path) {
+        self.client_secret_file = self.client_secret_file.take().map(|file| folder.join(file));
+    }
 }
 
 impl Introspection {

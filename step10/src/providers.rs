@@ -53,15 +53,15 @@ const BUILT_IN: [(&str, &str); 5] = [
 #[derive(Args, Clone, Debug)]
 pub struct ProviderArgs {
     /// Trust this identity provider, known by the URL that its tokens have as `iss` (repeatable; in the variable with
-    /// spaces between) [default: this server, which then has an authorization server of its own]
-    #[arg(long, visible_alias = "authorization-server", env = "MCP_ISSUER", value_name = "URL", value_delimiter = ' ')]
+    /// one space between) [default: this server, which then has an authorization server of its own]
+    #[arg(long, visible_alias = "authorization-server", env = "MCP_ISSUER", value_name = "URL", value_delimiter = ' ', value_parser = not_empty)]
     pub issuer: Vec<String>,
     /// What the provider is like: keycloak, auth0, entra, okta, generic, or a TOML file that ends in .toml; once for
     /// all issuers, or once for each in their order [default: guessed from the URL]
     #[arg(long, env = "MCP_PROFILE", value_name = "NAME|FILE")]
     pub profile: Vec<String>,
-    /// Accept only tokens with this `aud` [default: the profile's, else <public URL>/mcp, which the metadata documents
-    /// tell clients]
+    /// Accept only tokens with this `aud`, of all issuers whose profile names no audience [default: <public URL>/mcp,
+    /// which the metadata documents tell clients]
     #[arg(long, env = "MCP_AUDIENCE", value_name = "URI", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub audience: Option<String>,
     #[command(flatten)]
@@ -70,8 +70,15 @@ pub struct ProviderArgs {
 
 impl ProviderArgs {
     /// Whether tokens come from elsewhere: then this server signs none.
-    pub fn elsewhere(&self) -> bool {
-        !self.issuer.is_empty()
+    ///
+    /// # Errors
+    /// If it is not clear: whoever gives a profile has an issuer in mind.
+    pub fn elsewhere(&self) -> Result<bool> {
+        ensure!(
+            !self.issuer.is_empty() || self.profile.is_empty(),
+            "--profile says what an issuer is like, and none is given: add --issuer (or MCP_ISSUER)"
+        );
+        Ok(!self.issuer.is_empty())
     }
 
     /// The issuers with their profiles.
@@ -94,6 +101,13 @@ impl ProviderArgs {
             found.push((issuer, profile));
         }
         Ok(found)
+    }
+}
+
+fn not_empty(issuer: &str) -> Result<String, &'static str> {
+    match issuer {
+        "" => Err("an issuer's URL is empty; between several in MCP_ISSUER there is one space"),
+        issuer => Ok(issuer.to_owned()),
     }
 }
 
@@ -182,11 +196,14 @@ impl Profile {
             }
             Ok(table.try_into()?)
         };
-        let profile = parse().with_context(|| format!("--profile: {name} cannot be used"))?;
+        let mut profile = parse().with_context(|| format!("--profile: {name} cannot be used"))?;
         if profile.roles.iter().any(|(name, ours)| *ours == Ours::None && name != "default") {
             bail!(
                 "--profile: {name}: in [roles], \"none\" is for default only; leave out a role that counts for nothing"
             );
+        }
+        if let (Some(introspection), Some(folder)) = (&mut profile.introspection, Path::new(name).parent()) {
+            introspection.look_in(folder);
         }
         Ok(profile)
     }
@@ -432,6 +449,8 @@ impl Providers {
         }
         let times = &args.times;
         ensure!(times.jwks_min_age <= times.jwks_max_age, "--jwks-min-age is longer than --jwks-max-age");
+        ensure!(times.jwks_cooldown <= times.jwks_max_age, "--jwks-cooldown is longer than --jwks-max-age");
+        ensure!(times.jwks_max_age <= times.max_stale, "--max-stale is shorter than --jwks-max-age");
         for (issuer, profile) in args.profiles()? {
             list.push(provider(issuer, profile, args, &resource, public_url)?);
         }
@@ -498,9 +517,9 @@ fn provider(
     if issuer.trim_end_matches('/') == public_url.as_str() {
         bail!("--issuer: {issuer} is this server itself, which it trusts without --issuer");
     }
-    let audience = match (&args.audience, profile.audience.as_slice()) {
-        (None, [_, ..]) => profile.audience.clone(),
-        _ => vec![resource.to_owned()],
+    let audience = match profile.audience.as_slice() {
+        [] => vec![resource.to_owned()],
+        audience => audience.to_vec(),
     };
     tracing::info!(issuer, profile = profile.name, ?audience, "trusting an issuer");
     let introspection =

@@ -1239,6 +1239,9 @@ async fn each_profile_reads_its_provider_s_tokens() {
         let seen = json!([said["username"], said["client_id"], said["scopes"], said["roles"]]);
         assert_eq!(seen, wanted, "{profile}: {reply:?}");
         if profile == mine {
+            // What the profile says of its issuer counts for more than what is said of all.
+            let server = start(&[&mock], &["--profile", mine, "--audience", "https://other.example"]);
+            assert_eq!(ping(&server, &key.sign(&token)).await.status, 200);
             token["aud"] = json!("api://mine");
             assert_eq!(ping(&server, &key.sign(&token)).await.status, 200);
         }
@@ -1290,6 +1293,14 @@ fn what_cannot_be_trusted_is_refused_at_the_start() {
         (&["--issuer", a, "--jwks-min-age", "1h"], "--jwks-min-age"),
         (&["--issuer", a, "--jwks-cooldown", "0s"], "--jwks-cooldown"),
         (&["--issuer", a, "--max-stale", "30d"], "--max-stale"),
+        (&["--issuer", a, "--max-stale", "9m"], "--max-stale is shorter"),
+        (
+            &["--issuer", a, "--jwks-cooldown", "10m", "--jwks-min-age", "1s", "--jwks-max-age", "5m"],
+            "--jwks-cooldown is",
+        ),
+        (&["--issuer", ""], "URL is empty"),
+        (&["--issuer", "https://a.example  https://b.example"], "there is one space"),
+        (&["--profile", "keycloak"], "add --issuer"),
     ] {
         let output =
             command("step10").unwrap().args(["--port", "0"]).args(args).current_dir(folder.path()).output().unwrap();
@@ -1311,7 +1322,7 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
     let (file, secret) = (folder.path().join("opaque.toml"), folder.path().join("secret"));
     fs::write(&secret, format!("{SECRET}\n")).unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    let text = format!("[introspection]\nclient_id = \"https://me\"\nclient_secret_file = {secret:?}\n");
+    let text = "[introspection]\nclient_id = \"https://me\"\nclient_secret_file = \"secret\"\n";
     fs::write(&file, text).unwrap();
     let server = start(&[&mock], &["--audience", AUDIENCE, "--profile", file.to_str().unwrap()]);
     let active = || with(&claims(&mock.url), "active", json!(true));
@@ -1373,6 +1384,14 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
         }
         let asked = mock.hits("/introspect") - before;
         assert!(asked == 1 || wanted.starts_with("503") && asked <= 2, "{name}: asked {asked} times");
+    }
+    // An issuer without keys: its tokens are opaque to us, whatever they look like.
+    mock.put("/.well-known/oauth-authorization-server", Answer::Json(with(&mock.metadata(), "jwks_uri", Value::Null)));
+    let without_keys = start(&[&mock], &["--audience", AUDIENCE, "--profile", file.to_str().unwrap()]);
+    for (answer, wanted) in [(active(), "200"), (json!({ "active": false }), "401 token_inactive")] {
+        says(Answer::Json(answer));
+        let reply = ping(&without_keys, &key.sign(&claims(&mock.url))).await;
+        assert_eq!(reason(&reply).trim_end(), wanted, "{reply:?}");
     }
     let (log, said) = (server.stderr().unwrap(), health(&server).await.to_string());
     for secret in [SECRET, "s3cret", &basic, "opaque-1", "opaque-row"] {
