@@ -23,6 +23,7 @@ use url::{Url, form_urlencoded::byte_serialize};
 
 use crate::{
     auth::{LEEWAY, User},
+    discovery::Metadata,
     fetch::{self, Problem},
     providers::{Members, Provider},
     reasons::Refusal,
@@ -171,8 +172,14 @@ impl Introspection {
         }
     }
 
+    /// What the issuer says of a token that nobody has: whether it is active. So `doctor` sees if it knows us.
+    pub async fn probe(&self, metadata: &Metadata) -> Result<bool, Problem> {
+        let body = self.post(&uuid::Uuid::new_v4().to_string(), Some(metadata)).await?;
+        serde_json::from_slice::<Answer>(&body).map(|answer| answer.active).map_err(|_| Problem::NotJson)
+    }
+
     async fn ask(&self, token: &str, provider: &Provider) -> Known {
-        let outcome = match self.post(token, provider).await {
+        let outcome = match self.post(token, provider.keys.metadata().as_deref()).await {
             Ok(body) => judge(&body, provider),
             Err(problem) => {
                 tracing::warn!(issuer = provider.issuer, "introspection failed: {problem}");
@@ -191,16 +198,16 @@ impl Introspection {
     }
 
     /// Where the metadata has it: our credentials go to nobody but the issuer's own origin.
-    fn find_endpoint(&self, provider: &Provider) -> Result<Url, Problem> {
-        let metadata = provider.keys.metadata().ok_or(Problem::NoMetadata)?;
+    fn find_endpoint(&self, metadata: Option<&Metadata>) -> Result<Url, Problem> {
+        let metadata = metadata.ok_or(Problem::NoMetadata)?;
         let named = metadata.introspection_endpoint.as_deref().and_then(|text| fetch::named_url(text, &self.issuer));
         let own = named.filter(|url| url.origin() == self.issuer.origin());
         own.ok_or(Problem::ForbiddenUrl("introspection_endpoint, at its own origin,"))
     }
 
     /// The request (RFC 7662 §2.1).
-    async fn post(&self, token: &str, provider: &Provider) -> Result<Vec<u8>, Problem> {
-        let endpoint = self.endpoint.clone().map_or_else(|| self.find_endpoint(provider), Ok)?;
+    async fn post(&self, token: &str, metadata: Option<&Metadata>) -> Result<Vec<u8>, Problem> {
+        let endpoint = self.endpoint.clone().map_or_else(|| self.find_endpoint(metadata), Ok)?;
         let request = self.http.post(endpoint).basic_auth(&self.client_id, Some(&self.secret));
         let form = [("token", token), ("token_type_hint", "access_token")];
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();

@@ -121,7 +121,7 @@ pub struct Profile {
     /// The audiences that are accepted; none: this server's resource.
     audience: Vec<String>,
     #[serde(deserialize_with = "algorithms")]
-    algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<Algorithm>,
     /// Claims that no other kind of token has with these values.
     access_token: BTreeMap<String, String>,
     pub claims: Places,
@@ -129,7 +129,7 @@ pub struct Profile {
     scopes: BTreeMap<String, String>,
     pub advice: Advice,
     /// Only for an issuer of opaque tokens.
-    introspection: Option<introspection::Settings>,
+    pub introspection: Option<introspection::Settings>,
 }
 
 /// Where things are in a token.

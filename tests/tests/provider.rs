@@ -1511,6 +1511,50 @@ fn doctor_says_what_is_wrong_with_a_provider() {
     assert!(code == Some(0) && text.contains("! clients") && text.contains("Register each client by hand"), "{text}");
     document("client_id_metadata_document_supported", json!(true));
     assert!(doctor(&["--issuer", &mock.url], None).1.contains("✓ clients"));
+    // What a browser may do: it asks before it posts JSON, and must be allowed to send that.
+    let cors = "Access-Control-Allow-Origin: *\r\n";
+    mock.put(
+        "/.well-known/oauth-authorization-server",
+        raw("200 OK", cors, &with(&mock.metadata(), "x", json!(1)).to_string()),
+    );
+    mock.put("/token", raw("204 No Content", cors, ""));
+    for (headers, line) in [
+        ("", "may not use registration_endpoint."),
+        (cors, "may not use registration_endpoint."),
+        (&format!("{cors}Access-Control-Allow-Headers: accept, Content-Type\r\n"), "✓ CORS"),
+    ] {
+        mock.put("/register", raw("204 No Content", headers, ""));
+        let (_, text) = doctor(&["--issuer", &mock.url], None);
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    mock.put("/token", raw("405 No", cors, ""));
+    assert!(doctor(&["--issuer", &mock.url], None).1.contains("may not use token_endpoint."));
+    // Keys that the profile does not allow.
+    let folder = tempfile::tempdir().unwrap();
+    let profile = |text: &str| {
+        let file = folder.path().join("mine.toml");
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let es256 = profile("algorithms = [\"ES256\"]\n");
+    let (code, text) = doctor(&["--issuer", &mock.url, "--profile", &es256], None);
+    assert!(code == Some(1) && text.contains("✗ keys") && text.contains("does not allow [RS256, PS256]"), "{text}");
+    // An issuer without keys, whose tokens are opaque.
+    document("jwks_uri", Value::Null);
+    fs::write(folder.path().join("secret"), "secret").unwrap();
+    fs::set_permissions(folder.path().join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    let opaque = profile("[introspection]\nclient_id = \"me\"\nclient_secret_file = \"secret\"\n");
+    for (answer, wanted, line) in [
+        (Answer::Json(json!({ "active": false })), 0, "✓ introspection"),
+        (Answer::Json(json!({ "active": true })), 1, "✗ introspection: A token that nobody issued is active"),
+        (raw("401 No", "", "{}"), 1, "✗ introspection: The provider answers with the status 401. Check client_id"),
+    ] {
+        mock.put("/introspect", answer);
+        let (code, text) = doctor(&["--issuer", &mock.url, "--profile", &opaque], None);
+        assert!(code == Some(wanted) && text.contains(line), "{line}: {text}");
+        assert!(text.contains("  keys: there are none"), "{text}");
+    }
+    mock.become_good(&[&key]);
     // Keys that cannot be used, or should not be.
     let leaked = with(&key.jwk, "d", json!("AQAB"));
     mock.put("/jwks", Answer::Json(set(vec![Signer::ec("good\u{1b}").jwk, with(&key.jwk, "use", json!("enc"))])));
