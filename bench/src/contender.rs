@@ -42,7 +42,7 @@ const fn contender(name: &'static str, program: Program, guarded: bool, works: &
 }
 
 /// All there are. The first is the limit.
-pub static CONTENDERS: [Contender; 13] = [
+pub static CONTENDERS: [Contender; 14] = [
     contender("bare", Program::Bare, false, &[Echo]),
     contender("bare, verifying", Program::Bare, true, &[Echo]),
     contender("step4", Program::Step, false, &[Echo, Modern, List]),
@@ -50,6 +50,7 @@ pub static CONTENDERS: [Contender; 13] = [
     contender("step8", Program::Step, true, &[Echo]),
     contender("step9", Program::Step, true, &[Echo, Modern, List, Tokens, Flood]),
     Contender { env: &[("RUST_LOG", "off")], ..contender("step9, log off", Program::Step, true, &[Echo]) },
+    contender("step10", Program::Step, true, &[Echo, Tokens]),
     contender("rmcp", Program::Rmcp, false, &[Echo]),
     contender("rmcp, verifying", Program::Rmcp, true, &[Echo, Modern, List, Flood]),
     contender("Go SDK", Program::Go, true, &[Echo]),
