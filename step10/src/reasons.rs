@@ -126,6 +126,8 @@ impl Refusal {
             }
             ErrorKind::InvalidAudience => return provider.wrong_audience(claims.aud.as_ref()),
             ErrorKind::MissingRequiredClaim(_) if claims.aud.is_none() => return provider.wrong_audience(None),
+            // That is said of claims of the wrong type as well.
+            ErrorKind::MissingRequiredClaim(name) if claims.has(name) => Self::malformed(),
             ErrorKind::InvalidSignature => Refusal::token(SIGNATURE_WRONG, "The token's signature is wrong."),
             ErrorKind::InvalidAlgorithm => return Self::no_key(provider, NoKey::Algorithm),
             ErrorKind::MissingRequiredClaim(_) => {
@@ -192,6 +194,19 @@ pub struct Unverified {
     exp: Option<serde_json::Number>,
     #[serde(default)]
     nbf: Option<serde_json::Number>,
+    #[serde(default)]
+    sub: Option<serde_json::Value>,
+}
+
+impl Unverified {
+    fn has(&self, name: &str) -> bool {
+        match name {
+            "aud" => self.aud.is_some(),
+            "exp" => self.exp.is_some(),
+            "sub" => self.sub.is_some(),
+            _ => false,
+        }
+    }
 }
 
 pub fn unverified(token: &str) -> Result<Unverified, Refusal> {
