@@ -80,6 +80,11 @@ pub fn seconds<const LEAST: u64, const MOST: u64>(text: &str) -> Result<Duration
     seconds.filter(|seconds| (LEAST..=MOST).contains(seconds)).map(Duration::from_secs).ok_or_else(wanted)
 }
 
+/// The numbers that a key is made of: `n` and `e`, or `x` and `y`, without zeros in front.
+type Material = [Vec<u8>; 2];
+/// What a JWK comes to: the algorithms that go with its type, and the key.
+type Parts = (&'static [Algorithm], Material, DecodingKey);
+
 /// A key that signatures are checked with.
 #[derive(Clone)]
 pub struct Key {
@@ -87,9 +92,8 @@ pub struct Key {
     /// Those of [`ALGORITHMS`] that go with the key's own type, or the one that its `alg` names.
     pub algorithms: Vec<Algorithm>,
     pub decoding: DecodingKey,
-    /// The key itself, to tell whether a `kid` still stands for the same one: `n` and `e`, or `x` and `y`, without
-    /// zeros in front.
-    material: [Vec<u8>; 2],
+    /// The key itself, to tell whether a `kid` still stands for the same one.
+    material: Material,
     /// Until when it is good if nobody confirms it. Our own needs no confirmation.
     until: Option<Instant>,
 }
@@ -300,7 +304,7 @@ impl JwksClient {
             }
             match problem {
                 Some(problem) => {
-                    tracing::warn!(issuer = remote.issuer, "the keys could not be renewed as usual: {problem}")
+                    tracing::warn!(issuer = remote.issuer, "the keys could not be renewed as usual: {problem}");
                 }
                 None if news => tracing::info!(issuer = remote.issuer, "the issuer's keys are here"),
                 None => {}
@@ -574,7 +578,7 @@ impl Jwk {
         Ok(Key { kid: self.kid.clone(), algorithms, decoding, material, until: None })
     }
 
-    fn rsa(&self) -> Result<(&'static [Algorithm], [Vec<u8>; 2], DecodingKey), &'static str> {
+    fn rsa(&self) -> Result<Parts, &'static str> {
         let (n, e) = (number(self.n.as_deref())?, number(self.e.as_deref())?);
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
         if !RSA_BITS.contains(&bits) || n.last().is_none_or(|byte| byte % 2 == 0) {
@@ -588,7 +592,7 @@ impl Jwk {
         Ok((&[Algorithm::RS256, Algorithm::PS256], [n, e], decoding_key))
     }
 
-    fn p256(&self) -> Result<(&'static [Algorithm], [Vec<u8>; 2], DecodingKey), &'static str> {
+    fn p256(&self) -> Result<Parts, &'static str> {
         let (x, y) = (octets(self.x.as_deref())?, octets(self.y.as_deref())?);
         let point = [&[4], &x[..], &y].concat();
         if x.len() != 32 || y.len() != 32 || ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).is_err() {
@@ -601,7 +605,7 @@ impl Jwk {
         ))
     }
 
-    fn ed25519(&self) -> Result<(&'static [Algorithm], [Vec<u8>; 2], DecodingKey), &'static str> {
+    fn ed25519(&self) -> Result<Parts, &'static str> {
         let x = octets(self.x.as_deref())?;
         if x.len() != 32 || ParsedPublicKey::new(&ED25519, &x).is_err() {
             return Err("it is not a point on its curve");
