@@ -36,6 +36,9 @@ use crate::{
     jsonrpc::{ErrorObject, Failure, INTERNAL_ERROR},
 };
 
+/// The headers of an answer that a page in a browser may read.
+const EXPOSED: &str = "WWW-Authenticate, Retry-After, X-Correlation-Id";
+
 /// What the request line in the log calls the caller. The authentication step sets it.
 pub struct LogUser(pub String);
 
@@ -82,7 +85,7 @@ impl Guards {
             .allow_any_origin() // `check` has let only allowed ones through
             .allowed_methods(["GET", "POST", "DELETE"]) // a refusal that a page can read beats one it cannot
             .allowed_headers(["Authorization", "Content-Type", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"])
-            .expose_headers(["WWW-Authenticate"])
+            .expose_headers(EXPOSED.split(", "))
             .max_age(600)
     }
 
@@ -205,9 +208,7 @@ fn in_json<B: MessageBody + 'static>(mut response: ServiceResponse<B>) -> Servic
     let preflight =
         response.status().is_success() && response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_METHODS);
     if preflight {
-        response
-            .headers_mut()
-            .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("WWW-Authenticate"));
+        response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
     if !response.status().is_client_error() || response.headers().contains_key(header::CONTENT_TYPE) {
         return response.map_into_left_body();

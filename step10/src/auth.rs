@@ -131,10 +131,24 @@ impl Auth {
     /// whose key is known do not come here.
     async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<User, Refusal> {
         match refusal.reason {
-            reasons::KEY_UNKNOWN | reasons::KEYS_MISSING => match self.issuer(token)?.keys.look_again().await {
-                None => self.verify_once(token),
-                Some(wait) => Err(Refusal { retry_after: Some(wait.as_secs() + 1), ..refusal }),
-            },
+            reasons::KEY_UNKNOWN | reasons::KEYS_MISSING => {
+                let provider = self.issuer(token)?;
+                match &provider.introspection {
+                    // Its tokens may look like JWTs, and yet be for itself to read only.
+                    Some(introspection) if refusal.reason == reasons::KEYS_MISSING => {
+                        introspection.user(token, provider).await
+                    }
+                    _ => match provider.keys.look_again().await {
+                        None => self.verify_once(token),
+                        Some(wait) => Err(Refusal { retry_after: Some(wait.as_secs() + 1), ..refusal }),
+                    },
+                }
+            }
+            // There is a key, but it may not be the issuer's latest: those who come after the cool-down will see.
+            reasons::SIGNATURE_WRONG | reasons::KEY_AMBIGUOUS | reasons::ALGORITHM_OTHER => {
+                self.issuer(token)?.keys.look_again_later();
+                Err(refusal)
+            }
             reasons::TOKEN_MALFORMED if token.split('.').count() != 3 => match self.providers.of_opaque() {
                 Some((provider, introspection)) => introspection.user(token, provider).await,
                 None => Err(refusal),

@@ -12,7 +12,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use common::{claims::SCOPES, config::PublicUrl};
-use reqwest::{Client, header::ACCESS_CONTROL_ALLOW_ORIGIN};
+use jsonwebtoken::Algorithm;
+use reqwest::{
+    Client, Method,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS,
+        ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN,
+    },
+};
 use serde_json::Value;
 use url::Url;
 
@@ -20,6 +27,7 @@ use crate::{
     auth::{Auth, LEEWAY},
     discovery::{self, Metadata},
     fetch::{self, Problem},
+    introspection::{Introspection, Settings},
     jwks_client::KeySet,
     providers::{Profile, ProviderArgs, Providers},
 };
@@ -44,7 +52,7 @@ pub struct DoctorArgs {
 
 /// Says what it finds; true if nothing is wrong.
 pub async fn examine(args: &DoctorArgs) -> Result<bool> {
-    ensure!(args.providers.elsewhere(), "doctor: say whom to check, with --issuer URL");
+    ensure!(args.providers.elsewhere()?, "doctor: say whom to check, with --issuer URL");
     let public_url = PublicUrl::parse(&args.public_url).context("--public-url")?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
     let mut findings = Findings::new();
@@ -92,8 +100,11 @@ async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut F
     findings.good("metadata", format_args!("at {place}"));
     findings.good("issuer", "the metadata names it exactly so");
     endpoints(&metadata, findings);
-    cors(&http, &place, findings).await;
-    keys(&http, &metadata, &url, findings).await;
+    cors(&http, &place, &metadata, findings).await;
+    keys(&http, &metadata, &url, profile, findings).await;
+    if let Some(settings) = &profile.introspection {
+        introspection(settings, &metadata, &url, findings).await;
+    }
     registration(&metadata, findings);
     scopes(&metadata, findings);
     if !token {
@@ -144,21 +155,45 @@ fn endpoints(metadata: &Metadata, findings: &mut Findings) {
     }
 }
 
-async fn cors(http: &Client, place: &Url, findings: &mut Findings) {
-    let asked = fetch::json(http.get(place.clone()).header("Origin", BROWSER)).await;
-    let allowed = asked.is_ok_and(|(headers, _)| {
+/// Whether a page from elsewhere may read the metadata, and may post to where clients post (Fetch §3.2).
+async fn cors(http: &Client, place: &Url, metadata: &Metadata, findings: &mut Findings) {
+    let origin = |headers: &HeaderMap| {
         headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).is_some_and(|value| value == "*" || value == BROWSER)
-    });
-    if allowed {
-        findings.good("CORS", format_args!("{BROWSER} may read the metadata"));
+    };
+    let asked = fetch::json(http.get(place.clone()).header(ORIGIN, BROWSER)).await;
+    let (mut may, mut may_not) = (Vec::new(), Vec::new());
+    let mut sort = |name, allowed: bool| if allowed { may.push(name) } else { may_not.push(name) };
+    sort("the metadata", asked.is_ok_and(|(headers, _)| origin(&headers)));
+    // A form needs no more than the origin's leave; JSON is a header that must be allowed too.
+    for (name, header) in [("token_endpoint", ""), ("registration_endpoint", "content-type")] {
+        let Some(url) = metadata.rest.get(name).and_then(Value::as_str).and_then(fetch::web_url) else { continue };
+        let preflight = http.request(Method::OPTIONS, url).header(ORIGIN, BROWSER);
+        let preflight = preflight.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
+        let preflight =
+            if header.is_empty() { preflight } else { preflight.header(ACCESS_CONTROL_REQUEST_HEADERS, header) };
+        let allowed = preflight.send().await.is_ok_and(|response| {
+            let lists = response.headers().get_all(ACCESS_CONTROL_ALLOW_HEADERS).iter();
+            let mut names = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+            let listed = |name: &str| name.trim() == "*" || name.trim().eq_ignore_ascii_case(header);
+            let listed = header.is_empty() || names.any(listed);
+            response.status().is_success() && origin(response.headers()) && listed
+        });
+        sort(name, allowed);
+    }
+    if may_not.is_empty() {
+        findings.good("CORS", format_args!("{BROWSER} may use {}", may.join(", ")));
     } else {
         let what = "Clients that run in a browser cannot log in: allow their origins (in Keycloak, Web origins).";
-        findings.unsure("CORS", format_args!("{BROWSER} may not read the metadata."), what);
+        findings.unsure("CORS", format_args!("{BROWSER} may not use {}.", may_not.join(", ")), what);
     }
 }
 
-async fn keys(http: &Client, metadata: &Metadata, issuer: &Url, findings: &mut Findings) {
+async fn keys(http: &Client, metadata: &Metadata, issuer: &Url, profile: &Profile, findings: &mut Findings) {
+    let opaque = profile.introspection.is_some();
     let Some(uri) = &metadata.jwks_uri else {
+        if opaque {
+            return findings.note("keys", "there are none: all tokens are checked by introspection");
+        }
         let what = "Tokens can only be checked by introspection: see [introspection] in the README.";
         return findings.bad("keys", Problem::NoJwksUri, what);
     };
@@ -173,15 +208,24 @@ async fn keys(http: &Client, metadata: &Metadata, issuer: &Url, findings: &mut F
         Ok(set) => set,
         Err(problem) => return findings.bad("keys", problem, "The server could not check any token."),
     };
-    let names: Vec<_> = set
-        .keys
-        .iter()
-        .map(|key| format!("{:?} for {:?}", short(key.kid.as_deref().unwrap_or_default()), key.algorithms))
-        .collect();
-    if names.is_empty() {
-        findings.bad("keys", Problem::NoUsableKey, "Have the provider sign with RS256, PS256, ES256 or EdDSA.");
-    } else {
+    let mut names = Vec::new();
+    for key in &set.keys {
+        let name = short(key.kid.as_deref().unwrap_or_default());
+        let (ours, others): (Vec<Algorithm>, Vec<Algorithm>) =
+            key.algorithms.iter().copied().partition(|algorithm| profile.algorithms.contains(algorithm));
+        if ours.is_empty() {
+            findings.note("key", format_args!("{name:?} is not used: the profile does not allow {others:?}"));
+        } else {
+            names.push(format!("{name:?} for {ours:?}"));
+        }
+    }
+    if !names.is_empty() {
         findings.good("keys", names.join(", "));
+    } else if opaque {
+        findings.note("keys", "none can be used: all tokens are checked by introspection");
+    } else {
+        let what = format!("Have the provider sign with one of {:?}.", profile.algorithms);
+        findings.bad("keys", Problem::NoUsableKey, what);
     }
     for (name, reason) in &set.unused {
         if set.leaked.contains(name) {
@@ -189,6 +233,20 @@ async fn keys(http: &Client, metadata: &Metadata, issuer: &Url, findings: &mut F
         } else {
             findings.note("key", format_args!("{:?} is not used: {reason}", short(name)));
         }
+    }
+}
+
+/// Whether the issuer knows us by the credentials of the profile.
+async fn introspection(settings: &Settings, metadata: &Metadata, issuer: &Url, findings: &mut Findings) {
+    let asked = match Introspection::new(settings, issuer) {
+        Ok(introspection) => introspection.probe(metadata).await,
+        Err(error) => return findings.bad("introspection", format_args!("{error:#}."), "Correct the profile."),
+    };
+    let what = "Check client_id and the secret, and that the provider lets this client introspect tokens.";
+    match asked {
+        Ok(false) => findings.good("introspection", "this server's credentials are accepted"),
+        Ok(true) => findings.bad("introspection", "A token that nobody issued is active.", "Do not trust this issuer."),
+        Err(problem) => findings.bad("introspection", problem, what),
     }
 }
 

@@ -2,12 +2,13 @@
 //! `[introspection]`, with the credentials by which the issuer knows this server.
 //!
 //! The issuer's answer is remembered for a minute at most, since asking is all that can tell that a token was revoked.
-//! Few requests are under way at once; whoever waits for one too long is told to try again.
+//! Few requests are under way at once; whoever waits for one too long is told to try again. Tokens that were good have
+//! a queue of their own, so that a flood of invented ones is at the cost of newcomers only.
 
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,7 @@ use url::{Url, form_urlencoded::byte_serialize};
 
 use crate::{
     auth::{LEEWAY, User},
+    discovery::Metadata,
     fetch::{self, Problem},
     providers::{Members, Provider},
     reasons::Refusal,
@@ -29,12 +31,13 @@ use crate::{
 
 /// How many answers are remembered.
 const CAPACITY: usize = 10_000;
-/// How long a good token is good without asking again, and how long a bad one is bad.
+/// How long a good token is good without asking again (but no longer than it says itself), and how long a bad one is
+/// bad.
 const GOOD: Duration = Duration::from_mins(1);
 const BAD: Duration = Duration::from_secs(10);
 /// How long it is not tried again when the issuer did not answer.
 const FAILED: Duration = Duration::from_secs(1);
-/// How many tokens are asked about at once, and how long others wait for their turn.
+/// How many tokens are asked about at once, in each of the two queues, and how long others wait for their turn.
 const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a request waits in all, for its turn and for the answer.
@@ -45,7 +48,8 @@ const LONGEST: Duration = Duration::from_secs(8);
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     client_id: String,
-    /// A file (mode 0600) with the secret and nothing else, or the name of an environment variable that holds it.
+    /// A file (mode 0600; the path begins at the profile's folder) with the secret and nothing else, or the name of an
+    /// environment variable that holds it.
     client_secret_file: Option<PathBuf>,
     client_secret_env: Option<String>,
     /// Instead of the metadata's, which counts only if it is at the issuer's own origin.
@@ -61,7 +65,10 @@ pub struct Introspection {
     endpoint: Option<Url>,
     issuer: Url,
     known: Cache<[u8; 32], Known>,
-    asking: Semaphore,
+    /// Tokens that were good when they were asked about last. No flood of others drives one out.
+    regulars: Cache<[u8; 32], ()>,
+    newcomers_turn: Semaphore,
+    regulars_turn: Semaphore,
 }
 
 /// What the issuer said of a token, and until when we go by that.
@@ -81,6 +88,13 @@ struct Answer {
     exp: Option<f64>,
     #[serde(default)]
     nbf: Option<f64>,
+}
+
+impl Settings {
+    /// The profile is in this folder.
+    pub fn look_in(&mut self, folder: &Path) {
+        self.client_secret_file = self.client_secret_file.take().map(|file| folder.join(file));
+    }
 }
 
 impl Introspection {
@@ -115,7 +129,9 @@ impl Introspection {
             endpoint,
             issuer: issuer.clone(),
             known: Cache::new(CAPACITY),
-            asking: Semaphore::new(AT_ONCE),
+            regulars: Cache::new(CAPACITY),
+            newcomers_turn: Semaphore::new(AT_ONCE),
+            regulars_turn: Semaphore::new(AT_ONCE),
         })
     }
 
@@ -138,10 +154,17 @@ impl Introspection {
                 Ok(known) if Instant::now() < known.until => return known.outcome,
                 Ok(_) => drop(self.known.remove_if(&key, |known| known.until <= Instant::now())),
                 Err(guard) => {
-                    let Ok(Ok(_permit)) = timeout(PATIENCE, self.asking.acquire()).await else {
+                    let regular = self.regulars.get(&key).is_some();
+                    let turn = if regular { &self.regulars_turn } else { &self.newcomers_turn };
+                    let Ok(Ok(_permit)) = timeout(PATIENCE, turn.acquire()).await else {
                         return Err(unavailable("Too many tokens are being asked about."));
                     };
                     let known = self.ask(token, provider).await;
+                    match &known.outcome {
+                        Ok(_) => self.regulars.insert(key, ()),
+                        Err(refusal) if refusal.status.is_server_error() => {} // nothing is known of it
+                        Err(_) => drop(self.regulars.remove(&key)),
+                    }
                     let _ = guard.insert(known.clone());
                     return known.outcome;
                 }
@@ -149,8 +172,14 @@ impl Introspection {
         }
     }
 
+    /// What the issuer says of a token that nobody has: whether it is active. So `doctor` sees if it knows us.
+    pub async fn probe(&self, metadata: &Metadata) -> Result<bool, Problem> {
+        let body = self.post(&uuid::Uuid::new_v4().to_string(), Some(metadata)).await?;
+        serde_json::from_slice::<Answer>(&body).map(|answer| answer.active).map_err(|_| Problem::NotJson)
+    }
+
     async fn ask(&self, token: &str, provider: &Provider) -> Known {
-        let outcome = match self.post(token, provider).await {
+        let outcome = match self.post(token, provider.keys.metadata().as_deref()).await {
             Ok(body) => judge(&body, provider),
             Err(problem) => {
                 tracing::warn!(issuer = provider.issuer, "introspection failed: {problem}");
@@ -160,7 +189,7 @@ impl Introspection {
         let lifetime = match &outcome {
             Ok(user) => {
                 let left = user.exp.seconds().saturating_sub(chrono::Utc::now().timestamp());
-                GOOD.min(Duration::from_secs(left.try_into().unwrap_or(0)))
+                Duration::from_secs(left.try_into().unwrap_or(0)).clamp(Duration::from_secs(1), GOOD)
             }
             Err(refusal) if refusal.status.is_server_error() => FAILED,
             Err(_) => BAD,
@@ -169,16 +198,16 @@ impl Introspection {
     }
 
     /// Where the metadata has it: our credentials go to nobody but the issuer's own origin.
-    fn find_endpoint(&self, provider: &Provider) -> Result<Url, Problem> {
-        let metadata = provider.keys.metadata().ok_or(Problem::NoMetadata)?;
+    fn find_endpoint(&self, metadata: Option<&Metadata>) -> Result<Url, Problem> {
+        let metadata = metadata.ok_or(Problem::NoMetadata)?;
         let named = metadata.introspection_endpoint.as_deref().and_then(|text| fetch::named_url(text, &self.issuer));
         let own = named.filter(|url| url.origin() == self.issuer.origin());
         own.ok_or(Problem::ForbiddenUrl("introspection_endpoint, at its own origin,"))
     }
 
     /// The request (RFC 7662 §2.1).
-    async fn post(&self, token: &str, provider: &Provider) -> Result<Vec<u8>, Problem> {
-        let endpoint = self.endpoint.clone().map_or_else(|| self.find_endpoint(provider), Ok)?;
+    async fn post(&self, token: &str, metadata: Option<&Metadata>) -> Result<Vec<u8>, Problem> {
+        let endpoint = self.endpoint.clone().map_or_else(|| self.find_endpoint(metadata), Ok)?;
         let request = self.http.post(endpoint).basic_auth(&self.client_id, Some(&self.secret));
         let form = [("token", token), ("token_type_hint", "access_token")];
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();

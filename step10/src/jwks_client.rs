@@ -7,6 +7,7 @@
 //! `--max-stale`.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,12 +17,13 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use common::keys::PublicKey;
+use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::{
     Client,
     header::{AGE, CACHE_CONTROL, HeaderMap},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use tokio::{
     sync::{Notify, watch},
@@ -78,6 +80,11 @@ pub fn seconds<const LEAST: u64, const MOST: u64>(text: &str) -> Result<Duration
     seconds.filter(|seconds| (LEAST..=MOST).contains(seconds)).map(Duration::from_secs).ok_or_else(wanted)
 }
 
+/// The numbers that a key is made of: `n` and `e`, or `x` and `y`, without zeros in front.
+type Material = [Vec<u8>; 2];
+/// What a JWK comes to: the algorithms that go with its type, and the key.
+type Parts = (&'static [Algorithm], Material, DecodingKey);
+
 /// A key that signatures are checked with.
 #[derive(Clone)]
 pub struct Key {
@@ -86,7 +93,7 @@ pub struct Key {
     pub algorithms: Vec<Algorithm>,
     pub decoding: DecodingKey,
     /// The key itself, to tell whether a `kid` still stands for the same one.
-    material: Vec<u8>,
+    material: Material,
     /// Until when it is good if nobody confirms it. Our own needs no confirmation.
     until: Option<Instant>,
 }
@@ -129,7 +136,7 @@ struct Status {
 /// An issuer's keys, for all requests.
 pub struct JwksClient {
     status: watch::Sender<Status>,
-    /// A request saw a key that we do not know.
+    /// A request saw a key that we do not know, or that is not the one we know.
     wanted: Notify,
     /// `None` for our own key, which is not fetched.
     remote: Option<Remote>,
@@ -147,7 +154,8 @@ struct Remote {
 /// What `/health` says of an issuer.
 #[derive(Serialize)]
 pub struct Report {
-    /// `ready`; `stale` (the keys are good, but the last fetch failed); `waiting` (there are no keys).
+    /// `ready`; `stale` (the keys are good, but the last fetch failed, or should have been long ago); `waiting` (there
+    /// are no keys).
     state: &'static str,
     keys: usize,
     /// Seconds since the keys were fetched.
@@ -164,7 +172,7 @@ impl JwksClient {
             kid: Some(key.kid.clone()),
             algorithms: vec![Algorithm::RS256],
             decoding: key.decoding_key.clone(),
-            material: Vec::new(),
+            material: Default::default(),
             until: None,
         };
         let status = watch::Sender::new(Status { keys: vec![key], ..Status::default() });
@@ -217,7 +225,7 @@ impl JwksClient {
         let finished = {
             let status = watched.borrow_and_update();
             if !status.fetching {
-                self.wanted.notify_one();
+                self.wanted.notify_one(); // while the status is held, so that no fetch starts meanwhile
                 let wait = status.earliest.map(|earliest| earliest.saturating_duration_since(Instant::now()));
                 if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
                     return Some(wait);
@@ -231,6 +239,14 @@ impl JwksClient {
         }
     }
 
+    /// Asks for a fetch as well, but waits for nothing: a key is known, and might just not be the issuer's latest.
+    pub fn look_again_later(&self) {
+        let status = self.status.borrow();
+        if !status.fetching {
+            self.wanted.notify_one();
+        }
+    }
+
     /// Waits until the first fetch has ended, well or not.
     pub async fn tried(&self) {
         if self.remote.is_some() {
@@ -240,15 +256,17 @@ impl JwksClient {
 
     pub fn report(&self) -> Report {
         let (ready, status) = (self.is_ready(), self.status.borrow());
+        let age = status.fetched.map(|fetched| fetched.elapsed());
+        let late = self.remote.as_ref().is_some_and(|remote| age > Some(remote.times.jwks_max_age * 2));
         let state = match (ready, status.problem) {
             (false, _) => "waiting",
-            (true, Some(_)) => "stale",
-            (true, None) => "ready",
+            (true, None) if !late => "ready",
+            (true, _) => "stale",
         };
         Report {
             state,
             keys: status.keys.len(),
-            age: status.fetched.map(|fetched| fetched.elapsed().as_secs()),
+            age: age.map(|age| age.as_secs()),
             problem: status.problem.map(|problem| problem.to_string()),
         }
     }
@@ -260,18 +278,21 @@ impl JwksClient {
         let mut failures = 0_u32;
         loop {
             self.status.send_modify(|status| status.fetching = true);
+            let _ = self.wanted.notified().now_or_never(); // whoever asked until now is answered by this fetch
             let outcome = self.fetch(remote).await;
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
-            let pause = match &outcome {
-                Ok((_, lifetime)) => *lifetime,
-                Err(_) => (times.jwks_cooldown * 2_u32.pow(failures.min(7) - 1)).min(times.jwks_min_age),
+            let (pause, problem) = match &outcome {
+                Ok(fetched) => (fetched.lifetime, fetched.problem),
+                Err(problem) => {
+                    let pause = times.jwks_cooldown * 2_u32.pow(failures.min(7) - 1);
+                    (pause.min(times.jwks_min_age), Some(*problem))
+                }
             };
-            let problem = outcome.as_ref().err().copied();
             let (now, mut news, mut gone) = (Instant::now(), false, false);
             self.status.send_modify(|status| {
                 news = status.problem.is_some() || status.fetched.is_none();
-                if let Ok((set, _)) = outcome {
-                    gone = status.accept(set, now + times.max_stale);
+                if let Ok(fetched) = outcome {
+                    gone = status.accept(fetched.set, now + times.max_stale);
                     status.fetched = Some(now);
                 }
                 status.problem = problem;
@@ -282,7 +303,9 @@ impl JwksClient {
                 tracing::info!(issuer = remote.issuer, "a key of the issuer is not accepted any more");
             }
             match problem {
-                Some(problem) => tracing::warn!(issuer = remote.issuer, "no keys could be fetched: {problem}"),
+                Some(problem) => {
+                    tracing::warn!(issuer = remote.issuer, "the keys could not be renewed as usual: {problem}");
+                }
                 None if news => tracing::info!(issuer = remote.issuer, "the issuer's keys are here"),
                 None => {}
             }
@@ -313,29 +336,37 @@ impl JwksClient {
         }
     }
 
-    async fn fetch(&self, remote: &Remote) -> Result<(KeySet, Duration), Problem> {
-        let metadata = self.find_metadata(remote).await?;
+    async fn fetch(&self, remote: &Remote) -> Result<Fetched, Problem> {
+        let (metadata, problem) = self.find_metadata(remote).await?;
         let Some(uri) = &metadata.jwks_uri else {
-            return if remote.opaque { Ok((KeySet::default(), USUAL)) } else { Err(Problem::NoJwksUri) };
+            let nothing = Fetched { set: KeySet::default(), lifetime: USUAL, problem };
+            return if remote.opaque { Ok(nothing) } else { Err(Problem::NoJwksUri) };
         };
         let uri = fetch::named_url(uri, &remote.url).ok_or(Problem::ForbiddenUrl("jwks_uri"))?;
         let (headers, body) = fetch::json(remote.http.get(uri)).await?;
         let set = KeySet::parse(&body)?;
-        if set.keys.is_empty() && set.leaked.is_empty() && !remote.opaque {
-            return Err(Problem::NoUsableKey);
+        let unfit = (set.keys.is_empty() && !remote.opaque).then_some(Problem::NoUsableKey);
+        // A set that names no key at all is more likely a fault than a farewell.
+        if let Some(problem) = unfit.filter(|_| !set.names_keys) {
+            return Err(problem);
         }
-        Ok((set, lifetime(&headers).clamp(remote.times.jwks_min_age, remote.times.jwks_max_age)))
+        let problem = unfit.or(problem);
+        let (least, most) = (remote.times.jwks_min_age, remote.times.jwks_max_age);
+        let lifetime = if problem.is_some() { least } else { lifetime(&headers).clamp(least, most) };
+        Ok(Fetched { set, lifetime, problem })
     }
 
-    /// The metadata, which is read again once an hour and after a failure. Keys are renewed even while it is not
-    /// there, from where they were before.
-    async fn find_metadata(&self, remote: &Remote) -> Result<Arc<Metadata>, Problem> {
+    /// The metadata, which is read again once an hour and after a failure; and what went wrong with that. Keys are
+    /// renewed even while it is not there, from where they were before, but not for longer than `--max-stale`.
+    async fn find_metadata(&self, remote: &Remote) -> Result<(Arc<Metadata>, Option<Problem>), Problem> {
         let known = {
             let status = self.status.borrow();
-            let fresh = status.metadata_at.is_some_and(|at| at.elapsed() < METADATA_AGE) && status.problem.is_none();
+            let age = status.metadata_at.map_or(Duration::MAX, |at| at.elapsed());
             match &status.metadata {
-                Some(metadata) if fresh => return Ok(metadata.clone()),
-                known => known.clone(),
+                Some(metadata) if age < METADATA_AGE.min(remote.times.max_stale / 2) && status.problem.is_none() => {
+                    return Ok((metadata.clone(), None));
+                }
+                known => known.clone().filter(|_| age < remote.times.max_stale),
             }
         };
         match discovery::discover(&remote.http, &remote.issuer, &remote.url).await {
@@ -344,22 +375,34 @@ impl JwksClient {
                 self.status.send_modify(|status| {
                     (status.metadata, status.metadata_at) = (Some(metadata.clone()), Some(Instant::now()));
                 });
-                Ok(metadata)
+                Ok((metadata, None))
             }
-            Err(problem) => known.ok_or(problem).inspect(|_| {
-                tracing::warn!(issuer = %remote.issuer, "the metadata could not be read again: {problem}");
-            }),
+            Err(problem) => {
+                if known.is_none() {
+                    self.status.send_modify(|status| status.metadata = None);
+                }
+                Ok((known.ok_or(problem)?, Some(problem)))
+            }
         }
     }
 }
 
+/// What a fetch has brought, and for how long.
+struct Fetched {
+    set: KeySet,
+    lifetime: Duration,
+    /// What was not as it should be, though the set is believed.
+    problem: Option<Problem>,
+}
+
 impl Status {
     /// Takes over a set, whose keys are good `until` then. True if a key has gone.
-    fn accept(&mut self, set: KeySet, until: Instant) -> bool {
+    fn accept(&mut self, mut set: KeySet, until: Instant) -> bool {
         let before = std::mem::take(&mut self.keys);
-        self.keys = set.keys.into_iter().map(|key| Key { until: Some(until), ..key }).collect();
+        let confirmed = std::mem::take(&mut set.keys).into_iter();
+        self.keys = confirmed.map(|key| Key { until: Some(until), ..key }).collect();
         // What is listed but spoilt is no reason to lose a good key; it is not confirmed either.
-        let spoilt = |key: &Key| key.kid.as_ref().is_some_and(|kid| set.spoilt.contains(kid));
+        let spoilt = |key: &Key| key.kid.as_ref().is_some_and(|kid| set.spoilt.contains(kid)) && !set.has_leaked(key);
         self.keys.extend(before.iter().filter(|key| spoilt(key)).cloned());
         let same = |a: &Key, b: &Key| a.kid == b.kid && a.material == b.material && a.algorithms == b.algorithms;
         !before.iter().all(|old| self.keys.iter().any(|new| same(old, new)))
@@ -374,6 +417,10 @@ pub struct KeySet {
     pub spoilt: Vec<String>,
     /// The names of keys whose private half is in the set: nobody may be believed on their word.
     pub leaked: Vec<String>,
+    /// What is public of them (`n` or `x`): by whatever name such a key goes, it is the same.
+    leaked_material: Vec<Vec<u8>>,
+    /// Whether an entry is a key by its form, usable or not: then the set says which keys there are.
+    names_keys: bool,
     /// Why entries are not used, for people: the entry's name and the reason.
     pub unused: Vec<(String, &'static str)>,
 }
@@ -381,7 +428,7 @@ pub struct KeySet {
 /// The members of a JWK that say what it is (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). One that is there twice, or is
 /// of the wrong type, makes the entry unusable.
 #[derive(Deserialize)]
-struct Jwk<'a> {
+struct Jwk {
     kty: String,
     #[serde(default, rename = "use")]
     usage: Option<String>,
@@ -401,18 +448,16 @@ struct Jwk<'a> {
     x: Option<String>,
     #[serde(default)]
     y: Option<String>,
-    /// Private halves: `d` of every type, `p` of RSA too, `k` of symmetric ones.
-    #[serde(default, borrow)]
-    d: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    p: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    k: Option<&'a RawValue>,
+    #[serde(default)]
+    k: Option<IgnoredAny>,
 }
+
+/// The members that no public key has (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2).
+const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
 
 impl KeySet {
     /// Takes from a set what can be used. An entry that cannot is passed over; of several that share a `kid`, none is
-    /// used, since nobody can say which was meant.
+    /// used, since nobody can say which was meant. Nor is a key whose private half is in another entry.
     ///
     /// # Errors
     /// If it is no key set, or too large a one.
@@ -430,12 +475,21 @@ impl KeySet {
             return Err(Problem::NotAKeySet("it has more than 100 keys"));
         }
         let mut set = KeySet::default();
-        let mut names: Vec<String> = Vec::new();
+        let (mut names, mut others): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for entry in document.keys {
+            let members = serde_json::from_str::<HashMap<String, &RawValue>>(entry.get()).unwrap_or_default();
+            let text = |name| members.get(name).and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+            if PRIVATE.iter().any(|name| members.get(*name).is_some_and(|value| value.get() != "null")) {
+                let name: String = text("kid").unwrap_or_default().chars().take(MAX_KID).collect();
+                set.unused.push((name.clone(), "its private half is published: whoever reads it can sign"));
+                set.leaked.push(name);
+                set.leaked_material.extend(number(text("n").or_else(|| text("x")).as_deref()));
+                set.names_keys = true;
+                continue;
+            }
             let jwk = Some(entry.get()).filter(|json| json.starts_with('{'));
             let Some(jwk) = jwk.and_then(|json| serde_json::from_str::<Jwk>(json).ok()) else {
-                let entry = serde_json::from_str::<serde_json::Value>(entry.get()).unwrap_or_default();
-                let name: String = entry["kid"].as_str().unwrap_or_default().chars().take(MAX_KID).collect();
+                let name: String = text("kid").unwrap_or_default().chars().take(MAX_KID).collect();
                 names.push(name.clone());
                 set.unused.push((name, "it is malformed"));
                 continue;
@@ -444,39 +498,58 @@ impl KeySet {
                 set.unused.push((String::new(), "its kid is empty or longer than 256 bytes"));
                 continue;
             }
+            set.names_keys = true;
             let name = jwk.kid.clone().unwrap_or_default();
             match jwk.key() {
                 Ok(key) => set.keys.push(key),
                 Err(reason) => set.unused.push((name.clone(), reason)),
             }
-            if jwk.is_private() {
-                set.leaked.push(name);
-            } else if jwk.kid.is_some() {
+            if jwk.is_of_another_type() {
+                others.push(name.clone());
+            }
+            if jwk.kid.is_some() {
                 names.push(name);
             }
         }
         let twice = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
-        let usable = |key: &Key| key.kid.as_ref().is_none_or(|kid| !twice(kid) && !set.leaked.contains(kid));
-        for key in set.keys.iter().filter(|key| !usable(key)) {
-            set.unused.push((key.kid.clone().unwrap_or_default(), "another entry has the same kid"));
+        for key in std::mem::take(&mut set.keys) {
+            let name = key.kid.clone().unwrap_or_default();
+            if set.has_leaked(&key) {
+                set.unused.push((name.clone(), "its private half is published in another entry"));
+                set.leaked.push(name);
+            } else if twice(&name) {
+                set.unused.push((name, "another entry has the same kid"));
+            } else {
+                set.keys.push(key);
+            }
         }
-        set.keys = set.keys.iter().filter(|key| usable(key)).cloned().collect();
         let used = |name: &String| set.keys.iter().any(|key| key.kid.as_ref() == Some(name));
-        set.spoilt.extend(names.iter().filter(|name| !used(name)).cloned());
-        set.spoilt.retain(|name| !set.leaked.contains(name));
+        let lost = |name: &String| set.leaked.contains(name) || others.contains(name) && !twice(name);
+        set.spoilt = names.iter().filter(|name| !used(name) && !lost(name)).cloned().collect();
         Ok(set)
+    }
+
+    /// Whether the private half of this key is in the set, by its own name or by another.
+    fn has_leaked(&self, key: &Key) -> bool {
+        key.kid.as_ref().is_some_and(|kid| self.leaked.contains(kid)) || self.leaked_material.contains(&key.material[0])
     }
 }
 
-impl Jwk<'_> {
-    fn is_private(&self) -> bool {
-        self.d.is_some() || self.p.is_some()
+impl Jwk {
+    /// A whole key of a type that we do not use: its name stands for it now, and for no key of ours.
+    fn is_of_another_type(&self) -> bool {
+        let length = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("EC", Some("P-384")) => 48,
+            ("EC", Some("P-521")) => 66,
+            ("EC", Some("secp256k1")) => 32,
+            ("OKP", Some("Ed448")) => 57,
+            _ => return false,
+        };
+        let whole = |text: &Option<String>| octets(text.as_deref()).is_ok_and(|bytes| bytes.len() == length);
+        whole(&self.x) && (self.kty == "OKP" || whole(&self.y))
     }
 
     fn key(&self) -> Result<Key, &'static str> {
-        if self.is_private() {
-            return Err("its private half is published: whoever reads it can sign");
-        }
         if self.k.is_some() || self.kty == "oct" {
             return Err("it is symmetric: whoever can check with it can sign");
         }
@@ -505,7 +578,7 @@ impl Jwk<'_> {
         Ok(Key { kid: self.kid.clone(), algorithms, decoding, material, until: None })
     }
 
-    fn rsa(&self) -> Result<(&'static [Algorithm], Vec<u8>, DecodingKey), &'static str> {
+    fn rsa(&self) -> Result<Parts, &'static str> {
         let (n, e) = (number(self.n.as_deref())?, number(self.e.as_deref())?);
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
         if !RSA_BITS.contains(&bits) || n.last().is_none_or(|byte| byte % 2 == 0) {
@@ -516,24 +589,28 @@ impl Jwk<'_> {
             return Err("its exponent is not an odd number from 65537 to 2^32");
         }
         let decoding_key = DecodingKey::from_rsa_raw_components(&n, &e);
-        Ok((&[Algorithm::RS256, Algorithm::PS256], [n, e].concat(), decoding_key))
+        Ok((&[Algorithm::RS256, Algorithm::PS256], [n, e], decoding_key))
     }
 
-    fn p256(&self) -> Result<(&'static [Algorithm], Vec<u8>, DecodingKey), &'static str> {
+    fn p256(&self) -> Result<Parts, &'static str> {
         let (x, y) = (octets(self.x.as_deref())?, octets(self.y.as_deref())?);
         let point = [&[4], &x[..], &y].concat();
         if x.len() != 32 || y.len() != 32 || ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).is_err() {
             return Err("it is not a point on its curve");
         }
-        Ok((&[Algorithm::ES256], point.clone(), DecodingKey::from_ec_der(&point)))
+        Ok((
+            &[Algorithm::ES256],
+            [number(self.x.as_deref())?, number(self.y.as_deref())?],
+            DecodingKey::from_ec_der(&point),
+        ))
     }
 
-    fn ed25519(&self) -> Result<(&'static [Algorithm], Vec<u8>, DecodingKey), &'static str> {
+    fn ed25519(&self) -> Result<Parts, &'static str> {
         let x = octets(self.x.as_deref())?;
         if x.len() != 32 || ParsedPublicKey::new(&ED25519, &x).is_err() {
             return Err("it is not a point on its curve");
         }
-        Ok((&[Algorithm::EdDSA], x.clone(), DecodingKey::from_ed_der(&x)))
+        Ok((&[Algorithm::EdDSA], [number(self.x.as_deref())?, Vec::new()], DecodingKey::from_ed_der(&x)))
     }
 }
 
@@ -564,4 +641,27 @@ fn lifetime(headers: &HeaderMap) -> Duration {
         }
     }
     lifetime
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_should_have_been_renewed_long_ago_are_stale() {
+        let second = Duration::from_secs(1);
+        let times =
+            Times { jwks_cooldown: second, jwks_min_age: second, jwks_max_age: second * 10, max_stale: second * 100 };
+        let url = Url::parse("http://localhost:1").unwrap();
+        let http = fetch::client(&url).unwrap();
+        let client = JwksClient::remote(String::new(), url, http, times, true);
+        for (age, state) in [(19, "ready"), (21, "stale")] {
+            client.status.send_modify(|status| {
+                let metadata = serde_json::from_str(r#"{"issuer":""}"#).unwrap();
+                status.metadata = Some(Arc::new(metadata));
+                status.fetched = Instant::now().checked_sub(second * age);
+            });
+            assert_eq!(client.report().state, state, "{age}");
+        }
+    }
 }

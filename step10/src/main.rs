@@ -82,10 +82,11 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    let elsewhere = args.providers.elsewhere()?;
     let listener = args.server.bind()?;
     let notes = web::Data::new(Notes::open(&args.notes).await?);
     // Either we sign the tokens, as in step 9, or those do whom --issuer names.
-    let own = match args.providers.elsewhere() {
+    let own = match elsewhere {
         true if args.keys.public_key.is_some() => anyhow::bail!("--public-key: with --issuer, keys come from there"),
         true => None,
         false => {

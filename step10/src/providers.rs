@@ -5,7 +5,7 @@
 //! issuer's keys, algorithms and audience count.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -14,7 +14,12 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use common::{claims::Claims, config::PublicUrl, keys::PublicKey, token_cache::TokenCache};
+use common::{
+    claims::{Audience, Claims},
+    config::PublicUrl,
+    keys::PublicKey,
+    token_cache::TokenCache,
+};
 use jsonwebtoken::{Algorithm, Validation};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
@@ -27,6 +32,10 @@ use crate::{
     reasons::Refusal,
 };
 
+/// The longest claim that is believed, in bytes: it is remembered, and some are shown in headers.
+const MAX_CLAIM: usize = 1024;
+/// The same for lists: of audiences and of scopes.
+const MAX_LIST: usize = 4096;
 /// How many issuers may be trusted at once.
 const MAX_ISSUERS: usize = 16;
 /// How long a start waits for the providers' keys before it goes on without.
@@ -44,15 +53,15 @@ const BUILT_IN: [(&str, &str); 5] = [
 #[derive(Args, Clone, Debug)]
 pub struct ProviderArgs {
     /// Trust this identity provider, known by the URL that its tokens have as `iss` (repeatable; in the variable with
-    /// spaces between) [default: this server, which then has an authorization server of its own]
-    #[arg(long, visible_alias = "authorization-server", env = "MCP_ISSUER", value_name = "URL", value_delimiter = ' ')]
+    /// one space between) [default: this server, which then has an authorization server of its own]
+    #[arg(long, visible_alias = "authorization-server", env = "MCP_ISSUER", value_name = "URL", value_delimiter = ' ', value_parser = not_empty)]
     pub issuer: Vec<String>,
     /// What the provider is like: keycloak, auth0, entra, okta, generic, or a TOML file that ends in .toml; once for
     /// all issuers, or once for each in their order [default: guessed from the URL]
     #[arg(long, env = "MCP_PROFILE", value_name = "NAME|FILE")]
     pub profile: Vec<String>,
-    /// Accept only tokens with this `aud` [default: the profile's, else <public URL>/mcp, which the metadata documents
-    /// tell clients]
+    /// Accept only tokens with this `aud`, of all issuers whose profile names no audience [default: <public URL>/mcp,
+    /// which the metadata documents tell clients]
     #[arg(long, env = "MCP_AUDIENCE", value_name = "URI", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub audience: Option<String>,
     #[command(flatten)]
@@ -61,8 +70,15 @@ pub struct ProviderArgs {
 
 impl ProviderArgs {
     /// Whether tokens come from elsewhere: then this server signs none.
-    pub fn elsewhere(&self) -> bool {
-        !self.issuer.is_empty()
+    ///
+    /// # Errors
+    /// If it is not clear: whoever gives a profile has an issuer in mind.
+    pub fn elsewhere(&self) -> Result<bool> {
+        ensure!(
+            !self.issuer.is_empty() || self.profile.is_empty(),
+            "--profile says what an issuer is like, and none is given: add --issuer (or MCP_ISSUER)"
+        );
+        Ok(!self.issuer.is_empty())
     }
 
     /// The issuers with their profiles.
@@ -88,6 +104,13 @@ impl ProviderArgs {
     }
 }
 
+fn not_empty(issuer: &str) -> Result<String, &'static str> {
+    match issuer {
+        "" => Err("an issuer's URL is empty; between several in MCP_ISSUER there is one space"),
+        issuer => Ok(issuer.to_owned()),
+    }
+}
+
 /// One provider: how its tokens are, and how they are read.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,7 +121,7 @@ pub struct Profile {
     /// The audiences that are accepted; none: this server's resource.
     audience: Vec<String>,
     #[serde(deserialize_with = "algorithms")]
-    algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<Algorithm>,
     /// Claims that no other kind of token has with these values.
     access_token: BTreeMap<String, String>,
     pub claims: Places,
@@ -106,7 +129,7 @@ pub struct Profile {
     scopes: BTreeMap<String, String>,
     pub advice: Advice,
     /// Only for an issuer of opaque tokens.
-    introspection: Option<introspection::Settings>,
+    pub introspection: Option<introspection::Settings>,
 }
 
 /// Where things are in a token.
@@ -165,13 +188,22 @@ impl Profile {
                 let (_, text) = known.with_context(|| format!("extends: {name:?} is none of {}", names()))?;
                 let mut below: toml::Table = text.parse()?;
                 base = below.remove("extends").unwrap_or(toml::Value::Boolean(false));
+                // Who may do what is to be read in one place: of the [roles] below, only the default is inherited.
+                if let (true, Some(roles)) = (table.contains_key("roles"), below.get_mut("roles")) {
+                    roles.as_table_mut().context("[roles] is no table")?.retain(|name, _| name == "default");
+                }
                 table = over(below, table);
             }
             Ok(table.try_into()?)
         };
-        let profile = parse().with_context(|| format!("--profile: {name} cannot be used"))?;
-        if !profile.roles.contains_key("default") {
-            bail!("--profile: {name} has no default in [roles]");
+        let mut profile = parse().with_context(|| format!("--profile: {name} cannot be used"))?;
+        if profile.roles.iter().any(|(name, ours)| *ours == Ours::None && name != "default") {
+            bail!(
+                "--profile: {name}: in [roles], \"none\" is for default only; leave out a role that counts for nothing"
+            );
+        }
+        if let (Some(introspection), Some(folder)) = (&mut profile.introspection, Path::new(name).parent()) {
+            introspection.look_in(folder);
         }
         Ok(profile)
     }
@@ -206,21 +238,27 @@ impl Profile {
                 ours.insert(name.to_owned(), value.clone());
             }
         }
-        let scope = match self.claims.scope.iter().find_map(|place| at(members, place)) {
+        let found = self.claims.scope.iter().find_map(|place| at(members, place));
+        let scope = match found {
             None => Vec::new(),
-            Some(value) => words(value)?,
+            // RFC 6749 §3.3: one string with spaces between; some providers have an array.
+            Some(Value::String(text)) => text.split(' ').collect(),
+            Some(value) => names(value)?,
         };
+        if matches!(found, Some(Value::Array(_))) && scope.iter().any(|name| name.contains(' ')) {
+            return Err("a scope has a space in it".to_owned());
+        }
         let scope: Vec<_> = scope.iter().map(|name| self.scopes.get(*name).map_or(*name, String::as_str)).collect();
         ours.insert("scope".to_owned(), scope.join(" ").into());
         let mut roles: Vec<Ours> = Vec::new();
         for value in self.claims.roles.iter().filter_map(|place| at(members, place)) {
-            let names = words(value)?.into_iter().filter(|name| *name != "default");
+            let names = names(value)?.into_iter().filter(|name| *name != "default");
             roles.extend(names.filter_map(|name| self.roles.get(name)));
         }
-        if roles.iter().all(|role| *role == Ours::None) {
+        if roles.is_empty() {
             roles.extend(self.roles.get("default"));
         }
-        let roles: Vec<_> = roles.into_iter().filter_map(Ours::name).collect();
+        let roles: BTreeSet<_> = roles.into_iter().filter_map(Ours::name).collect();
         ours.insert("roles".to_owned(), json!(roles));
         serde_json::from_value(ours.into()).map_err(|error| error.to_string())
     }
@@ -249,26 +287,27 @@ fn over(mut below: toml::Table, above: toml::Table) -> toml::Table {
     below
 }
 
-/// What is at a place such as `realm_access.roles` or `https://mcp.example/roles`.
+/// What is at a place: the claim of that name, such as `https://mcp.example/roles`, else what the path leads to, such
+/// as `realm_access.roles`. A path through what is no object ends at `null`, which no claim of ours may be.
 fn at<'a>(members: &'a Map<String, Value>, place: &str) -> Option<&'a Value> {
-    if place.starts_with("https://") || place.starts_with("http://") {
-        return members.get(place);
+    static NULL: Value = Value::Null;
+    if let Some(value) = members.get(place) {
+        return Some(value);
     }
-    let (first, rest) = place.split_once('.').map_or((place, None), |(first, rest)| (first, Some(rest)));
-    match (members.get(first)?, rest) {
-        (value, None) => Some(value),
-        (Value::Object(members), Some(rest)) => at(members, rest),
-        _ => None,
+    let (first, rest) = place.split_once('.')?;
+    match members.get(first)? {
+        Value::Object(members) => at(members, rest),
+        _ => Some(&NULL),
     }
 }
 
-/// Names in an array, or in one string with spaces between.
-fn words(value: &Value) -> Result<Vec<&str>, String> {
+/// Names in an array; a string is one name, whatever is in it.
+fn names(value: &Value) -> Result<Vec<&str>, String> {
     match value {
-        Value::String(text) => Ok(text.split(' ').filter(|word| !word.is_empty()).collect()),
+        Value::String(name) => Ok(vec![name]),
         Value::Array(values) => {
-            let words = values.iter().map(|value| value.as_str().ok_or_else(|| "a name is not a string".to_owned()));
-            words.collect()
+            let names = values.iter().map(|value| value.as_str().ok_or_else(|| "a name is not a string".to_owned()));
+            names.collect()
         }
         _ => Err("names are neither a string nor an array".to_owned()),
     }
@@ -332,11 +371,26 @@ impl Provider {
     /// The claims of a verified token, which must be an access token and say whom it is about.
     pub fn claims(&self, members: Members) -> Result<Claims, Refusal> {
         let claims = match &self.profile {
+            // Whoever has stolen such a token must not be able to use it without the key that it is bound to.
+            Some(_) if members.0.contains_key("cnf") => return Err(Refusal::token_bound()),
             Some(profile) if !profile.is_access_token(&members.0) => return Err(Refusal::other_type()),
             Some(profile) => profile.claims(&members.0),
             None => serde_json::from_value(members.0.into()).map_err(|error| error.to_string()),
         };
         let claims = claims.map_err(|why| Refusal::malformed().with("iss", &self.issuer).with("why", &why))?;
+        let words =
+            [Some(&claims.sub), claims.preferred_username.as_ref(), claims.client_id.as_ref(), claims.jti.as_ref()];
+        let long = words.into_iter().flatten().any(|word| word.len() > MAX_CLAIM);
+        let audience = match &claims.aud {
+            Audience::One(name) => name.len(),
+            Audience::Several(names) => names.iter().map(|name| name.len() + 1).sum(),
+        };
+        if self.profile.is_some() && (long || audience.max(claims.scope.to_string().len()) > MAX_LIST) {
+            return Err(Refusal::token(
+                "claim_too_long",
+                "A claim of the token is longer than 1 KiB, or a list than 4 KiB.",
+            ));
+        }
         if claims.sub.is_empty() {
             return Err(Refusal::token("subject_missing", "The token's subject (sub) is empty."));
         }
@@ -395,6 +449,8 @@ impl Providers {
         }
         let times = &args.times;
         ensure!(times.jwks_min_age <= times.jwks_max_age, "--jwks-min-age is longer than --jwks-max-age");
+        ensure!(times.jwks_cooldown <= times.jwks_max_age, "--jwks-cooldown is longer than --jwks-max-age");
+        ensure!(times.jwks_max_age <= times.max_stale, "--max-stale is shorter than --jwks-max-age");
         for (issuer, profile) in args.profiles()? {
             list.push(provider(issuer, profile, args, &resource, public_url)?);
         }
@@ -405,9 +461,16 @@ impl Providers {
         let verified = Arc::new(RwLock::new(TokenCache::new(leeway)));
         for provider in &list {
             let verified = Arc::clone(&verified);
-            actix_web::rt::spawn(provider.keys.clone().run(move || {
+            let task = actix_web::rt::spawn(provider.keys.clone().run(move || {
                 *verified.write().unwrap_or_else(PoisonError::into_inner) = TokenCache::new(leeway);
             }));
+            // Without it keys would neither be renewed nor go: better no server than one that believes them for ever.
+            actix_web::rt::spawn(async move {
+                if task.await.is_err_and(|error| error.is_panic()) {
+                    tracing::error!("the task that renews an issuer's keys has failed: the server stops");
+                    std::process::exit(1);
+                }
+            });
         }
         let all = futures_util::future::join_all(list.iter().map(|provider| provider.keys.tried()));
         let _ = tokio::time::timeout(PATIENCE, all).await;
@@ -454,9 +517,9 @@ fn provider(
     if issuer.trim_end_matches('/') == public_url.as_str() {
         bail!("--issuer: {issuer} is this server itself, which it trusts without --issuer");
     }
-    let audience = match (&args.audience, profile.audience.as_slice()) {
-        (None, [_, ..]) => profile.audience.clone(),
-        _ => vec![resource.to_owned()],
+    let audience = match profile.audience.as_slice() {
+        [] => vec![resource.to_owned()],
+        audience => audience.to_vec(),
     };
     tracing::info!(issuer, profile = profile.name, ?audience, "trusting an issuer");
     let introspection =

@@ -18,6 +18,9 @@ use crate::{jwks_client::NoKey, providers::Provider};
 pub const TOKEN_MALFORMED: &str = "token_malformed";
 pub const KEY_UNKNOWN: &str = "key_unknown";
 pub const KEYS_MISSING: &str = "keys_missing";
+pub const KEY_AMBIGUOUS: &str = "key_ambiguous";
+pub const ALGORITHM_OTHER: &str = "algorithm_other";
+pub const SIGNATURE_WRONG: &str = "signature_wrong";
 
 /// A refusal that is not yet an answer.
 #[derive(Clone, Debug)]
@@ -71,6 +74,13 @@ impl Refusal {
         Self::token("typ_other", "The token is not an access token: its typ is another.")
     }
 
+    /// A token that is good only with a proof of possession, which is not looked at here (RFC 9449 §7.2, RFC 8705 §3).
+    pub fn token_bound() -> Self {
+        let description = "The token is bound to a key of its client (cnf: DPoP or mutual TLS), and this server takes \
+            bearer tokens only. Have the provider issue it unbound.";
+        Self::token("token_bound", description)
+    }
+
     /// Nobody's token can be checked now.
     pub fn no_keys_yet() -> Self {
         let description =
@@ -83,11 +93,10 @@ impl Refusal {
         let refusal = match why {
             NoKey::NoKeys => return Self::no_keys_yet().with("iss", &provider.issuer),
             NoKey::Unknown => Refusal::token(KEY_UNKNOWN, "The token was signed with an unknown key (kid)."),
-            NoKey::Ambiguous => Refusal::token("key_ambiguous", "The token names no key (kid), and several would fit."),
-            NoKey::Algorithm => Refusal::token(
-                "algorithm_other",
-                "The token is not signed with an algorithm (alg) that its key is for.",
-            ),
+            NoKey::Ambiguous => Refusal::token(KEY_AMBIGUOUS, "The token names no key (kid), and several would fit."),
+            NoKey::Algorithm => {
+                Refusal::token(ALGORITHM_OTHER, "The token is not signed with an algorithm (alg) that its key is for.")
+            }
         };
         refusal.with("iss", &provider.issuer)
     }
@@ -117,7 +126,9 @@ impl Refusal {
             }
             ErrorKind::InvalidAudience => return provider.wrong_audience(claims.aud.as_ref()),
             ErrorKind::MissingRequiredClaim(_) if claims.aud.is_none() => return provider.wrong_audience(None),
-            ErrorKind::InvalidSignature => Refusal::token("signature_wrong", "The token's signature is wrong."),
+            // That is said of claims of the wrong type as well.
+            ErrorKind::MissingRequiredClaim(name) if claims.has(name) => Self::malformed(),
+            ErrorKind::InvalidSignature => Refusal::token(SIGNATURE_WRONG, "The token's signature is wrong."),
             ErrorKind::InvalidAlgorithm => return Self::no_key(provider, NoKey::Algorithm),
             ErrorKind::MissingRequiredClaim(_) => {
                 Refusal::token("claim_missing", "The token lacks one of iss, aud, exp, sub.")
@@ -183,6 +194,19 @@ pub struct Unverified {
     exp: Option<serde_json::Number>,
     #[serde(default)]
     nbf: Option<serde_json::Number>,
+    #[serde(default)]
+    sub: Option<serde_json::Value>,
+}
+
+impl Unverified {
+    fn has(&self, name: &str) -> bool {
+        match name {
+            "aud" => self.aud.is_some(),
+            "exp" => self.exp.is_some(),
+            "sub" => self.sub.is_some(),
+            _ => false,
+        }
+    }
 }
 
 pub fn unverified(token: &str) -> Result<Unverified, Refusal> {

@@ -553,6 +553,55 @@ async fn a_spoilt_key_does_not_spoil_the_others() {
     mock.put("/jwks", Answer::Json(set(vec![with(&one.jwk, "d", json!("AQAB")), two.jwk.clone()])));
     until("the leaked key", SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
     assert_eq!(ping(&server, &two.sign(&claims(&mock.url))).await.status, 200);
+    // By whatever name the half goes, whatever part of it is there, and whatever else is wrong with it.
+    for (name, half) in [
+        ("d", with(&with(&one.jwk, "kid", json!("x")), "d", json!("AQAB"))),
+        ("no kid", with(&with(&one.jwk, "kid", Value::Null), "p", json!("AQAB"))),
+        ("dp", with(&with(&one.jwk, "kid", json!("k3")), "dp", json!("AQAB"))),
+        ("oth", with(&with(&one.jwk, "kid", json!("k3")), "oth", json!([]))),
+        ("malformed", with(&with(&one.jwk, "alg", json!(1)), "qi", json!(1))),
+    ] {
+        mock.put_keys(&[&one, &two]);
+        until(name, SOON, || async { ping(&server, &seen).await.status == 200 }).await;
+        mock.put("/jwks", Answer::Json(set(vec![half, one.jwk.clone(), two.jwk.clone()])));
+        until(name, SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
+        assert_eq!(ping(&server, &two.sign(&claims(&mock.url))).await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_listed_goes_even_if_no_key_is_left() {
+    let (one, two) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k2"));
+    let mock = Mock::good(&[&one]);
+    let server = start(&[&mock], &QUICK);
+    let seen = one.sign(&claims(&mock.url));
+    let other = |kid: &str| json!({ "kty": "EC", "crv": "P-384", "kid": kid, "alg": "ES384", "x": b64([7; 48]), "y": b64([8; 48]) });
+    assert_eq!(ping(&server, &seen).await.status, 200);
+    mock.put("/jwks", Answer::Json(set(vec![other("k3")])));
+    until("the withdrawn key", SOON, || async { reason(&ping(&server, &seen).await) == "503 keys_missing" }).await;
+    assert!(has_problem(&server, &mock, UNFIT).await);
+    // Its name stands for another key now, though for one that is not used here.
+    mock.put_keys(&[&one]);
+    until("back again", SOON, || async { ping(&server, &seen).await.status == 200 }).await;
+    mock.put("/jwks", Answer::Json(set(vec![other("k1"), two.jwk.clone()])));
+    until("the replaced key", SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
+}
+
+#[tokio::test]
+async fn metadata_that_goes_bad_is_seen_and_not_relied_on_for_ever() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let server = start(&[&mock], &[&QUICK[..], &["--max-stale", "4s"]].concat());
+    let seen = key.sign(&claims(&mock.url));
+    assert_eq!(ping(&server, &seen).await.status, 200);
+    let moved = with(&mock.metadata(), "issuer", json!("https://other.example"));
+    mock.put("/.well-known/oauth-authorization-server", Answer::Json(moved));
+    until("it is seen", SOON, || has_problem(&server, &mock, "another issuer")).await;
+    assert_eq!(health(&server).await["issuers"][&mock.url]["state"], "stale");
+    assert_eq!(ping(&server, &seen).await.status, 200, "it is no reason to take keys away at once");
+    until("it is too old", SOON, || async { reason(&ping(&server, &seen).await) == "503 keys_missing" }).await;
+    mock.become_good(&[&key]);
+    until("back again", SOON, || async { ping(&server, &seen).await.status == 200 }).await;
 }
 
 // --- hostile tokens -----------------------------------------------------------------------------
@@ -572,6 +621,11 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
     let good = || claims(&a.url);
     let but = |name: &str, value: Value| rsa.sign(&with(&good(), name, value));
     let header = |name: &str, value: Value| rsa.sign_as(&with(&rsa.header(), name, value), &good());
+    let with_null = |name: &str| {
+        let mut claims = good();
+        claims[name] = Value::Null;
+        rsa.sign(&claims)
+    };
     let hs = |secret: &[u8]| {
         let header = with(&rsa.header(), "alg", json!("HS256"));
         signed(&header, good().to_string().as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256)
@@ -648,14 +702,21 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
         ("aud with a slash", but("aud", json!(format!("{AUDIENCE}/"))), "audience_other"),
         ("aud others", but("aud", json!(["account", "x"])), "audience_other"),
         ("aud empty", but("aud", json!([])), "audience_other"),
-        ("aud a number", but("aud", json!(1)), "claim_missing"),
+        ("aud a number", but("aud", json!(1)), "claim_malformed"),
+        ("sub a number", but("sub", json!(5)), "claim_malformed"),
+        ("exp absurd", but("exp", json!(1e30)), "claim_malformed"),
+        ("bound by DPoP", but("cnf", json!({ "jkt": "abc" })), "token_bound"),
+        ("bound by mutual TLS", but("cnf", json!({ "x5t#S256": "abc" })), "token_bound"),
         ("expired", but("exp", json!(now() - 100)), "expired"),
         ("exp missing", but("exp", Value::Null), "claim_missing"),
         ("exp a text", but("exp", json!("tomorrow")), "claim_malformed"),
         ("not yet valid", but("nbf", json!(now() + 100)), "not_yet_valid"),
         ("sub missing", but("sub", Value::Null), "claim_missing"),
         ("sub empty", but("sub", json!("")), "subject_missing"),
+        ("sub of 2 KiB", but("sub", json!("a".repeat(2048))), "claim_too_long"),
         ("scope a number", but("scope", json!(1)), "claim_malformed"),
+        ("two scopes in one", but("scope", json!(["mcp:read mcp:tools"])), "claim_malformed"),
+        ("roles null", with_null("roles"), "claim_malformed"),
         ("roles a number", but("roles", json!(1)), "claim_malformed"),
         ("roles with a number", but("roles", json!(["admin", 1])), "claim_malformed"),
         ("preferred_username a number", but("preferred_username", json!(1)), "claim_malformed"),
@@ -714,6 +775,11 @@ async fn each_refusal_says_what_to_do() {
     // An ID token of Keycloak's has the same keys and header, and a client that is named like us its audience.
     assert_eq!(reason(&ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("ID")))).await), "401 typ_other");
     assert_eq!(ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("Bearer")))).await.status, 200);
+    // Nor does a path count that leads through what is no object: nobody becomes a guest by a mistake.
+    for odd in [json!("admin"), json!(["admin"]), json!({ "roles": { "admin": true } })] {
+        let token = key.sign(&with(&claims(&mock.url), "realm_access", odd));
+        assert_eq!(reason(&ping(&server, &token).await), "401 claim_malformed");
+    }
     // A person without any role of ours is a guest, and is told where roles come from.
     let reply = call(&server, &key.sign(&claims(&mock.url)), "whoami", json!({})).await;
     assert_eq!(reason(&reply), "403 roles_missing");
@@ -796,6 +862,35 @@ async fn another_key_of_the_same_name_takes_the_old_one_s_place() {
     mock.put_keys(&[&new]);
     until("the new key", SOON, || async { ping(&server, &new.sign(&claims(&mock.url))).await.status == 200 }).await;
     assert_eq!(reason(&ping(&server, &seen).await), "401 signature_wrong", "though it was remembered");
+}
+
+#[tokio::test]
+async fn a_new_key_need_not_have_a_new_name() {
+    let key = |number| Signer::rsa(number, "k1");
+    let nameless = |number| Signer { jwk: with(&key(number).jwk, "kid", Value::Null), ..key(number) };
+    let (ec, names_none) = (Signer::ec("k1"), |key: &Signer| with(&key.header(), "kid", Value::Null));
+    for (name, old, new) in [
+        ("the same name", vec![key(0)], vec![key(1)]),
+        ("the same name, another type", vec![key(0)], vec![ec]),
+        ("no name", vec![nameless(0)], vec![nameless(1)]),
+        ("no name, among several", vec![nameless(0), nameless(2)], vec![nameless(1)]),
+    ] {
+        let token = |mock: &Mock, key: &Signer| match key.jwk.get("kid") {
+            Some(_) => key.sign(&claims(&mock.url)),
+            None => key.sign_as(&names_none(key), &claims(&mock.url)),
+        };
+        let mock = Mock::good(&old.iter().collect::<Vec<_>>());
+        // The next fetch by itself would be after a minute.
+        let server = start(&[&mock], &["--audience", AUDIENCE, "--jwks-cooldown", "1s"]);
+        assert_eq!(ping(&server, &token(&mock, &new[0])).await.status, 401, "{name}");
+        mock.put_keys(&new.iter().collect::<Vec<_>>());
+        until(name, Duration::from_secs(5), || async { ping(&server, &token(&mock, &new[0])).await.status == 200 })
+            .await;
+        // Nobody asks any more, and there is no fetch more.
+        let fetches = mock.hits("/jwks");
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(mock.hits("/jwks"), fetches, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1056,6 +1151,9 @@ async fn each_profile_reads_its_provider_s_tokens() {
     )
     .unwrap();
     let mine = file.to_str().unwrap();
+    let dotted = folder.path().join("dotted.toml");
+    fs::write(&dotted, "[claims]\nroles = [\"my.roles\"]\n").unwrap();
+    let dotted = dotted.to_str().unwrap();
     let both = json!(["mcp:read", "mcp:tools"]);
     // The profile, the claims that are its own, and what whoami makes of them: username, client_id, scopes, roles.
     let rows = [
@@ -1066,8 +1164,44 @@ async fn each_profile_reads_its_provider_s_tokens() {
         ),
         (
             "generic",
-            json!({ "scp": ["mcp:tools"], "groups": ["user"], "azp": "c" }),
+            json!({ "scp": ["mcp:tools"], "roles": "user", "azp": "c" }),
             json!(["alice", "c", ["mcp:tools"], ["user"]]),
+        ),
+        // What is not a role of ours by name makes nobody an admin.
+        (
+            "generic",
+            json!({ "scope": "mcp:tools", "groups": ["admin"], "roles": ["user"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "generic",
+            json!({ "scope": "mcp:tools", "groups": ["admin"], "roles": ["user", "not admin", "default"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "auth0",
+            json!({ "scope": "mcp:tools", "permissions": ["admin", "mcp:user"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "okta",
+            json!({ "scp": ["mcp:tools"], "groups": ["admin", "mcp-user"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            mine,
+            json!({ "scope": "mcp:tools", "https://mcp.example/roles": ["admin", "mcp:admin"] }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            mine,
+            json!({ "scope": "mcp:tools", "https://mcp.example/roles": "not chef" }),
+            json!(["alice", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            dotted,
+            json!({ "scope": "mcp:tools", "my.roles": ["admin"], "my": { "roles": ["guest"] } }),
+            json!(["alice", null, ["mcp:tools"], ["admin"]]),
         ),
         (
             "keycloak",
@@ -1107,6 +1241,9 @@ async fn each_profile_reads_its_provider_s_tokens() {
         let seen = json!([said["username"], said["client_id"], said["scopes"], said["roles"]]);
         assert_eq!(seen, wanted, "{profile}: {reply:?}");
         if profile == mine {
+            // What the profile says of its issuer counts for more than what is said of all.
+            let server = start(&[&mock], &["--profile", mine, "--audience", "https://other.example"]);
+            assert_eq!(ping(&server, &key.sign(&token)).await.status, 200);
             token["aud"] = json!("api://mine");
             assert_eq!(ping(&server, &key.sign(&token)).await.status, 200);
         }
@@ -1130,6 +1267,7 @@ fn what_cannot_be_trusted_is_refused_at_the_start() {
     file("broken.toml", "= =\n");
     file("hs256.toml", "algorithms = [\"HS256\"]\n");
     file("role.toml", "[roles]\nx = \"root\"\n");
+    file("none.toml", "[roles]\nx = \"none\"\n");
     file("secret", "secret\n");
     file("open.toml", "[introspection]\nclient_id = \"a\"\nclient_secret_file = \"secret\"\n");
     file("unset.toml", "[introspection]\nclient_id = \"a\"\nclient_secret_env = \"NOT_SET\"\n");
@@ -1151,11 +1289,20 @@ fn what_cannot_be_trusted_is_refused_at_the_start() {
         (&["--issuer", a, "--profile", "broken.toml"], "broken.toml"),
         (&["--issuer", a, "--profile", "hs256.toml"], "hs256.toml"),
         (&["--issuer", a, "--profile", "role.toml"], "role.toml"),
+        (&["--issuer", a, "--profile", "none.toml"], "default only"),
         (&["--issuer", a, "--profile", "open.toml"], "chmod 600"),
         (&["--issuer", a, "--profile", "unset.toml"], "NOT_SET"),
         (&["--issuer", a, "--jwks-min-age", "1h"], "--jwks-min-age"),
         (&["--issuer", a, "--jwks-cooldown", "0s"], "--jwks-cooldown"),
         (&["--issuer", a, "--max-stale", "30d"], "--max-stale"),
+        (&["--issuer", a, "--max-stale", "9m"], "--max-stale is shorter"),
+        (
+            &["--issuer", a, "--jwks-cooldown", "10m", "--jwks-min-age", "1s", "--jwks-max-age", "5m"],
+            "--jwks-cooldown is",
+        ),
+        (&["--issuer", ""], "URL is empty"),
+        (&["--issuer", "https://a.example  https://b.example"], "there is one space"),
+        (&["--profile", "keycloak"], "add --issuer"),
     ] {
         let output =
             command("step10").unwrap().args(["--port", "0"]).args(args).current_dir(folder.path()).output().unwrap();
@@ -1177,7 +1324,7 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
     let (file, secret) = (folder.path().join("opaque.toml"), folder.path().join("secret"));
     fs::write(&secret, format!("{SECRET}\n")).unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    let text = format!("[introspection]\nclient_id = \"https://me\"\nclient_secret_file = {secret:?}\n");
+    let text = "[introspection]\nclient_id = \"https://me\"\nclient_secret_file = \"secret\"\n";
     fs::write(&file, text).unwrap();
     let server = start(&[&mock], &["--audience", AUDIENCE, "--profile", file.to_str().unwrap()]);
     let active = || with(&claims(&mock.url), "active", json!(true));
@@ -1212,10 +1359,16 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
         ("expired", but("exp", json!(now() - 100)), "401 expired"),
         ("not yet valid", but("nbf", json!(now() + 100)), "401 not_yet_valid"),
         ("no sub", but("sub", Value::Null), "401 claim_malformed"),
+        ("bound to a key", but("cnf", json!({ "jkt": "abc" })), "401 token_bound"),
         ("empty sub", but("sub", json!("")), "401 subject_missing"),
         ("scope a number", but("scope", json!(1)), "401 claim_malformed"),
         ("a refresh token", but("token_type", json!("refresh_token")), "401 typ_other"),
         ("no JSON", ok("nonsense"), "401 introspection_malformed"),
+        ("a claim of 2 KiB", but("preferred_username", json!("a".repeat(2048))), "401 claim_too_long"),
+        ("a client_id of 200 KiB", but("client_id", json!("a".repeat(200_000))), "401 claim_too_long"),
+        ("audiences of 200 KiB", but("aud", json!([AUDIENCE, "a".repeat(200_000)])), "401 claim_too_long"),
+        ("scopes of 200 KiB", but("scope", json!("a".repeat(200_000))), "401 claim_too_long"),
+        ("about to expire", but("exp", json!(now())), "200"),
         ("giant", Answer::Endless, "503 introspection_unavailable"),
         ("a redirect", raw("307 Elsewhere", "Location: http://127.0.0.1:1/\r\n", ""), "503 introspection_unavailable"),
         ("our credentials are wrong", raw("401 No", "", "{}"), "503 introspection_unavailable"),
@@ -1233,6 +1386,14 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
         }
         let asked = mock.hits("/introspect") - before;
         assert!(asked == 1 || wanted.starts_with("503") && asked <= 2, "{name}: asked {asked} times");
+    }
+    // An issuer without keys: its tokens are opaque to us, whatever they look like.
+    mock.put("/.well-known/oauth-authorization-server", Answer::Json(with(&mock.metadata(), "jwks_uri", Value::Null)));
+    let without_keys = start(&[&mock], &["--audience", AUDIENCE, "--profile", file.to_str().unwrap()]);
+    for (answer, wanted) in [(active(), "200"), (json!({ "active": false }), "401 token_inactive")] {
+        says(Answer::Json(answer));
+        let reply = ping(&without_keys, &key.sign(&claims(&mock.url))).await;
+        assert_eq!(reason(&reply).trim_end(), wanted, "{reply:?}");
     }
     let (log, said) = (server.stderr().unwrap(), health(&server).await.to_string());
     for secret in [SECRET, "s3cret", &basic, "opaque-1", "opaque-row"] {
@@ -1269,6 +1430,24 @@ async fn introspection_is_bounded_and_goes_nowhere_else() {
         assert_eq!(refused, "503 introspection_unavailable");
         assert!(waited < Duration::from_secs(10), "{waited:?}");
     }
+    // Who was in stays in: a token that was good does not queue behind the invented ones.
+    let server = serve();
+    let answer = |exp: i64| with(&with(&claims(&mock.url), "active", json!(true)), "exp", json!(now() + exp));
+    mock.put("/introspect", Answer::Json(answer(1)));
+    assert_eq!(ping(&server, "regular").await.status, 200);
+    let slow = Box::new(Answer::Json(json!({ "active": false })));
+    mock.put("/introspect", Answer::After(Duration::from_secs(4), slow));
+    let mut flood = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let server = Arc::clone(&server);
+        flood.spawn(async move { ping(&server, &format!("invented-{number}")).await.status.as_u16() });
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await; // the answer about it is not remembered any more
+    mock.put("/introspect", Answer::Json(answer(300)));
+    let started = Instant::now();
+    assert_eq!(ping(&server, "regular").await.status, 200);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    flood.join_all().await;
     // Credentials stay at the issuer's origin, whatever its metadata says.
     let stolen = with(&mock.metadata(), "introspection_endpoint", json!(format!("{}/introspect", elsewhere.url)));
     mock.put("/.well-known/oauth-authorization-server", Answer::Json(stolen));
@@ -1334,6 +1513,50 @@ fn doctor_says_what_is_wrong_with_a_provider() {
     assert!(code == Some(0) && text.contains("! clients") && text.contains("Register each client by hand"), "{text}");
     document("client_id_metadata_document_supported", json!(true));
     assert!(doctor(&["--issuer", &mock.url], None).1.contains("✓ clients"));
+    // What a browser may do: it asks before it posts JSON, and must be allowed to send that.
+    let cors = "Access-Control-Allow-Origin: *\r\n";
+    mock.put(
+        "/.well-known/oauth-authorization-server",
+        raw("200 OK", cors, &with(&mock.metadata(), "x", json!(1)).to_string()),
+    );
+    mock.put("/token", raw("204 No Content", cors, ""));
+    for (headers, line) in [
+        ("", "may not use registration_endpoint."),
+        (cors, "may not use registration_endpoint."),
+        (&format!("{cors}Access-Control-Allow-Headers: accept, Content-Type\r\n"), "✓ CORS"),
+    ] {
+        mock.put("/register", raw("204 No Content", headers, ""));
+        let (_, text) = doctor(&["--issuer", &mock.url], None);
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    mock.put("/token", raw("405 No", cors, ""));
+    assert!(doctor(&["--issuer", &mock.url], None).1.contains("may not use token_endpoint."));
+    // Keys that the profile does not allow.
+    let folder = tempfile::tempdir().unwrap();
+    let profile = |text: &str| {
+        let file = folder.path().join("mine.toml");
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let es256 = profile("algorithms = [\"ES256\"]\n");
+    let (code, text) = doctor(&["--issuer", &mock.url, "--profile", &es256], None);
+    assert!(code == Some(1) && text.contains("✗ keys") && text.contains("does not allow [RS256, PS256]"), "{text}");
+    // An issuer without keys, whose tokens are opaque.
+    document("jwks_uri", Value::Null);
+    fs::write(folder.path().join("secret"), "secret").unwrap();
+    fs::set_permissions(folder.path().join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    let opaque = profile("[introspection]\nclient_id = \"me\"\nclient_secret_file = \"secret\"\n");
+    for (answer, wanted, line) in [
+        (Answer::Json(json!({ "active": false })), 0, "✓ introspection"),
+        (Answer::Json(json!({ "active": true })), 1, "✗ introspection: A token that nobody issued is active"),
+        (raw("401 No", "", "{}"), 1, "✗ introspection: The provider answers with the status 401. Check client_id"),
+    ] {
+        mock.put("/introspect", answer);
+        let (code, text) = doctor(&["--issuer", &mock.url, "--profile", &opaque], None);
+        assert!(code == Some(wanted) && text.contains(line), "{line}: {text}");
+        assert!(text.contains("  keys: there are none"), "{text}");
+    }
+    mock.become_good(&[&key]);
     // Keys that cannot be used, or should not be.
     let leaked = with(&key.jwk, "d", json!("AQAB"));
     mock.put("/jwks", Answer::Json(set(vec![Signer::ec("good\u{1b}").jwk, with(&key.jwk, "use", json!("enc"))])));
