@@ -6,6 +6,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=26.7.3
 # Of the archive, from https://repo.maven.apache.org/maven2/org/keycloak/keycloak-quarkus-dist/26.7.3/
 sha256=77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
+# Clients register by OAuth's own endpoint alone (RFC 7591). At Keycloak's others a stranger's client may bring a token
+# lifespan and protocol mappers, and so put roles into a token: see README.md. compose.yaml has these options too.
+build=(
+  --db=dev-file
+  --spi-client-registration--default--enabled=false
+  --spi-client-registration--install--enabled=false
+  --spi-client-registration--saml2-entity-descriptor--enabled=false
+)
 
 usage() {
   cat <<EOF
@@ -55,11 +63,17 @@ done
 
 base=http://localhost:$port
 issuer=$base/realms/mcp-realm
-dist=$here/dist/keycloak-$version
-umask 077 # the data has private keys
-mkdir -p "${data:=$here/run/$port}"
+sum=$(printf '%s ' "${build[@]}" | cksum)
+dist=$here/dist/keycloak-$version-${sum%% *} # other options, another folder
+umask 077                                    # the data has private keys
+: "${data:=$here/run/$port}"
+if [ "$verb" = stop ] && ! [ -e "$data" ]; then
+  say "Keycloak is not running on $data: there is no such folder."
+  exit
+fi
+mkdir -p "$data"
 data=$(cd "$data" && pwd)
-others=$(ls -A "$data" | grep -vx lock || true)
+others=$(ls -A "$data" | grep -Fvx .lock || true)
 [ -z "$others" ] || [ -f "$data/admin-password" ] || fail "$data has other things in it: give --data a folder of its own"
 
 # Whether Keycloak runs on this data: the process may have ended, and its number be another's now.
@@ -68,18 +82,31 @@ running() {
 }
 answers() { curl -sf --noproxy localhost -m 5 "$issuer/.well-known/openid-configuration" >/dev/null; }
 
-# One at a time on the same data. A lock whose owner is gone is nobody's.
+# One at a time on the same data. The system takes the lock, which is file 9, back when its owner ends, however it ends.
+# Linux has flock, macOS has Perl.
+take() {
+  if command -v flock >/dev/null; then
+    flock -n 9
+  else
+    perl -MFcntl=:flock -e 'open(LOCK, ">>&=9") && flock(LOCK, LOCK_EX | LOCK_NB) or exit 1'
+  fi
+}
 lock() {
   local owner told=
+  command -v flock perl >/dev/null || fail "flock is missing, and Perl too: install one (Debian: apt install util-linux)"
   [ -w "$data" ] || fail "$data cannot be written: give --data another folder"
-  until ln -s $$ "$data/lock" 2>/dev/null; do
-    owner=$(readlink "$data/lock") || continue
-    kill -0 "$owner" 2>/dev/null || rm -f "$data/lock"
+  exec 9>>"$data/.lock"
+  for _ in $(seq 3000); do
+    if take; then
+      echo $$ >"$data/.lock"
+      return
+    fi
+    owner=$(cat "$data/.lock")
     [ -n "$told" ] || say "Waiting for another start.sh on $data (process $owner) …"
     told=yes
     sleep 0.2
   done
-  trap 'rm -f "$data/lock"' EXIT
+  fail "another start.sh (process $owner) has worked on $data for ten minutes: see what keeps it, or end it"
 }
 
 stop() {
@@ -136,7 +163,7 @@ prepare() {
   local cache=${XDG_CACHE_HOME:-$HOME/.cache}/mcp-auth-steps
   mkdir -p "$cache" "$here/dist"
   work=$(mktemp -d "$here/dist/new.XXXXXX")
-  trap 'rm -rf "$work" "$data/lock"' EXIT
+  trap 'rm -rf "$work"' EXIT
   if ! [ -f "$cache/$archive" ] || ! is_genuine "$cache/$archive"; then
     say "Fetching Keycloak $version from Maven Central (176 MB, once) …"
     fetch "$work" || fail "Keycloak could not be fetched: look at the lines above, and at your network or proxy"
@@ -145,13 +172,14 @@ prepare() {
   fi
   say "Preparing Keycloak (once) …"
   tar -xzf "$cache/$archive" -C "$work"
-  "$work/keycloak-$version/bin/kc.sh" build --db=dev-file >"$work/log" 2>&1 || {
+  "$work/keycloak-$version/bin/kc.sh" build "${build[@]}" >"$work/log" 2>&1 || {
     cat "$work/log" >&2
     fail "Keycloak's build failed: see above"
   }
   # Another may have been faster.
   [ -d "$dist" ] || mv "$work/keycloak-$version" "$dist"
   rm -rf "$work"
+  trap - EXIT
 }
 
 start() {
@@ -161,6 +189,8 @@ start() {
   lock
   if running; then
     answers || fail "Keycloak runs already on $data, but not on port $port: stop it first, or give this one another --data"
+    [[ $(readlink "$data/lib") == */"${dist##*/}/lib" ]] ||
+      fail "Keycloak runs already on $data, but was built with other options: stop it, and start it again"
     say "Keycloak runs already."
     return
   fi
@@ -172,6 +202,8 @@ start() {
   done
   [ -d "$dist" ] || prepare
 
+  # First of all, since it marks the folder as ours: this may be interrupted.
+  [ -s "$data/admin-password" ] || od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$data/admin-password"
   # Keycloak keeps its data in its own folder: this one has its program by links.
   mkdir -p "$data/bin" "$data/data/import"
   cp "$dist/bin/kc.sh" "$data/bin/"
@@ -179,7 +211,6 @@ start() {
   local imported=$data/data/import/mcp-realm-realm.json # Keycloak asks for this name
   if ! [ -d "$data/data/h2" ]; then
     cp "$here/mcp-realm.json" "$imported"
-    od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$data/admin-password"
   elif ! cmp -s "$here/mcp-realm.json" "$imported"; then
     say "mcp-realm.json has changed since it was imported, and Keycloak never overwrites a realm: to begin anew, stop and delete $data."
   fi
@@ -189,9 +220,9 @@ start() {
     JAVA_OPTS_APPEND="-XX:TieredStopAtLevel=1 ${JAVA_OPTS_APPEND:-}" \
     nohup "$data/bin/kc.sh" start --optimized --import-realm --cache=local \
     --http-enabled=true --http-host=127.0.0.1 --http-port="$port" --hostname="$base" \
-    </dev/null >"$data/log" 2>&1 &
+    </dev/null >"$data/log" 2>&1 9>&- &
   echo $! >"$data/pid"
-  trap 'stop; rm -f "$data/lock"' EXIT # unless it becomes ready
+  trap stop EXIT # unless it becomes ready
   until answers; do
     if ! running; then
       tail -n 20 "$data/log" >&2
@@ -199,7 +230,7 @@ start() {
     fi
     sleep 0.2
   done
-  trap 'rm -f "$data/lock"' EXIT
+  trap - EXIT
 }
 
 if [ "$verb" = stop ]; then

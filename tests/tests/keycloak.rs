@@ -2,9 +2,12 @@
 
 use std::{
     cell::Cell,
-    fs,
+    fs::{self, File, Permissions},
+    io::{BufRead, BufReader},
     net::TcpListener,
-    process::Command,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{self, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -193,6 +196,86 @@ async fn a_stranger_registers_nothing_but_a_client_on_this_computer() -> Result<
     Ok(())
 }
 
+/// Keycloak has more registration endpoints than OAuth's. `default` takes its own representation of a client, where a
+/// protocol mapper could put what people write into their own profile into any claim: their roles, or somebody's `sub`.
+#[tokio::test]
+async fn a_stranger_chooses_no_claims_and_no_lifespan_of_tokens() -> Result<()> {
+    const OAUTH: &str = "/clients-registrations/openid-connect";
+    const DEFAULT: &str = "/clients-registrations/default";
+    const POLICY: &str = "org.keycloak.services.clientregistration.policy.ClientRegistrationPolicy";
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let send = async |method: Method, path: &str, body: Value, token: Option<&str>| {
+        let request = keycloak.request(method, path).header("Content-Type", "application/json").body(body.to_string());
+        Reply::of(token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth)).await
+    };
+    let mapper = |claim: &str| {
+        json!([{
+            "name": "x", "protocol": "openid-connect", "protocolMapper": "oidc-usermodel-attribute-mapper",
+            "config": { "user.attribute": "firstName", "claim.name": claim, "multivalued": "true",
+                "jsonType.label": "String", "access.token.claim": "true" },
+        }])
+    };
+    let roles = json!({ "protocolMappers": mapper("realm_access.roles") });
+    let sub = json!({ "protocolMappers": mapper("sub") });
+    let long = json!({ "attributes": { "access.token.lifespan": "86400000" } });
+    let with = |base: &Value, more: &Value| {
+        let mut all = base.clone();
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    let oauth = json!({ "client_name": "x", "redirect_uris": ["http://localhost/callback"],
+        "token_endpoint_auth_method": "none" });
+    let own = json!({ "clientId": "chosen", "publicClient": true, "redirectUris": ["http://localhost/callback"] });
+    let plain = json!({});
+    for (path, base, more, status) in [
+        (OAUTH, &oauth, &plain, 201),
+        (OAUTH, &oauth, &json!({ "subject_type": "pairwise" }), 201),
+        (OAUTH, &oauth, &roles, 400),
+        (OAUTH, &oauth, &sub, 400),
+        (OAUTH, &oauth, &long, 400),
+        (DEFAULT, &own, &plain, 404),
+        (DEFAULT, &own, &roles, 404),
+        (DEFAULT, &own, &sub, 404),
+        (DEFAULT, &own, &long, 404),
+        ("/clients-registrations/saml2-entity-descriptor", &plain, &plain, 404),
+    ] {
+        let reply = send(Method::POST, path, with(base, more), None).await?;
+        assert_eq!(reply.status, status, "{path} {more}: {reply:?}");
+    }
+    let reply = send(Method::GET, "/clients-registrations/install/account", Value::Null, None).await?;
+    assert_eq!(reply.status, 404, "{reply:?}");
+
+    // Nor afterwards, with the token that registration gave it.
+    let client = send(Method::POST, OAUTH, oauth.clone(), None).await?.json();
+    let field = |name: &str| client[name].as_str().with_context(|| format!("no {name} in {client}"));
+    let (id, token) = (field("client_id")?, field("registration_access_token")?);
+    let (oauth, own) = (with(&oauth, &json!({ "client_id": id })), with(&own, &json!({ "clientId": id })));
+    for more in [&roles, &sub, &long] {
+        for (path, base, status) in [(OAUTH, &oauth, 400), (DEFAULT, &own, 404)] {
+            let reply = send(Method::PUT, &format!("{path}/{id}"), with(base, more), Some(token)).await?;
+            assert_eq!(reply.status, status, "{path} {more}: {reply:?}");
+        }
+    }
+    let kept = keycloak.admin(Method::GET, &format!("/clients?clientId={id}"), &Value::Null).await?;
+    assert_eq!(kept[0]["clientId"], id, "{kept}");
+    assert_eq!(kept[0].get("protocolMappers"), None, "{kept}");
+    assert_eq!(kept[0]["attributes"].get("access.token.lifespan"), None, "{kept}");
+
+    // Should somebody turn these endpoints on, the realm has a second lock: no mapper is allowed to either kind of caller.
+    let policies = keycloak.admin(Method::GET, &format!("/components?type={POLICY}"), &Value::Null).await?;
+    let policies = policies.as_array().context("no policies")?;
+    for caller in ["anonymous", "authenticated"] {
+        let of_mappers =
+            |policy: &&Value| policy["providerId"] == "allowed-protocol-mappers" && policy["subType"] == caller;
+        let found: Vec<_> = policies.iter().filter(of_mappers).collect();
+        assert_eq!(found.len(), 1, "{caller}: {policies:?}");
+        let allowed = found[0]["config"].get("allowed-protocol-mapper-types").and_then(Value::as_array);
+        assert!(allowed.is_none_or(Vec::is_empty), "{caller}: {allowed:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn nothing_but_the_access_token_opens_the_server() -> Result<()> {
     let Some(keycloak) = shared().await? else { return Ok(()) };
@@ -372,6 +455,106 @@ async fn started_twice_it_runs_once() -> Result<()> {
     let said = keycloak.script("start").await?;
     assert!(said.contains("Keycloak runs already.") && said.contains(&keycloak.issuer()), "{said}");
     assert_eq!(keycloak.pid()?, before);
+
+    // One that was built with other options is not taken for what the script would start now.
+    let folder = tempfile::tempdir()?;
+    let other = copy(folder.path(), |source| source.replace("--db=dev-file", "--db=dev-mem"))?;
+    let output = Command::new(other).args(keycloak.options()?).output()?;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("was built with other options: stop it, and start it again"), "{}", text(&output));
+    assert_eq!(keycloak.pid()?, before);
+    Ok(())
+}
+
+/// `start.sh` in a folder of its own, changed.
+fn copy(folder: &Path, change: impl Fn(&str) -> String) -> Result<PathBuf> {
+    let copy = folder.join("keycloak/start.sh");
+    fs::create_dir_all(folder.join("keycloak"))?;
+    fs::copy(script(&[]).get_program(), &copy)?;
+    fs::write(&copy, change(&fs::read_to_string(&copy)?))?;
+    Ok(copy)
+}
+
+/// A folder of programs for PATH: those that are named are links to this computer's.
+fn programs(folder: &Path, names: &[&str]) -> Result<String> {
+    for name in names {
+        let found = Command::new("sh").args(["-c", "command -v \"$0\"", name]).output()?;
+        ensure!(found.status.success(), "there is no {name}");
+        symlink(String::from_utf8(found.stdout)?.trim_end(), folder.join(name))?;
+    }
+    Ok(folder.display().to_string())
+}
+
+/// The lock is the system's, so that one whose owner was killed holds nobody up, whoever has its number now.
+#[test]
+fn the_scripts_wait_for_each_other_and_not_for_the_dead() -> Result<()> {
+    let bin = tempfile::tempdir()?;
+    let needed = ["bash", "cat", "cksum", "dirname", "grep", "ls", "mkdir", "perl", "ps", "rm", "seq", "sleep"];
+    let without_flock = programs(bin.path(), &needed)?; // as on macOS
+    for path in [std::env::var("PATH")?, without_flock] {
+        let folder = tempfile::tempdir()?;
+        let lock = folder.path().join(".lock");
+        let stop = || -> Result<Command> {
+            let mut stop = script(&["stop", "--data", folder.path().to_str().context("a folder without a name")?]);
+            stop.env("PATH", &path);
+            Ok(stop)
+        };
+        fs::write(&lock, format!("{}\n", process::id()))?; // of a process that lives, and is no start.sh
+        let output = stop()?.output()?;
+        assert!(output.status.success() && !text(&output).contains("Waiting"), "{}", text(&output));
+
+        let held = File::open(&lock)?;
+        held.lock()?;
+        let mut waits = stop()?.stderr(Stdio::piped()).spawn()?;
+        let mut said = BufReader::new(waits.stderr.take().context("no stderr")?).lines();
+        let first = said.next().context("nothing said")??;
+        assert!(first.starts_with("Waiting for another start.sh on "), "{first}");
+        assert_eq!(waits.try_wait()?, None);
+        held.unlock()?;
+        let second = said.next().context("nothing said")??;
+        assert!(second.starts_with("Keycloak is not running on "), "{second}");
+        assert!(waits.wait()?.success());
+
+        // It does not wait for ever: with three tries for three thousand here.
+        let copies = tempfile::tempdir()?;
+        let hurried = copy(copies.path(), |source| source.replace("seq 3000", "seq 3"))?;
+        held.lock()?;
+        let output = Command::new(hurried).args(stop()?.get_args()).env("PATH", &path).output()?;
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert!(text(&output).contains("see what keeps it, or end it"), "{}", text(&output));
+    }
+    Ok(())
+}
+
+/// `cp`, the first thing that touches the distribution, fails: as good as a Ctrl-C there.
+#[tokio::test]
+async fn an_interrupted_start_can_be_repeated() -> Result<()> {
+    if shared().await?.is_none() {
+        return Ok(()); // which has prepared the distribution, too
+    }
+    let (bin, data) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let broken = bin.path().join("cp");
+    fs::write(&broken, "#!/bin/sh\necho interrupted >&2\nexit 1\n")?;
+    fs::set_permissions(&broken, Permissions::from_mode(0o755))?;
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH")?);
+    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    for _ in 0..2 {
+        let mut start = script(&["--port", &port, "--data", data.path().to_str().context("a folder without a name")?]);
+        let output = start.env("PATH", &path).output()?;
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "interrupted\n");
+    }
+    Ok(())
+}
+
+#[test]
+fn stopping_what_is_not_there_makes_no_folder() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let typo = folder.path().join("typo/data");
+    let output = script(&["stop", "--data", typo.to_str().context("a folder without a name")?]).output()?;
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("there is no such folder"), "{}", text(&output));
+    assert_eq!(fs::read_dir(folder.path())?.count(), 0);
     Ok(())
 }
 
@@ -412,13 +595,15 @@ fn what_is_not_keycloak_is_not_run() -> Result<()> {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    let copy = folder.path().join("keycloak/start.sh");
-    fs::create_dir_all(folder.path().join("keycloak"))?;
-    fs::copy(script(&[]).get_program(), &copy)?;
+    let copy = copy(folder.path(), str::to_owned)?;
     let source = fs::read_to_string(&copy)?;
     let version = source.lines().find_map(|line| line.strip_prefix("version=")).context("no version")?;
     let compose = fs::read_to_string(root().join("keycloak/compose.yaml"))?;
     assert!(compose.contains(&format!("image: quay.io/keycloak/keycloak:{version}\n")), "{compose}");
+    let options = source.lines().filter(|line| line.starts_with("  --spi-")).map(str::trim);
+    let in_compose =
+        compose.lines().filter_map(|line| line.trim().strip_prefix("- ")).filter(|it| it.starts_with("--spi"));
+    assert!(options.clone().count() == 3 && options.eq(in_compose), "{compose}");
     let archive = format!("keycloak-quarkus-dist-{version}.tar.gz");
     let mirror = folder.path().join(format!("mirror/org/keycloak/keycloak-quarkus-dist/{version}"));
     let cache = folder.path().join("cache/mcp-auth-steps");
@@ -426,6 +611,9 @@ fn what_is_not_keycloak_is_not_run() -> Result<()> {
         fs::create_dir_all(place)?;
         fs::write(place.join(&archive), "not Keycloak")?;
     }
+    // Nor is what a start.sh with other options has prepared.
+    let older = folder.path().join(format!("keycloak/dist/keycloak-{version}"));
+    fs::create_dir_all(&older)?;
     let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
     let output = Command::new(&copy)
         .args(["--port", &port])
@@ -435,6 +623,7 @@ fn what_is_not_keycloak_is_not_run() -> Result<()> {
     let text = text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains(&format!("is not Keycloak {version}: its SHA-256 is not")), "{text}");
+    fs::remove_dir(older)?;
     assert_eq!(fs::read_dir(folder.path().join("keycloak/dist"))?.count(), 0, "something was left behind");
     Ok(())
 }
