@@ -276,14 +276,7 @@ impl Flow {
         };
         let url = parse_url(&grant.token_endpoint)
             .map_err(|why| Failure::authorization(format!("the token_endpoint is refused: {why}")))?;
-        let endpoint = TokenEndpoint {
-            http: &self.http,
-            url,
-            issuer: &grant.issuer,
-            client: &client,
-            resource: &grant.resource,
-            dpop: self.dpop.as_ref(),
-        };
+        let endpoint = self.token_endpoint(url, (&grant.issuer, &grant.resource), &client);
         let form = [("grant_type", REFRESH_TOKEN), ("refresh_token", refresh_token.as_str())];
         match endpoint.ask("Renew the token (RFC 6749 §6)", &form).await {
             Ok(response) => {
@@ -512,14 +505,7 @@ impl Flow {
         let joined = scope.join(" ");
         let scope_form = (!scope.is_empty()).then_some(("scope", joined.as_str()));
         let issuer = &found.server.issuer;
-        let endpoint = |client| TokenEndpoint {
-            http: &self.http,
-            url: url.clone(),
-            issuer,
-            client,
-            resource: &found.resource,
-            dpop: self.dpop.as_ref(),
-        };
+        let endpoint = |client| self.token_endpoint(url.clone(), (issuer, &found.resource), client);
         let (client, tokens) = match &self.settings.grant {
             GrantKind::AuthorizationCode => self.log_in(found, scope, &url).await?,
             GrantKind::ClientCredentials => {
@@ -571,6 +557,15 @@ impl Flow {
         Ok(())
     }
 
+    fn token_endpoint<'a>(
+        &'a self,
+        url: Url,
+        (issuer, resource): (&'a str, &'a str),
+        client: &'a Client,
+    ) -> TokenEndpoint<'a> {
+        TokenEndpoint { http: &self.http, url, issuer, client, resource, dpop: self.dpop.as_ref() }
+    }
+
     /// A person logs in and consents.
     async fn log_in(&self, found: &Discovered, scope: &[String], url: &Url) -> Result<(Client, Tokens)> {
         require_pkce(&found.server)?;
@@ -590,14 +585,7 @@ impl Flow {
             ("redirect_uri", redirect_uri.as_str()),
             ("code_verifier", code.verifier.secret().as_str()),
         ];
-        let endpoint = TokenEndpoint {
-            http: &self.http,
-            url: url.clone(),
-            issuer: &found.server.issuer,
-            client: &client,
-            resource: &found.resource,
-            dpop: self.dpop.as_ref(),
-        };
+        let endpoint = self.token_endpoint(url.clone(), (&found.server.issuer, &found.resource), &client);
         let outcome = endpoint.request("Exchange the code for a token (RFC 6749 §4.1.3)", &form).await;
         code.tell(outcome.is_ok()).await;
         Ok((client, outcome?))
