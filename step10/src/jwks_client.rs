@@ -517,7 +517,7 @@ impl KeySet {
             if set.has_leaked(&key) {
                 set.unused.push((name.clone(), "its private half is published in another entry"));
                 set.leaked.push(name);
-            } else if twice(&name) {
+            } else if key.kid.is_some() && twice(&name) {
                 set.unused.push((name, "another entry has the same kid"));
             } else {
                 set.keys.push(key);
@@ -646,6 +646,13 @@ fn lifetime(headers: &HeaderMap) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn malformed_entries_without_a_name_spoil_no_key_without_one() {
+        let set = br#"{"keys":[{"kty":1},{"kty":2},
+            {"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        assert_eq!(KeySet::parse(set).unwrap().keys.len(), 1);
+    }
 
     #[test]
     fn keys_that_should_have_been_renewed_long_ago_are_stale() {
