@@ -5,10 +5,7 @@
 //! the client can ask the person for it (MCP 2026-07-28 "Scope Challenge Handling").
 
 use actix_web::{HttpResponse, http::StatusCode, web};
-use common::{
-    claims::Role::{self, Admin, Guest, User},
-    mcp::CallToolParams,
-};
+use common::claims::Role::{self, Admin, Guest, User};
 
 use crate::{auth::Auth, reasons::Refusal, rpc::Call};
 
@@ -20,10 +17,11 @@ struct Rule {
 
 /// The table. A method that is not in it is nobody's.
 fn rule(call: &Call<'_>) -> Option<Rule> {
-    let admins_only = |params: CallToolParams| params.name == "list_users";
     Some(match &*call.method {
         "tools/list" => Rule { scopes: &["mcp:read", "mcp:tools"], roles: &[Admin, User, Guest] },
-        "tools/call" if call.params().is_ok_and(admins_only) => Rule { scopes: &["mcp:tools"], roles: &[Admin] },
+        "tools/call" if call.name().as_deref() == Some("list_users") => {
+            Rule { scopes: &["mcp:tools"], roles: &[Admin] }
+        }
         "tools/call" => Rule { scopes: &["mcp:tools"], roles: &[Admin, User] },
         "prompts/list" | "prompts/get" => Rule { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
         _ => return None,

@@ -210,7 +210,10 @@ impl<'a> Call<'a> {
             reply.caching = R::CACHEABLE.then_some(Caching { ttl_ms: TTL_MS, cache_scope: CACHE_SCOPE });
             reply.meta.insert("io.modelcontextprotocol/serverInfo", &self.methods.server_info);
         }
-        serde_json::to_vec(&Success::new(self.id, reply)).map_err(|error| ErrorObject::internal(&error))
+        let mut json = Vec::with_capacity(512); // most answers fit
+        serde_json::to_writer(&mut json, &Success::new(self.id, reply))
+            .map_err(|error| ErrorObject::internal(&error))?;
+        Ok(json)
     }
 }
 

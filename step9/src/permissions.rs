@@ -8,7 +8,6 @@ use actix_web::{HttpResponse, http::StatusCode, web};
 use common::{
     claims::Role::{self, Admin, Guest, User},
     http::error_response,
-    mcp::CallToolParams,
 };
 
 use crate::{auth::Auth, rpc::Call};
@@ -21,10 +20,11 @@ struct Rule {
 
 /// The table. A method that is not in it is nobody's.
 fn rule(call: &Call<'_>) -> Option<Rule> {
-    let admins_only = |params: CallToolParams| params.name == "list_users";
     Some(match &*call.method {
         "tools/list" => Rule { scopes: &["mcp:read", "mcp:tools"], roles: &[Admin, User, Guest] },
-        "tools/call" if call.params().is_ok_and(admins_only) => Rule { scopes: &["mcp:tools"], roles: &[Admin] },
+        "tools/call" if call.name().as_deref() == Some("list_users") => {
+            Rule { scopes: &["mcp:tools"], roles: &[Admin] }
+        }
         "tools/call" => Rule { scopes: &["mcp:tools"], roles: &[Admin, User] },
         "prompts/list" | "prompts/get" => Rule { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
         _ => return None,

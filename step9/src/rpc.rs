@@ -84,6 +84,11 @@ impl<'a> Call<'a> {
             .map_err(|error| ErrorObject::invalid_params(format!("The params do not fit: {error}.")))
     }
 
+    /// What is to be called or got, for methods that name it.
+    pub fn name(&self) -> Option<Cow<'a, str>> {
+        serde_json::from_str::<Text>(self.head.name?.get()).ok().map(|text| text.0)
+    }
+
     /// Takes the message apart, and tells its era.
     fn parse(http: &'a HttpRequest, user: &'a User, methods: &'a Methods, body: &'a [u8]) -> Parsed<'a> {
         let bad = |id, message: &str| Refusal::bad(id, ErrorObject::new(INVALID_REQUEST, message));
@@ -217,7 +222,10 @@ impl<'a> Call<'a> {
             reply.caching = R::CACHEABLE.then_some(Caching { ttl_ms: TTL_MS, cache_scope: CACHE_SCOPE });
             reply.meta.insert("io.modelcontextprotocol/serverInfo", &self.methods.server_info);
         }
-        serde_json::to_vec(&Success::new(self.id, reply)).map_err(|error| ErrorObject::internal(&error))
+        let mut json = Vec::with_capacity(512); // most answers fit
+        serde_json::to_writer(&mut json, &Success::new(self.id, reply))
+            .map_err(|error| ErrorObject::internal(&error))?;
+        Ok(json)
     }
 }
 
