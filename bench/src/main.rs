@@ -43,6 +43,9 @@ enum Subcommands {
     Soak(SoakArgs),
 }
 
+/// By what part of its bound a target may be missed before a run fails: to be disturbed by others is no fault.
+const SLACK: f64 = 0.1;
+
 #[derive(clap::Args)]
 struct MeasureArgs {
     /// Rounds for each contender
@@ -60,7 +63,7 @@ struct MeasureArgs {
     /// Only this kind of work (repeatable)
     #[arg(long, value_enum)]
     work: Vec<Work>,
-    /// Fail if a target is missed; leave out what CI has no use for: contenders not in Rust, other work than echo and
+    /// Fail if a target is missed by more than a tenth (machines of CI are noisy); leave out what CI has no use for: contenders not in Rust, other work than echo and
     /// tokens
     #[arg(long)]
     check: bool,
@@ -123,7 +126,7 @@ fn run(args: &MeasureArgs) -> Result<bool> {
     if args.readme {
         write_readme(&report.markdown())?;
     }
-    Ok(!args.check || !report.targets.iter().any(report::Target::missed))
+    Ok(!args.check || !report.targets.iter().any(|target| target.missed_by(SLACK)))
 }
 
 /// Replaces what stands between the marks.

@@ -43,7 +43,13 @@ impl Target {
     /// Whether it was seen to be missed: by the clock, and by processor time where that was seen too. Missed by the
     /// clock alone it may be the fault of whatever else the machine did.
     pub fn missed(&self) -> bool {
-        let miss = |seen: Spread| if self.least { seen.median < self.bound } else { seen.median >= self.bound };
+        self.missed_by(0.0)
+    }
+
+    /// Whether it was missed by more than this part of the bound.
+    pub fn missed_by(&self, slack: f64) -> bool {
+        let bound = self.bound * if self.least { 1.0 - slack } else { 1.0 + slack };
+        let miss = |seen: Spread| if self.least { seen.median < bound } else { seen.median >= bound };
         self.seen.is_some_and(miss) && self.by_processor_time.is_none_or(miss)
     }
 
@@ -222,5 +228,7 @@ mod tests {
         assert!(!Target::new(String::new(), Err("no go".to_owned()), 2.0, true).missed());
         let by_time = |seen: f64| Target { by_processor_time: Some(Spread::of([seen])), ..target(1.0, true) };
         assert!(by_time(1.9).missed() && !by_time(2.1).missed());
+        assert!(target(1.79, true).missed_by(0.1) && !target(1.81, true).missed_by(0.1));
+        assert!(target(2.21, false).missed_by(0.1) && !target(2.19, false).missed_by(0.1));
     }
 }

@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    SLACK,
     contender::{self, Contender},
     load::{self, Load, Pressure},
     numbers::Spread,
@@ -94,7 +95,7 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     let mut good = true;
     for target in &targets {
         println!("{}", target.line());
-        good &= !target.missed();
+        good &= !target.missed_by(SLACK);
     }
     Ok(good)
 }
