@@ -53,8 +53,8 @@ pub struct SoakArgs {
     /// How many different tokens; signing 100,000 takes about a minute
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tokens: u32,
-    /// How many idle connections
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    /// How many idle connections; with 0 this part is left out
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(..=50_000))]
     idle: u32,
     /// The core of the server
     #[arg(long, default_value_t = 0)]
@@ -91,7 +91,9 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     let prober = Prober::new(issuer)?;
     let mut targets = full_load(args, root, &server, &prober, &tokens)?;
     drop(tokens);
-    targets.extend(idle_connections(args, idle, root, &server, &prober)?);
+    if idle > 0 {
+        targets.extend(idle_connections(args, idle, root, &server, &prober)?);
+    }
     let mut good = true;
     for target in &targets {
         println!("{}", target.line());
