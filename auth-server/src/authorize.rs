@@ -12,12 +12,13 @@ use anyhow::Result;
 use common::{
     claims::SCOPES,
     http::{Body, HttpError},
+    network::is_localhost,
 };
 use url::{Url, form_urlencoded};
 
 use crate::{
     State, cimd,
-    clients::{Client, ClientProblem, is_loopback, redirect_uri_matches},
+    clients::{Client, ClientProblem, redirect_uri_matches},
     pages::{self, ConsentPage, ErrorPage, LoginPage, ScopeChoice},
     params::Params,
     session::Form,
@@ -43,7 +44,7 @@ struct Asked {
 impl Asked {
     /// Whether the code would go to a program on the person's own computer, which could be any.
     fn loopback_only(&self) -> bool {
-        Url::parse(&self.redirect_uri).is_ok_and(|url| is_loopback(&url) || !matches!(url.scheme(), "http" | "https"))
+        Url::parse(&self.redirect_uri).is_ok_and(|url| is_localhost(&url) || !matches!(url.scheme(), "http" | "https"))
     }
 
     /// Where the code would go, in the person's words: a host, or an app by its scheme, in whose URIs what
@@ -85,7 +86,7 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
 
     // Anybody can register a client, and so a redirect URI: before somebody has logged in, an error goes
     // nowhere but to a program on this computer or to a client of the operator's (RFC 9700 §4.11.2).
-    let loopback = Url::parse(&redirect_uri).is_ok_and(|url| is_loopback(&url));
+    let loopback = Url::parse(&redirect_uri).is_ok_and(|url| is_localhost(&url));
     let known = client.listed || loopback || state.session(http).await.map_err(|cause| internal(&cause))?.is_some();
     let back = |error, description| {
         if !known {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::network::is_public;
+use common::network::{freshness, is_localhost, is_public};
 use jsonwebtoken::jwk::AlgorithmParameters;
 use reqwest::{
     Certificate, Client, Response, StatusCode,
@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use url::{Host, Url};
 
-use crate::clients::{ClientMetadata, is_loopback, is_redirect_uri};
+use crate::clients::{ClientMetadata, is_redirect_uri};
 
 const MAX_URL: usize = 2048;
 /// The draft recommends 5 kilobytes (§6.6).
@@ -90,7 +90,7 @@ pub fn is_client_id_url(client_id: &str) -> Option<Url> {
         return None;
     }
     let url = Url::parse(client_id).ok()?;
-    let scheme = url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url);
+    let scheme = url.scheme() == "https" || url.scheme() == "http" && is_localhost(&url);
     let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     (scheme && plain && url.path() != "/" && url.as_str() == client_id).then_some(url)
 }
@@ -366,19 +366,8 @@ fn is_web(uri: &str) -> bool {
 /// How long a document stays fresh as HTTP says (§4.3, RFC 9111 §4.2), within our bounds.
 fn lifetime(headers: &HeaderMap) -> Duration {
     let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    let directives = values.flat_map(|value| value.split(',')).map(|word| word.trim().to_ascii_lowercase());
-    let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let mut lifetime = USUAL;
-    for directive in directives {
-        if directive == "no-store" || directive.starts_with("no-cache") {
-            return SHORTEST;
-        }
-        if let Some(seconds) = directive.strip_prefix("max-age=") {
-            let seconds = seconds.trim_matches('"').parse::<u64>().unwrap_or(0);
-            lifetime = Duration::from_secs(seconds.saturating_sub(age));
-        }
-    }
-    lifetime.clamp(SHORTEST, LONGEST)
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok());
+    freshness(values, age).unwrap_or(USUAL).clamp(SHORTEST, LONGEST)
 }
 
 #[cfg(test)]

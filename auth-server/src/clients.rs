@@ -8,10 +8,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use common::{
     claims::Scopes,
     http::{HttpError, JsonBody},
+    network::is_localhost,
 };
 use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
 use crate::{
     State,
@@ -55,20 +56,10 @@ pub fn is_redirect_uri(uri: &str) -> bool {
     let has_host = |prefix| authority(prefix).is_some_and(|host| !host.is_empty() && !host.contains('@'));
     let scheme = match url.scheme() {
         "https" => has_host("https://"),
-        "http" => has_host("http://") && is_loopback(&url),
+        "http" => has_host("http://") && is_localhost(&url),
         scheme => scheme.contains('.'),
     };
     plain && scheme && uri.chars().all(|c| c.is_ascii_graphic() && c != '\\')
-}
-
-/// `localhost`, `127.0.0.1` or `[::1]`.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address == std::net::Ipv4Addr::LOCALHOST,
-        Some(Host::Ipv6(address)) => address == std::net::Ipv6Addr::LOCALHOST,
-        None => false,
-    }
 }
 
 /// Redirect URIs are compared byte for byte, but for the port of a loopback address, which a client

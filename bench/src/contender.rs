@@ -164,12 +164,15 @@ impl Contender {
     }
 }
 
-/// What serves an issuer's metadata and keys: step 9 does, at its own URL.
+/// Serves an issuer's metadata and keys at its own URL.
+const PROVIDER: &str = "step9";
+
+/// What starts it.
 ///
 /// # Errors
 /// If cargo's target folder cannot be found.
 pub fn provider(keys: &Path) -> Result<Command> {
-    let mut command = Command::new(release()?.join("step9"));
+    let mut command = Command::new(release()?.join(PROVIDER));
     command.args(["--port", "0", "--keys"]).arg(keys);
     Ok(command)
 }
@@ -195,7 +198,10 @@ pub fn build(contenders: &[&Contender]) -> Result<()> {
     cargo.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
     cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).arg("--target-dir").arg(target()?);
     let ours = contenders.iter().filter(|contender| contender.in_rust());
-    let names: BTreeSet<_> = ours.map(|contender| contender.base_name()).collect();
+    let mut names: BTreeSet<_> = ours.map(|contender| contender.base_name()).collect();
+    if contenders.iter().any(|contender| contender.needs_provider()) {
+        names.insert(PROVIDER);
+    }
     if names.is_empty() {
         return Ok(()); // cargo takes no names for all
     }

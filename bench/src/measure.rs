@@ -131,7 +131,7 @@ pub fn measure(args: &MeasureArgs) -> Result<Report> {
 /// Builds and starts whoever is chosen; and, if one needs it, what serves the issuer's keys, to be kept until the end.
 fn start(args: &MeasureArgs, root: &Path, bar: &ProgressBar) -> Result<(Vec<Runner>, LeftOut, Option<Server>)> {
     let (mut runners, mut missing) = (Vec::new(), Vec::new());
-    let mut chosen: Vec<_> = CONTENDERS.iter().filter(|contender| args.wants(contender)).collect();
+    let chosen: Vec<_> = CONTENDERS.iter().filter(|contender| args.wants(contender)).collect();
     bar.set_message("building what is in Rust");
     contender::build(&chosen)?;
     let keys = root.join("keys");
@@ -145,7 +145,7 @@ fn start(args: &MeasureArgs, root: &Path, bar: &ProgressBar) -> Result<(Vec<Runn
         at_url = Arc::new(Issuer::new(keys, &server.url)?);
         provider = Some(server);
     }
-    for contender in chosen.drain(..) {
+    for contender in chosen {
         bar.set_message(format!("installing and starting {}", contender.name));
         let issuer = if contender.needs_provider() { &at_url } else { &issuer };
         match contender.prepare(root, issuer)? {

@@ -34,6 +34,7 @@ use crate::{
     config::PublicUrl,
     http::error_response,
     jsonrpc::{ErrorObject, Failure, INTERNAL_ERROR},
+    network::is_localhost,
 };
 
 /// The headers of an answer that a page in a browser may read.
@@ -97,7 +98,7 @@ impl Guards {
                 .to_str()
                 .ok()
                 .and_then(parse_origin)
-                .is_some_and(|url| is_loopback(url.host()) || self.0.origins.contains(&url.origin())),
+                .is_some_and(|url| is_localhost(&url) || self.0.origins.contains(&url.origin())),
             (Some(_), Some(_)) => false,
         }
     }
@@ -175,15 +176,6 @@ fn parse_origin(text: &str) -> Option<Url> {
     let (_, authority) = text.split_once("://")?; // the URL parser forgives what no browser sends
     let bare = !authority.is_empty() && !authority.contains(['/', '\\', '?', '#', '@']);
     (matches!(url.scheme(), "http" | "https") && bare).then_some(url)
-}
-
-fn is_loopback(host: Option<Host<&str>>) -> bool {
-    match host {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address == std::net::Ipv4Addr::LOCALHOST,
-        Some(Host::Ipv6(address)) => address == std::net::Ipv6Addr::LOCALHOST,
-        None => false,
-    }
 }
 
 /// A handler panicked. The panic's message is in the log; the client learns nothing of it.

@@ -1,6 +1,50 @@
-//! Which addresses are the public internet.
+//! Other computers and this one: which addresses are whose, and how long what they answered is fresh.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use url::{Host, Url};
+
+/// Whether a URL's host is `localhost`, `127.0.0.1` or `[::1]`: one of the names that a program on this computer is
+/// called by. For what others may call us, or send people to.
+pub fn is_localhost(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
+        Some(Host::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
+        None => false,
+    }
+}
+
+/// Whether a URL's host is this computer, by its name alone: any loopback address. For what we ask ourselves.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// How long HTTP says that an answer is fresh (RFC 9111 §4.2), from the values of its `Cache-Control` headers and of
+/// `Age`. `None`: it does not say. The caller has bounds of its own.
+pub fn freshness<'a>(cache_control: impl Iterator<Item = &'a str>, age: Option<&str>) -> Option<Duration> {
+    let age = age.and_then(|age| age.parse().ok()).unwrap_or(0);
+    let mut lifetime = None;
+    for directive in cache_control.flat_map(|value| value.split(',')) {
+        let directive = directive.trim().to_ascii_lowercase();
+        if directive == "no-store" || directive.starts_with("no-cache") {
+            return Some(Duration::ZERO);
+        }
+        if let Some(seconds) = directive.strip_prefix("max-age=") {
+            let seconds = seconds.trim_matches('"').parse::<u64>().unwrap_or(0);
+            lifetime = Some(Duration::from_secs(seconds.saturating_sub(age)));
+        }
+    }
+    lifetime
+}
 
 /// Whether an address is plainly the public internet. What carries an IPv4 address within IPv6 is not, as that would be
 /// one more way to write a private one.

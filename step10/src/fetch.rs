@@ -4,12 +4,13 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use common::network::is_loopback;
 use reqwest::{
     Client, RequestBuilder, StatusCode,
     header::{ACCEPT, ACCEPT_ENCODING, HeaderMap},
     redirect::Policy,
 };
-use url::{Host, Url};
+use url::Url;
 
 /// The longest answer, in bytes: a hundred keys of 4096 bits with their certificates.
 const MAX_BODY: usize = 256 * 1024;
@@ -88,15 +89,6 @@ pub fn web_url(text: &str) -> Option<Url> {
 /// A URL that the issuer's own documents name. Only an issuer on this machine may lead to this machine in plain text.
 pub fn named_url(text: &str, issuer: &Url) -> Option<Url> {
     web_url(text).filter(|url| url.scheme() == "https" || issuer.scheme() == "http")
-}
-
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// The headers and the body of a 200, and nothing else.

@@ -16,7 +16,7 @@ use std::{
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
-use common::keys::PublicKey;
+use common::{keys::PublicKey, network::freshness};
 use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::{
@@ -628,19 +628,8 @@ fn number(text: Option<&str>) -> Result<Vec<u8>, &'static str> {
 /// How long HTTP says that an answer is fresh (RFC 9111 §4.2). The caller has bounds of its own.
 fn lifetime(headers: &HeaderMap) -> Duration {
     let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    let directives = values.flat_map(|value| value.split(',')).map(|word| word.trim().to_ascii_lowercase());
-    let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let mut lifetime = USUAL;
-    for directive in directives {
-        if directive == "no-store" || directive.starts_with("no-cache") {
-            return Duration::ZERO;
-        }
-        if let Some(seconds) = directive.strip_prefix("max-age=") {
-            let seconds = seconds.trim_matches('"').parse::<u64>().unwrap_or(0);
-            lifetime = Duration::from_secs(seconds.saturating_sub(age));
-        }
-    }
-    lifetime
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok());
+    freshness(values, age).unwrap_or(USUAL)
 }
 
 #[cfg(test)]

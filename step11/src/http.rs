@@ -13,7 +13,7 @@ use std::{
 };
 
 use actix_web::web::Bytes;
-use common::network::is_public;
+use common::network::{is_loopback, is_public};
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::{
     Method, Response, StatusCode,
@@ -58,16 +58,6 @@ impl Reach {
             _ if is_public(address) => Reach::Public,
             _ => Reach::Private,
         }
-    }
-}
-
-/// Whether a host is this computer, by its name alone.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(v4)) => v4.is_loopback(),
-        Some(Host::Ipv6(v6)) => v6.is_loopback(),
-        None => false,
     }
 }
 

@@ -50,6 +50,14 @@ class Person:
         return AuthorizationCodeResult(code=answer["code"], state=answer["state"], iss=answer["iss"])
 
 
+async def renews_by(call, auth, storage):
+    """The call renews a token that has expired, and the refresh token with it."""
+    before = storage.tokens
+    auth.context.token_expiry_time = time.time() - 1
+    await call()
+    assert storage.tokens.refresh_token != before.refresh_token
+
+
 async def main(url, password):
     storage, person = Storage(), Person("login.mjs", password, "mcp:read")
     metadata = OAuthClientMetadata(client_name="interop", redirect_uris=["http://localhost:1/callback"])
@@ -71,10 +79,8 @@ async def main(url, password):
                 assert person.visits == 2, person.visits
                 print("ok - login, Python SDK: steps up when it is refused, and calls")
 
-                before = storage.tokens
-                auth.context.token_expiry_time = time.time() - 1
-                await echo()
-                assert storage.tokens.refresh_token != before.refresh_token and person.visits == 2
+                await renews_by(echo, auth, storage)
+                assert person.visits == 2
                 print("ok - login, Python SDK: refreshes when its token has expired")
 
     # Started again, it does not know when the token it kept expires, and does not refresh at a 401.

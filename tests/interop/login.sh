@@ -8,29 +8,10 @@ unset "${!MCP_@}"
 . ./setup.sh
 cargo build --quiet --manifest-path "$root/Cargo.toml" -p step9 -p auth-server
 
-work=$(mktemp -d)
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
+. ./servers.sh
 password='correct horse battery staple'
 
-# start PROGRAM [ARGUMENTS]: leaves its URL in $url
-start() {
-  local program=$1
-  shift
-  mkdir "$work/$program"
-  (cd "$work/$program" && MCP_DEV_PASSWORD=$password exec "$target/debug/$program" --port 0 --keys "$work/keys" "$@" >out 2>err) &
-  pids+=($!)
-  for _ in $(seq 150); do
-    url=$(sed -n 's/^listening on //p' "$work/$program/out" 2>/dev/null || true)
-    [ -z "$url" ] || return 0
-    sleep 0.2
-  done
-  echo "$program did not start:" >&2
-  cat "$work/$program/err" >&2
-  exit 1
-}
-
-start step9
+MCP_DEV_PASSWORD=$password start step9 --keys "$work/keys"
 node login.mjs sdk "$url/mcp" "$password"
 "$target/interop-venv/bin/python" login.py "$url/mcp" "$password"
 node login.mjs mcp-remote "$url/mcp" "$password"
@@ -46,5 +27,5 @@ fi
 port=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })')
 printf '[{"client_id": "conformance", "redirect_uris": ["http://127.0.0.1:%s/callback"], "token_endpoint_auth_method": "none"}]' "$port" >"$work/clients.json"
 resource=http://localhost:9000/mcp
-start auth-server --clients "$work/clients.json" --resource "$resource"
+MCP_DEV_PASSWORD=$password start auth-server --keys "$work/keys" --clients "$work/clients.json" --resource "$resource"
 node login.mjs conformance "$url" "$password" conformance "$resource" "$port"

@@ -9,26 +9,7 @@ unset "${!MCP_@}"
 . ./setup.sh
 cargo build --quiet --manifest-path "$root/Cargo.toml" -p step4 -p step6 -p step9 -p gen-token
 
-work=$(mktemp -d)
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
-
-# start STEP [ARGUMENTS]: leaves its URL in $url
-start() {
-  local step=$1
-  shift
-  mkdir "$work/$step"
-  (cd "$work/$step" && exec "$target/debug/$step" --port 0 "$@" >out 2>err) &
-  pids+=($!)
-  for _ in $(seq 150); do
-    url=$(sed -n 's/^listening on //p' "$work/$step/out" 2>/dev/null || true)
-    [ -z "$url" ] || return 0
-    sleep 0.2
-  done
-  echo "$step did not start:" >&2
-  cat "$work/$step/err" >&2
-  exit 1
-}
+. ./servers.sh
 
 # inspect STEP ARGUMENTS…: what MCP Inspector's CLI makes of the server at $url, all output in $seen
 inspect() {
