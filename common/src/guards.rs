@@ -21,7 +21,6 @@ use actix_web::{
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderValue},
-        uri::Authority,
     },
     middleware::Next,
     web::{self, Bytes},
@@ -50,7 +49,7 @@ pub struct Guards(Arc<Allowed>);
 struct Allowed {
     /// Origins of other sites that may call us from a browser. Loopback ones always may.
     origins: Vec<Origin>,
-    /// Names we are called by, in lower case. Loopback ones always are.
+    /// Names we are called by. Loopback ones always are.
     hosts: Vec<String>,
 }
 
@@ -71,12 +70,8 @@ impl Guards {
                 bail!("--allow-host: {host:?} is not the name of a host, such as mcp.example, without a port");
             }
         }
-        let hosts = public
-            .host_str()
-            .into_iter()
-            .chain(allow_host.iter().map(String::as_str))
-            .map(str::to_ascii_lowercase)
-            .collect();
+        let hosts =
+            public.host_str().into_iter().chain(allow_host.iter().map(String::as_str)).map(str::to_owned).collect();
         Ok(Guards(Arc::new(Allowed { origins, hosts })))
     }
 
@@ -112,14 +107,13 @@ impl Guards {
     }
 
     fn is_ours(&self, authority: &str) -> bool {
-        let Ok(parsed) = authority.parse::<Authority>() else { return false };
-        let host = parsed.host().to_ascii_lowercase();
-        let port = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map(|(_, port)| port);
-        if port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().is_err()) {
-            return false;
-        }
-        !authority.contains('@')
-            && (matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]") || self.0.hosts.contains(&host))
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)), // `[::1]` has no port
+            _ => (authority, None),
+        };
+        let is_port = |port: &str| !port.starts_with('+') && port.parse::<u16>().is_ok();
+        let mut names = ["localhost", "127.0.0.1", "[::1]"].into_iter().chain(self.0.hosts.iter().map(String::as_str));
+        port.is_none_or(is_port) && names.any(|name| host.eq_ignore_ascii_case(name))
     }
 
     /// The outermost layer of every step: refuses foreign origins and hosts (DNS rebinding), keeps a
@@ -197,8 +191,7 @@ impl ResponseError for Panicked {
 
 /// Gives the errors that the framework answers by itself (405) a JSON body like all others.
 fn in_json<B: MessageBody + 'static>(mut response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
-    let preflight =
-        response.status().is_success() && response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_METHODS);
+    let preflight = response.request().method() == Method::OPTIONS && response.status().is_success();
     if preflight {
         response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }

@@ -1,6 +1,10 @@
 //! What an HTTP request must be before a handler looks at it, and what a refusal looks like.
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
@@ -70,10 +74,10 @@ impl FromRequest for JsonBody {
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let acceptable = sends_json(req).and_then(|()| reads_json(req));
-        let body = Body::from_request(req, payload);
+        let body = read_body(req, payload);
         Box::pin(async move {
             acceptable?;
-            Ok(JsonBody(body.await?.0))
+            body.await.map(JsonBody)
         })
     }
 }
@@ -86,29 +90,40 @@ impl FromRequest for Body {
     type Future = Pin<Box<dyn Future<Output = Result<Self, HttpError>>>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let announced =
-            req.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let payload = web::Payload::from_request(req, payload).into_inner();
-        Box::pin(async move {
-            let too_large = || {
-                HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "A request body is at most 1 MiB.")
-            };
-            let broken = HttpError::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read.");
-            if announced.is_some_and(|length| length > MAX_BODY as u64) {
-                return Err(too_large());
-            }
-            let Ok(payload) = payload else { return Err(broken) };
-            match tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY)).await {
-                Ok(Ok(Ok(bytes))) => Ok(Body(bytes)),
-                Ok(Ok(Err(_))) => Err(broken),
-                Ok(Err(_)) => Err(too_large()),
-                Err(_) => Err(HttpError::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "request_timeout",
-                    "The body did not arrive within 10 seconds.",
-                )),
-            }
-        })
+        let body = read_body(req, payload);
+        Box::pin(async { body.await.map(Body) })
+    }
+}
+
+fn read_body(req: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Bytes, HttpError>> + use<> {
+    let announced =
+        req.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let payload = web::Payload::from_request(req, payload).into_inner();
+    async move {
+        let too_large =
+            || HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "A request body is at most 1 MiB.");
+        let broken = HttpError::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read.");
+        if announced.is_some_and(|length| length > MAX_BODY as u64) {
+            return Err(too_large());
+        }
+        let Ok(payload) = payload else { return Err(broken) };
+        let mut body = pin!(payload.to_bytes_limited(MAX_BODY));
+        // Most bodies come together with their head: only one that does not is worth a timer.
+        let read = tokio::select! {
+            biased;
+            read = &mut body => Ok(read),
+            () = tokio::task::yield_now() => tokio::time::timeout(BODY_TIMEOUT, body).await,
+        };
+        match read {
+            Ok(Ok(Ok(bytes))) => Ok(bytes),
+            Ok(Ok(Err(_))) => Err(broken),
+            Ok(Err(_)) => Err(too_large()),
+            Err(_) => Err(HttpError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "The body did not arrive within 10 seconds.",
+            )),
+        }
     }
 }
 
@@ -130,24 +145,19 @@ fn sends_json(req: &HttpRequest) -> Result<(), HttpError> {
 /// Whether `Accept` lets us answer in JSON (RFC 9110 §12.5.1): of the ranges that match, the most
 /// specific one decides, and `q=0` is a no. Without the header anything will do.
 fn reads_json(req: &HttpRequest) -> Result<(), HttpError> {
-    let mut best: Option<(u8, bool)> = None;
+    let mut best: Option<(usize, bool)> = None;
     let mut present = false;
     for value in req.headers().get_all(header::ACCEPT) {
         present = true;
         for range in value.to_str().unwrap_or_default().split(',') {
-            let specificity = match media_type(range).to_ascii_lowercase().as_str() {
-                "application/json" => 3,
-                "application/*" => 2,
-                "*/*" => 1,
-                _ => continue,
+            let is = |known: &str| media_type(range).eq_ignore_ascii_case(known);
+            let Some(specificity) = ["*/*", "application/*", "application/json"].into_iter().position(is) else {
+                continue;
             };
-            let wanted = !range.split(';').skip(1).any(|parameter| {
-                parameter
-                    .trim()
-                    .to_ascii_lowercase()
-                    .strip_prefix("q=")
-                    .is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
-            });
+            let wanted =
+                !range.split(';').skip(1).filter_map(|parameter| parameter.split_once('=')).any(|(name, q)| {
+                    name.trim_ascii_start().eq_ignore_ascii_case("q") && q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0)
+                });
             if best.is_none_or(|(most, _)| specificity > most) {
                 best = Some((specificity, wanted));
             }

@@ -53,6 +53,8 @@ pub struct Call<'a> {
     pub method: Cow<'a, str>,
     methods: &'a Methods,
     era: Era,
+    /// The header `MCP-Protocol-Version`.
+    version: Option<Cow<'a, str>>,
     id: &'a RawValue,
     params: &'a RawValue,
     head: Head<'a>,
@@ -114,20 +116,21 @@ impl<'a> Call<'a> {
             return Err(bad(None, "The member id must be a string or an integer."));
         };
         let params = envelope.params.unwrap_or_else(|| serde_json::from_str("{}").expect("it is JSON"));
-        let modern_header = header(http, "mcp-protocol-version").is_some_and(|version| *version >= *MODERN);
+        let version = header(http, "mcp-protocol-version");
+        let modern_header = version.as_ref().is_some_and(|version| **version >= *MODERN);
         let head =
             serde_json::from_str::<Head>(params.get()).map_err(|_| bad(Some(id), "The params name a member twice."))?;
         let meta = head.meta.map_or(Ok(BTreeMap::new()), |meta| serde_json::from_str(meta.get()));
         let modern_meta = meta.iter().flat_map(BTreeMap::keys).any(|key: &Cow<str>| key.starts_with(META));
         let era = if modern_header || modern_meta { Era::Modern } else { Era::Legacy };
-        Ok(Some(Call { http, method, methods, era, id, params, head, meta }))
+        Ok(Some(Call { http, method, methods, era, version, id, params, head, meta }))
     }
 
     /// The `MCP-Protocol-Version` header, if there is one, names a version we serve.
     fn check_version(&self) -> Result<(), Refusal<'a>> {
-        match header(self.http, "mcp-protocol-version") {
-            Some(version) if version != MODERN && !LEGACY.contains(&&*version) => {
-                Err(self.unsupported(&version, &served()))
+        match &self.version {
+            Some(version) if *version != MODERN && !LEGACY.contains(&&**version) => {
+                Err(self.unsupported(version, &served()))
             }
             _ => Ok(()),
         }
@@ -140,10 +143,10 @@ impl<'a> Call<'a> {
         let missing = |name: &str| mismatch(format!("Header mismatch: the header {name} is missing."));
         let meta = |key: &str| self.meta.as_ref().ok()?.get(&*format!("{META}{key}")).copied();
 
-        let version = header(self.http, "mcp-protocol-version").ok_or_else(|| missing("MCP-Protocol-Version"))?;
+        let version = self.version.as_ref().ok_or_else(|| missing("MCP-Protocol-Version"))?;
         let body_version = meta("protocolVersion").map(|json| serde_json::from_str::<String>(json.get()));
         if let Some(Ok(body_version)) = &body_version
-            && *body_version != version
+            && body_version != version
         {
             return Err(mismatch("Header mismatch: MCP-Protocol-Version is not what _meta says.".to_owned()));
         }
@@ -171,7 +174,7 @@ impl<'a> Call<'a> {
         }
         // A legacy version is served, but not to requests of this form.
         if version != MODERN {
-            return Err(self.unsupported(&version, &[MODERN]));
+            return Err(self.unsupported(version, &[MODERN]));
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::step::LAST;
+
 /// Merges what was done to `file` since the commit `base` into the same file of each later step. True if every merge
 /// was clean; otherwise the files that need a hand have conflict markers. All is checked before anything is written.
 pub fn carry(root: &Path, file: &Path, base: &str) -> Result<bool> {
@@ -15,7 +17,7 @@ pub fn carry(root: &Path, file: &Path, base: &str) -> Result<bool> {
     let before = show(root, &source, base)?;
     ensure!(fs::read(&fixed)? != before, "{source} is as it was at {base}: there is nothing to carry");
 
-    let later: Vec<_> = (step + 1..=u8::MAX).take_while(|n| root.join(format!("step{n}")).is_dir()).collect();
+    let later: Vec<_> = (step + 1..=LAST).take_while(|n| root.join(format!("step{n}")).is_dir()).collect();
     ensure!(!later.is_empty(), "step{step} is the last step: there is nowhere to carry {source}");
     let targets: Vec<_> = later.iter().map(|n| format!("step{n}/{path}")).collect();
     for name in targets.iter().chain([&source]) {
@@ -86,11 +88,11 @@ mod tests {
 
     const FILE: &str = "step1/src/a.rs";
 
-    /// A repository of three steps whose `a.rs` have ten lines, the last of which grows with the step.
+    /// A repository of steps whose `a.rs` have ten lines, the last of which grows with the step.
     fn repository() -> TempDir {
         let repository = tempfile::tempdir().unwrap();
         let root = repository.path();
-        for n in 1..=3 {
+        for n in [1, 2, 3, 10, 11] {
             fs::create_dir_all(root.join(format!("step{n}/src"))).unwrap();
             write(root, n, &text("two", &format!("ten of step {n}")));
         }
@@ -172,5 +174,7 @@ mod tests {
         assert!(refusal("step1/src/new.rs").contains("not in 'HEAD'"));
         write(root, 3, "fixed");
         assert!(refusal("step3/src/a.rs").contains("step3 is the last step"));
+        write(root, 10, "fixed");
+        assert!(refusal("step10/src/a.rs").contains("step10 is the last step"), "step 11 is another program");
     }
 }

@@ -115,7 +115,7 @@ mod tests {
     /// A copy of the steps to do harm to.
     fn copy() -> TempDir {
         let copy = tempfile::tempdir().unwrap();
-        for n in 1..=10 {
+        for n in 1..=step::LAST {
             for (path, text) in step::files(root(), n).unwrap() {
                 let file = copy.path().join(format!("step{n}/{path}"));
                 fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -7,6 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use similar::{ChangeTag, TextDiff};
 
+/// The last step that is the one before it and more: step 11 is another program, a client.
+pub const LAST: u8 = 10;
+
 /// A step's files: their text by their path in the step's folder.
 type Files = BTreeMap<String, String>;
 
