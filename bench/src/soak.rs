@@ -4,10 +4,7 @@
 use std::{
     fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -41,9 +38,12 @@ const WINDOWS: u32 = 10;
 const ROUNDS: u32 = 3;
 /// Senders that send a request's body byte by byte.
 const SLOW: usize = 100;
-/// Over how long the idle connections are opened: about as long as the server lets one be idle, so that they do not
-/// all have to come again at once.
-const OPENING: Duration = Duration::from_secs(5);
+/// How long, in seconds, good traffic is measured beside idle connections: the server closes them after five.
+const WITH_IDLE: u32 = 2;
+/// How many connect at once: no more than fit into a listening socket's queue.
+const BATCH: usize = 500;
+/// How long the server may take to accept them all, or to close them.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub struct SoakArgs {
@@ -171,7 +171,7 @@ fn full_load(args: &SoakArgs, root: &Path, server: &Server, prober: &Prober, tok
     ])
 }
 
-/// Good traffic alone, then beside connections that do nothing and senders that take their time.
+/// Good traffic alone, then beside connections that do nothing and senders that take their time, in turns.
 fn idle_connections(
     args: &SoakArgs,
     idle: usize,
@@ -180,106 +180,99 @@ fn idle_connections(
     prober: &Prober,
 ) -> Result<Vec<Target>> {
     let cpus = args.load_cpu.to_string();
-    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: (args.seconds / 20).clamp(3, 10) };
+    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: WITH_IDLE };
     let load = Load::new(load::folder(root, "soak", "echo"), prober, server, Work::Echo, true)?;
     load.run(server, pressure, None)?;
-    let rounds = || -> Result<Vec<_>> { (0..ROUNDS).map(|_| load.run(server, pressure, None)).collect() };
-    let alone = rounds()?;
-    let before = server.resident()?;
-
-    let crowd = Crowd::gather(&server.host, idle, &prober.issuer.token(0)?)?;
-    let deadline = Instant::now() + 6 * OPENING;
-    while open_files(server)? < idle * 9 / 10 {
+    let token = prober.issuer.token(0)?;
+    let before = open_files(server)?;
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        alone.push(load.run(server, pressure, None)?.p99);
+        let crowd = Crowd::gather(server, idle, &token)?;
+        beside.push(load.run(server, pressure, None)?.p99);
+        let (open, resident) = (open_files(server)?, server.resident()?);
         ensure!(
-            Instant::now() < deadline,
-            "the server holds {} connections after {:?}, not {idle}",
-            open_files(server)?,
-            6 * OPENING
+            open >= before + idle,
+            "of {idle} idle connections the server has closed {} too early",
+            before + idle - open
         );
-        thread::sleep(Duration::from_millis(100));
+        await_files(server, "to close the idle connections", |open| open <= before + SLOW)?;
+        println!("{open} open files in the server, {resident:.1} MB resident; then it closed the idle ones");
+        drop(crowd);
     }
-    let beside = rounds()?;
-    println!(
-        "{} open files in the server, {:.1} MB resident ({before:.1} before); it closed {} idle connections, which came again, and {} slow requests",
-        open_files(server)?,
-        server.resident()?,
-        crowd.counts.closed.load(Ordering::Relaxed),
-        crowd.counts.slow_ended.load(Ordering::Relaxed),
-    );
-    drop(crowd);
-    let p99 = |samples: &[load::Sample]| Spread::of(samples.iter().map(|sample| sample.p99));
-    let (alone, beside) = (p99(&alone), p99(&beside));
+    let ratio = Spread::of_ratios(beside.iter().copied(), alone.iter().copied());
+    let (alone, beside) = (Spread::of(alone), Spread::of(beside));
     println!(
         "p99 of good traffic: {:.2} ms alone, {:.2} ms beside {idle} idle connections and {SLOW} slow senders",
         alone.median, beside.median
     );
-    let times = |value: f64| value / alone.median;
-    let seen = Spread { median: times(beside.median), low: times(beside.low), high: times(beside.high) };
     Ok(vec![Target::new(
         format!("p99 of good traffic beside {idle} idle connections and {SLOW} slow senders, to that without"),
-        Ok(seen),
+        Ok(ratio),
         3.0,
         false,
     )])
+}
+
+/// Waits until the server has so many open files.
+fn await_files(server: &Server, what: &str, enough: impl Fn(usize) -> bool) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !enough(open_files(server)?) {
+        ensure!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} for the server {what}: it has {} files open",
+            open_files(server)?
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 fn open_files(server: &Server) -> Result<usize> {
     Ok(fs::read_dir(server.proc("fd"))?.count())
 }
 
-#[derive(Default)]
-struct Counts {
-    closed: AtomicU64,
-    slow_ended: AtomicU64,
-}
-
 /// Those who hold connections open; they go when it is dropped.
 struct Crowd {
-    counts: Arc<Counts>,
     _runtime: Runtime,
 }
 
 impl Crowd {
-    fn gather(host: &str, idle: usize, token: &str) -> Result<Self> {
+    fn gather(server: &Server, idle: usize, token: &str) -> Result<Self> {
+        let (host, before) = (&server.host, open_files(server)?);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let counts = Arc::new(Counts::default());
-        for number in 0..idle {
-            let (host, counts) = (host.to_owned(), Arc::clone(&counts));
-            let turn = OPENING.mul_f64(f64::from(u32::try_from(number)?) / f64::from(u32::try_from(idle)?));
-            runtime.spawn(async move {
-                tokio::time::sleep(turn).await;
-                loop {
-                    if wait_to_be_closed(&host, number).await.is_ok() {
-                        counts.closed.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                    }
-                }
-            });
-        }
         let (head, tail) = Work::Echo.raw(host, true);
-        let request = format!("{head}{token}{tail}");
+        let request: Arc<str> = format!("{head}{token}{tail}").into();
+        for number in 0..idle {
+            let (host, request) = (host.to_owned(), Arc::clone(&request));
+            runtime.spawn(async move { wait_to_be_closed(&host, &request, number).await });
+            if number % BATCH == BATCH - 1 || number == idle - 1 {
+                await_files(server, "to accept the idle connections", |open| open > before + number)?;
+            }
+        }
         for _ in 0..SLOW {
-            let (host, request, counts) = (host.to_owned(), request.clone(), Arc::clone(&counts));
+            let (host, request) = (host.to_owned(), Arc::clone(&request));
             runtime.spawn(async move {
                 loop {
-                    let _ = send_slowly(&host, request.as_bytes()).await;
-                    counts.slow_ended.fetch_add(1, Ordering::Relaxed);
+                    let _ = send_slowly(&host, request.as_bytes()).await; // the server may end it, and it comes again
                 }
             });
         }
-        Ok(Crowd { counts, _runtime: runtime })
+        Ok(Crowd { _runtime: runtime })
     }
 }
 
-/// A connection without a request (even numbers), or with half of one's head (odd ones).
-async fn wait_to_be_closed(host: &str, number: usize) -> Result<()> {
+/// A connection without a request, with half of one's head, or with one that has been answered.
+async fn wait_to_be_closed(host: &str, request: &str, number: usize) -> Result<()> {
     let mut stream = TcpStream::connect(host).await?;
-    if number % 2 == 1 {
-        stream.write_all(b"POST /mcp HTTP/1.1\r\nHost: ").await?;
-    }
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).await?;
+    let sent = match number % 3 {
+        0 => "",
+        1 => "POST /mcp HTTP/1.1\r\nHost: ",
+        _ => request,
+    };
+    stream.write_all(sent.as_bytes()).await?;
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).await?;
     Ok(())
 }
 

@@ -1,17 +1,14 @@
 //! What an HTTP request must be before a handler looks at it, and what a refusal looks like.
 
-use std::{
-    fmt,
-    pin::{Pin, pin},
-    time::Duration,
-};
+use std::{fmt, pin::Pin, time::Duration};
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
     dev::Payload,
     http::{StatusCode, header},
-    web::{self, Bytes},
+    web::{Bytes, BytesMut},
 };
+use futures_util::StreamExt;
 use serde::Serialize;
 
 /// The largest request body, in bytes.
@@ -98,33 +95,37 @@ impl FromRequest for Body {
 fn read_body(req: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Bytes, HttpError>> + use<> {
     let announced =
         req.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let payload = web::Payload::from_request(req, payload).into_inner();
+    let payload = payload.take();
     async move {
-        let too_large =
-            || HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "A request body is at most 1 MiB.");
-        let broken = HttpError::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read.");
         if announced.is_some_and(|length| length > MAX_BODY as u64) {
             return Err(too_large());
         }
-        let Ok(payload) = payload else { return Err(broken) };
-        let mut body = pin!(payload.to_bytes_limited(MAX_BODY));
-        // Most bodies come together with their head: only one that does not is worth a timer.
-        let read = tokio::select! {
-            biased;
-            read = &mut body => Ok(read),
-            () = tokio::task::yield_now() => tokio::time::timeout(BODY_TIMEOUT, body).await,
-        };
-        match read {
-            Ok(Ok(Ok(bytes))) => Ok(bytes),
-            Ok(Ok(Err(_))) => Err(broken),
-            Ok(Err(_)) => Err(too_large()),
-            Err(_) => Err(HttpError::new(
+        tokio::time::timeout(BODY_TIMEOUT, read_to_end(payload)).await.unwrap_or_else(|_| {
+            Err(HttpError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "request_timeout",
                 "The body did not arrive within 10 seconds.",
-            )),
-        }
+            ))
+        })
     }
+}
+
+/// It takes memory for what has come, not for what may.
+async fn read_to_end(mut payload: Payload) -> Result<Bytes, HttpError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk =
+            chunk.map_err(|_| HttpError::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read."))?;
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn too_large() -> HttpError {
+    HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "A request body is at most 1 MiB.")
 }
 
 fn sends_json(req: &HttpRequest) -> Result<(), HttpError> {

@@ -12,7 +12,10 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{StatusCode, header::ContentType},
+    http::{
+        StatusCode,
+        header::{ContentType, HeaderName},
+    },
     web,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -33,6 +36,9 @@ use serde_json::{Map, json, value::RawValue};
 
 const INSTRUCTIONS: &str = "A teaching server: its tools and prompts are few, and say themselves what they do.";
 const META: &str = "io.modelcontextprotocol/";
+static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+static METHOD: HeaderName = HeaderName::from_static("mcp-method");
+static NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// How long a client may keep a list, in milliseconds: one minute.
 const TTL_MS: u32 = 60_000;
 /// For whom: every caller sees the same lists.
@@ -116,7 +122,7 @@ impl<'a> Call<'a> {
             return Err(bad(None, "The member id must be a string or an integer."));
         };
         let params = envelope.params.unwrap_or_else(|| serde_json::from_str("{}").expect("it is JSON"));
-        let version = header(http, "mcp-protocol-version");
+        let version = header(http, &PROTOCOL_VERSION);
         let modern_header = version.as_ref().is_some_and(|version| **version >= *MODERN);
         let head =
             serde_json::from_str::<Head>(params.get()).map_err(|_| bad(Some(id), "The params name a member twice."))?;
@@ -150,7 +156,7 @@ impl<'a> Call<'a> {
         {
             return Err(mismatch("Header mismatch: MCP-Protocol-Version is not what _meta says.".to_owned()));
         }
-        let method = header(self.http, "mcp-method").ok_or_else(|| missing("Mcp-Method"))?;
+        let method = header(self.http, &METHOD).ok_or_else(|| missing("Mcp-Method"))?;
         if method != self.method {
             return Err(mismatch("Header mismatch: Mcp-Method is not the method.".to_owned()));
         }
@@ -160,7 +166,7 @@ impl<'a> Call<'a> {
             _ => None,
         };
         if let Some(named) = named {
-            let value = header(self.http, "mcp-name").ok_or_else(|| missing("Mcp-Name"))?;
+            let value = header(self.http, &NAME).ok_or_else(|| missing("Mcp-Name"))?;
             let body = named.and_then(|json| serde_json::from_str::<String>(json.get()).ok());
             if body.is_none() || decode_sentinel(&value).as_deref() != body.as_deref() {
                 return Err(mismatch("Header mismatch: Mcp-Name is not what the params name.".to_owned()));
@@ -236,7 +242,7 @@ fn is_id(json: &str) -> bool {
 }
 
 /// A header's value; several of one name are one list (RFC 9110 §5.3), which then equals nothing we expect.
-fn header<'a>(http: &'a HttpRequest, name: &str) -> Option<Cow<'a, str>> {
+fn header<'a>(http: &'a HttpRequest, name: &HeaderName) -> Option<Cow<'a, str>> {
     let mut values = http.headers().get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let first = values.next()?;
     let value = values.fold(first, |list, value| Cow::Owned(format!("{list}, {value}")));
