@@ -131,7 +131,7 @@ impl<'a> Call<'a> {
         };
         let params = envelope.params.unwrap_or_else(|| serde_json::from_str("{}").expect("it is JSON"));
         let version = header(http, &PROTOCOL_VERSION);
-        let modern_header = version.as_ref().is_some_and(|version| **version >= *MODERN);
+        let modern_header = version.as_deref().is_some_and(|version| version >= MODERN);
         let head =
             serde_json::from_str::<Head>(params.get()).map_err(|_| bad(Some(id), "The params name a member twice."))?;
         let meta = head.meta.map_or(Ok(BTreeMap::new()), |meta| serde_json::from_str(meta.get()));
@@ -142,8 +142,8 @@ impl<'a> Call<'a> {
 
     /// The `MCP-Protocol-Version` header, if there is one, names a version we serve.
     fn check_version(&self) -> Result<(), Refusal<'a>> {
-        match &self.version {
-            Some(version) if *version != MODERN && !LEGACY.contains(&&**version) => {
+        match self.version.as_deref() {
+            Some(version) if version != MODERN && !LEGACY.contains(&version) => {
                 Err(self.unsupported(version, &served()))
             }
             _ => Ok(()),
