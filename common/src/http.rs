@@ -6,9 +6,8 @@ use actix_web::{
     FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
     dev::Payload,
     http::{StatusCode, header},
-    web::{Bytes, BytesMut},
+    web::{self, Bytes},
 };
-use futures_util::StreamExt;
 use serde::Serialize;
 
 /// The largest request body, in bytes.
@@ -95,37 +94,26 @@ impl FromRequest for Body {
 fn read_body(req: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Bytes, HttpError>> + use<> {
     let announced =
         req.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let payload = payload.take();
+    let payload = web::Payload::from_request(req, payload).into_inner();
     async move {
+        let too_large =
+            || HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "A request body is at most 1 MiB.");
+        let broken = HttpError::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read.");
         if announced.is_some_and(|length| length > MAX_BODY as u64) {
             return Err(too_large());
         }
-        tokio::time::timeout(BODY_TIMEOUT, read_to_end(payload)).await.unwrap_or_else(|_| {
-            Err(HttpError::new(
+        let Ok(payload) = payload else { return Err(broken) };
+        match tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY)).await {
+            Ok(Ok(Ok(bytes))) => Ok(bytes),
+            Ok(Ok(Err(_))) => Err(broken),
+            Ok(Err(_)) => Err(too_large()),
+            Err(_) => Err(HttpError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "request_timeout",
                 "The body did not arrive within 10 seconds.",
-            ))
-        })
-    }
-}
-
-/// It takes memory for what has come, not for what may.
-async fn read_to_end(mut payload: Payload) -> Result<Bytes, HttpError> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk =
-            chunk.map_err(|_| HttpError::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read."))?;
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(too_large());
+            )),
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
-}
-
-fn too_large() -> HttpError {
-    HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "A request body is at most 1 MiB.")
 }
 
 fn sends_json(req: &HttpRequest) -> Result<(), HttpError> {
