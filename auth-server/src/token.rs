@@ -422,7 +422,7 @@ impl State {
 
 /// Whether what is asked for is something, and no more than this.
 fn is_part(asked: &Scopes, of: &Scopes) -> bool {
-    !asked.as_slice().is_empty() && asked.as_slice().iter().all(|scope| of.contains(scope))
+    asked.iter().next().is_some() && asked.iter().all(|scope| of.contains(scope))
 }
 
 /// RFC 8707 §2.2: a token request may name the resource again, but no other.

@@ -87,9 +87,9 @@ impl<'de> Deserialize<'de> for NumericDate {
     }
 }
 
-/// A set of scopes, written with spaces between them (RFC 6749 §3.3).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(Vec<String>);
+/// A set of scopes, written with spaces between them (RFC 6749 §3.3); each is there once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Scopes(String);
 
 impl Scopes {
     /// # Errors
@@ -101,31 +101,25 @@ impl Scopes {
             if !scope.chars().all(allowed) {
                 return Err("a scope has printable ASCII characters other than \" and \\ only".to_owned());
             }
-            if !scopes.iter().any(|known| known == scope) {
-                scopes.push(scope.to_owned());
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
             }
         }
-        Ok(Scopes(scopes))
+        Ok(Scopes(scopes.join(" ")))
     }
 
     pub fn contains(&self, scope: &str) -> bool {
-        self.0.iter().any(|granted| granted == scope)
+        self.iter().any(|granted| granted == scope)
     }
 
-    pub fn as_slice(&self) -> &[String] {
-        &self.0
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split_ascii_whitespace()
     }
 }
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(" "))
-    }
-}
-
-impl Serialize for Scopes {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        f.write_str(&self.0)
     }
 }
 
