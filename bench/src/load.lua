@@ -68,4 +68,10 @@ function done(summary, latency)
   show('microseconds', summary.duration)
   show('p50', latency:percentile(50))
   show('p99', latency:percentile(99))
+  local all = {}
+  for i = 1, #latency do
+    local value, count = latency(i)
+    all[i] = string.format('%.0f*%.0f', value, count)
+  end
+  print('latencies: ' .. table.concat(all, ' '))
 end

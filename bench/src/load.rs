@@ -42,6 +42,9 @@ pub struct Sample {
     /// Milliseconds.
     pub p50: f64,
     pub p99: f64,
+    /// How many answers took how many microseconds.
+    #[serde(skip)]
+    pub latencies: Vec<(u32, u32)>,
     /// Part of its core that the server used: below 1 it was not the server that was measured.
     pub server_cpu: f64,
     /// The same of the load generator.
@@ -141,6 +144,7 @@ impl Load {
             rate: good.rate(),
             p50: good.p50,
             p99: good.p99,
+            latencies: good.latencies,
             server_cpu: cpu(server_cpu, server.cpu_seconds()?),
             load_cpu: cpu(load_cpu, children_cpu_seconds()?),
             refused: refused.map(|counts| counts.rate()),
@@ -154,21 +158,28 @@ struct Counts {
     seconds: f64,
     p50: f64,
     p99: f64,
+    latencies: Vec<(u32, u32)>,
 }
 
 impl Counts {
     fn read(output: &Output) -> Result<Self> {
         let text = String::from_utf8_lossy(&output.stdout);
         let problem = || format!("wrk said:\n{}{text}", String::from_utf8_lossy(&output.stderr));
-        let value = |name: &str| -> Result<f64> {
-            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-            value.with_context(problem)?.parse().with_context(problem)
+        let line = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            line.with_context(problem)
         };
+        let value = |name| line(name)?.parse::<f64>().with_context(problem);
         ensure!(value("wrong")? == 0.0, "there were wrong answers: {}", problem());
         ensure!(value("broken")? == 0.0, "connections broke: {}", problem());
         let (right, seconds) = (value("right")?, value("microseconds")? / 1e6);
         ensure!(right > 0.0 && seconds > 0.0, "there were no answers: {}", problem());
-        Ok(Counts { right, seconds, p50: value("p50")? / 1e3, p99: value("p99")? / 1e3 })
+        let latencies = line("latencies")?.split_whitespace().map(|pair| {
+            let (micros, count) = pair.split_once('*').with_context(problem)?;
+            Ok((micros.parse().with_context(problem)?, count.parse().with_context(problem)?))
+        });
+        let latencies = latencies.collect::<Result<_>>()?;
+        Ok(Counts { right, seconds, p50: value("p50")? / 1e3, p99: value("p99")? / 1e3, latencies })
     }
 
     fn rate(&self) -> f64 {

@@ -1,5 +1,7 @@
 //! What many rounds say together.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// The middle of several values, the least and the greatest.
@@ -27,6 +29,20 @@ impl Spread {
     }
 }
 
+/// The value that so many of all (0.99: 99 %) do not exceed. The pairs are a value, and how often it is there.
+pub fn percentile(part: f64, pairs: impl IntoIterator<Item = (u32, u32)>) -> Option<u32> {
+    let mut counts = BTreeMap::new();
+    for (value, count) in pairs {
+        *counts.entry(value).or_insert(0.0) += f64::from(count);
+    }
+    let enough = part * counts.values().sum::<f64>();
+    let mut seen = 0.0;
+    counts.into_iter().find_map(|(value, count)| {
+        seen += count;
+        (seen >= enough).then_some(value)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +51,13 @@ mod tests {
     fn a_spread_is_the_middle_and_the_ends() {
         assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { median: 2.0, low: 1.0, high: 3.0 });
         assert_eq!(Spread::of([4.0, 1.0]), Spread { median: 2.5, low: 1.0, high: 4.0 });
+    }
+
+    #[test]
+    fn a_percentile_counts_each_value_as_often_as_it_is_there() {
+        assert_eq!(percentile(0.99, [(5, 1), (1, 98), (3, 1)]), Some(3));
+        assert_eq!(percentile(0.99, [(1, 50), (9, 2), (1, 48)]), Some(9));
+        assert_eq!(percentile(0.99, []), None);
     }
 
     #[test]
