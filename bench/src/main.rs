@@ -55,7 +55,7 @@ struct MeasureArgs {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
     /// Connections of the load generator
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
     connections: u32,
     /// Only this contender (repeatable), e.g. step9
     #[arg(long, value_name = "NAME", value_parser = Contender::named)]
