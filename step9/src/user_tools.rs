@@ -188,7 +188,8 @@ pub async fn call(call: &Call<'_>, params: &CallToolParams<'_>) -> Result<CallTo
             let Nothing {} = arguments!(Nothing);
             json!({
                 "iss": claims.iss, "sub": claims.sub, "username": claims.username(), "client_id": claims.client_id,
-                "scopes": Vec::from_iter(claims.scope.iter()), "roles": claims.roles(), "expires_at": expires_at(claims),
+                "scopes": claims.scope.iter().collect::<Vec<_>>(), "roles": claims.roles(),
+                "expires_at": expires_at(claims),
             })
         }
         "save_note" => {
@@ -245,7 +246,7 @@ impl Caller {
         let value = |text: String| text.try_into().expect("the text is ASCII"); // so are scopes (RFC 6749 §3.3)
         Caller {
             meta: written(&json!({
-                "sub": claims.sub, "username": claims.username(), "scopes": Vec::from_iter(claims.scope.iter()),
+                "sub": claims.sub, "username": claims.username(), "scopes": claims.scope.iter().collect::<Vec<_>>(),
                 "roles": claims.roles(),
             })),
             name: value(name),
