@@ -66,8 +66,6 @@ function done(summary, latency)
   show('wrong', sum.wrong)
   show('broken', errors.connect + errors.read + errors.write + errors.timeout)
   show('microseconds', summary.duration)
-  show('p50', latency:percentile(50))
-  show('p99', latency:percentile(99))
   local all = {}
   for i = 1, #latency do
     local value, count = latency(i)

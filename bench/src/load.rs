@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::{
+    numbers::percentile,
     process::{Server, children_cpu_seconds, pinned},
     work::{Prober, Work},
 };
@@ -42,7 +43,7 @@ pub struct Sample {
     /// Milliseconds.
     pub p50: f64,
     pub p99: f64,
-    /// How many answers took how many microseconds.
+    /// A number of microseconds, and how many answers took as many.
     #[serde(skip)]
     pub latencies: Vec<(u32, u32)>,
     /// Part of its core that the server used: below 1 it was not the server that was measured.
@@ -142,8 +143,8 @@ impl Load {
         let cpu = |from: f64, to: f64| (to - from) / good.seconds;
         Ok(Sample {
             rate: good.rate(),
-            p50: good.p50,
-            p99: good.p99,
+            p50: good.percentile(0.5)?,
+            p99: good.percentile(0.99)?,
             latencies: good.latencies,
             server_cpu: cpu(server_cpu, server.cpu_seconds()?),
             load_cpu: cpu(load_cpu, children_cpu_seconds()?),
@@ -156,8 +157,6 @@ impl Load {
 struct Counts {
     right: f64,
     seconds: f64,
-    p50: f64,
-    p99: f64,
     latencies: Vec<(u32, u32)>,
 }
 
@@ -179,11 +178,17 @@ impl Counts {
             Ok((micros.parse().with_context(problem)?, count.parse().with_context(problem)?))
         });
         let latencies = latencies.collect::<Result<_>>()?;
-        Ok(Counts { right, seconds, p50: value("p50")? / 1e3, p99: value("p99")? / 1e3, latencies })
+        Ok(Counts { right, seconds, latencies })
     }
 
     fn rate(&self) -> f64 {
         self.right / self.seconds
+    }
+
+    /// Milliseconds.
+    fn percentile(&self, part: f64) -> Result<f64> {
+        let micros = percentile(part, self.latencies.iter().copied()).context("wrk counted no latencies")?;
+        Ok(f64::from(micros) / 1e3)
     }
 }
 
