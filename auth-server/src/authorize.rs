@@ -22,7 +22,7 @@ use crate::{
     pages::{self, ConsentPage, ErrorPage, LoginPage, ScopeChoice},
     params::Params,
     session::Form,
-    store::{digest, now, random},
+    store::{digest, random},
     users::{Account, LogIn},
 };
 
@@ -285,7 +285,7 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
 
 impl State {
     async fn issue_code(&self, asked: &Asked, account: &Account, scope: &str) -> Result<String> {
-        let (code, family, at) = (random()?, uuid::Uuid::new_v4().to_string(), now());
+        let (code, family, at) = (random()?, uuid::Uuid::new_v4().to_string(), self.store.now());
         self.store.remove_expired().await?;
         let mut all = self.store.0.begin().await?;
         sqlx::query("UPDATE clients SET used_at = ? WHERE id = ?")

@@ -19,7 +19,7 @@ use crate::{
     authorize::FAMILY_LIFETIME,
     cimd,
     failure::Failure,
-    store::{digest, now, random},
+    store::{digest, random},
 };
 
 /// What a client says of itself (RFC 7591 §2). Members we do not use are ignored.
@@ -228,8 +228,8 @@ impl State {
             // Nobody let it in within an hour, or for as long as a consent lasts: it will not come back.
             let unused = "DELETE FROM clients WHERE created_at < ? AND used_at < ?";
             let removed = sqlx::query(unused)
-                .bind(now() - 3600)
-                .bind(now() - FAMILY_LIFETIME)
+                .bind(self.store.now() - 3600)
+                .bind(self.store.now() - FAMILY_LIFETIME)
                 .execute(&self.store.0)
                 .await?
                 .rows_affected();
@@ -242,7 +242,7 @@ impl State {
             Some("client_secret_basic" | "client_secret_post") => Some(random()?),
             _ => None,
         };
-        let at = now();
+        let at = self.store.now();
         let text = serde_json::to_string(&metadata)?;
         sqlx::query("INSERT INTO clients (id, secret_digest, metadata, created_at, used_at) VALUES (?, ?, ?, ?, ?)")
             .bind(&id)

@@ -9,6 +9,7 @@
 mod authorize;
 pub mod cimd;
 pub mod clients;
+pub mod clock;
 mod failure;
 mod pages;
 mod params;

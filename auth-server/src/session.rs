@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
     State,
-    store::{digest, now, random},
+    store::{digest, random},
     users::Account,
 };
 
@@ -67,7 +67,7 @@ impl State {
         sqlx::query("INSERT INTO sessions (digest, user, expires_at) VALUES (?, ?, ?)")
             .bind(digest(&value))
             .bind(user)
-            .bind(now() + LIFETIME)
+            .bind(self.store.now() + LIFETIME)
             .execute(&self.store.0)
             .await?;
         Ok(self.cookie(Form::Consent, value))
@@ -78,7 +78,7 @@ impl State {
         let Some(value) = self.cookie_value(http, Form::Consent) else { return Ok(None) };
         let user: Option<(String,)> = sqlx::query_as("SELECT user FROM sessions WHERE digest = ? AND expires_at > ?")
             .bind(digest(&value))
-            .bind(now())
+            .bind(self.store.now())
             .fetch_optional(&self.store.0)
             .await?;
         let Some((user,)) = user else { return Ok(None) };

@@ -16,6 +16,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use crate::clock::Clock;
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS users (
     name TEXT PRIMARY KEY, hash TEXT NOT NULL, roles TEXT NOT NULL);
@@ -41,9 +43,9 @@ CREATE TABLE IF NOT EXISTS secrets (
     name TEXT PRIMARY KEY, value BLOB NOT NULL);
 ";
 
-/// The database.
+/// The database, and the clock by which what is in it expires.
 #[derive(Clone)]
-pub struct Store(pub(crate) SqlitePool);
+pub struct Store(pub(crate) SqlitePool, Clock);
 
 impl Store {
     /// Opens the file, and makes it (mode 0600) and its folder where they are missing.
@@ -71,7 +73,17 @@ impl Store {
             sqlx::raw_sql(SCHEMA).execute(&pool).await?;
             Ok::<_, sqlx::Error>(pool)
         };
-        opening.await.map(Store).map_err(|error| anyhow!("{}: {error}", cannot()))
+        opening.await.map(|pool| Store(pool, Clock::default())).map_err(|error| anyhow!("{}: {error}", cannot()))
+    }
+
+    /// The clock of everything that expires here.
+    pub fn clock(&self) -> &Clock {
+        &self.1
+    }
+
+    /// Seconds since 1970.
+    pub fn now(&self) -> i64 {
+        self.1.now()
     }
 
     /// Forgets what has expired.
@@ -79,7 +91,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be written.
     pub async fn remove_expired(&self) -> sqlx::Result<()> {
-        let now = now();
+        let now = self.now();
         for table in ["sessions", "refresh_tokens", "families", "assertions"] {
             let statement = format!("DELETE FROM {table} WHERE expires_at < ?");
             sqlx::query(sqlx::AssertSqlSafe(statement)).bind(now).execute(&self.0).await?;
@@ -105,11 +117,6 @@ impl Store {
             sqlx::query_as("SELECT value FROM secrets WHERE name = ?").bind(name).fetch_one(&self.0).await?;
         Ok(value)
     }
-}
-
-/// Seconds since 1970.
-pub fn now() -> i64 {
-    chrono::Utc::now().timestamp()
 }
 
 /// What stands in the database for a secret.

@@ -26,11 +26,13 @@ use crate::{
     clients::{Client, ClientProblem},
     failure::Failure,
     params::Params,
-    store::{digest, now, random},
+    store::{digest, random},
 };
 
 /// How long an access token is good for, in seconds: ten minutes.
 const ACCESS_LIFETIME: i64 = 600;
+/// By how many seconds a client's clock may differ from ours.
+const ASSERTION_LEEWAY: i64 = 30;
 
 /// Parameters that may be there once (RFC 6749 §3.2).
 const ONCE: [&str; 12] = [
@@ -197,19 +199,22 @@ impl State {
         validation.set_issuer(&[&client.id]);
         validation.set_audience(&[self.issuer.clone(), format!("{}/token", self.issuer)]);
         validation.sub = Some(client.id.clone());
-        validation.validate_nbf = true;
-        validation.leeway = 30;
+        validation.validate_exp = false; // with our clock, below
         for jwk in keys.filter(named).take(5) {
             let Ok(key) = DecodingKey::from_jwk(jwk) else { continue };
             let Ok(token) = decode::<Assertion>(assertion, &key, &validation) else { continue };
-            let expires_at = token.claims.exp.seconds();
-            if expires_at > now() + 3600 || token.claims.jti.is_empty() || token.claims.jti.len() > 256 {
+            let (expires_at, now) = (token.claims.exp.seconds(), self.store.now());
+            let early = token.claims.nbf.is_some_and(|nbf| nbf.seconds() > now + ASSERTION_LEEWAY);
+            if early || expires_at <= now - ASSERTION_LEEWAY || expires_at > now + 3600 {
                 return Ok(false);
             }
-            sqlx::query("DELETE FROM assertions WHERE expires_at < ?").bind(now()).execute(&self.store.0).await?;
+            if token.claims.jti.is_empty() || token.claims.jti.len() > 256 {
+                return Ok(false);
+            }
+            sqlx::query("DELETE FROM assertions WHERE expires_at < ?").bind(now).execute(&self.store.0).await?;
             let first = sqlx::query("INSERT OR IGNORE INTO assertions (digest, expires_at) VALUES (?, ?)")
                 .bind(digest(&format!("{}\0{}", client.id, token.claims.jti)))
-                .bind(expires_at + 60)
+                .bind(expires_at + ASSERTION_LEEWAY)
                 .execute(&self.store.0)
                 .await?;
             return Ok(first.rows_affected() == 1);
@@ -239,7 +244,7 @@ impl State {
             self.revoke_family(&family.id).await?;
             return Err(invalid("The code was used before."));
         }
-        if expires_at <= now() || family.revoked {
+        if expires_at <= self.store.now() || family.revoked {
             return Err(invalid("The code is not known, or has expired."));
         }
         if redirect_uri != known_uri {
@@ -259,7 +264,7 @@ impl State {
         }
         let mut refresh_token = None;
         if client.may_use("refresh_token") {
-            refresh_token = Some(new_refresh_token(&mut redemption, &family.id).await?);
+            refresh_token = Some(new_refresh_token(&mut redemption, &family.id, self.store.now()).await?);
         }
         redemption.commit().await?;
         self.grant(client, &family, &family.scope, refresh_token).await
@@ -274,7 +279,7 @@ impl State {
         let found: Option<(String,)> =
             sqlx::query_as("SELECT family FROM refresh_tokens WHERE digest = ? AND expires_at > ?")
                 .bind(digest(token))
-                .bind(now())
+                .bind(self.store.now())
                 .fetch_optional(&self.store.0)
                 .await?;
         let Some((family,)) = found else { return Err(invalid()) };
@@ -302,7 +307,7 @@ impl State {
             self.revoke_family(&family.id).await?;
             return Err(invalid());
         }
-        let refresh_token = new_refresh_token(&mut rotation, &family.id).await?;
+        let refresh_token = new_refresh_token(&mut rotation, &family.id, self.store.now()).await?;
         rotation.commit().await?;
         self.grant(client, &family, &scope, Some(refresh_token)).await
     }
@@ -337,7 +342,7 @@ impl State {
 
     async fn family(&self, id: &str) -> sqlx::Result<Option<Family>> {
         let select = "SELECT client_id, user, scope, resource, revoked FROM families WHERE id = ? AND expires_at > ?";
-        let row = sqlx::query_as(select).bind(id).bind(now()).fetch_optional(&self.store.0).await?;
+        let row = sqlx::query_as(select).bind(id).bind(self.store.now()).fetch_optional(&self.store.0).await?;
         let id = id.to_owned();
         Ok(row.map(|(client_id, user, scope, resource, revoked)| Family {
             id,
@@ -351,7 +356,8 @@ impl State {
 
     async fn has_family(&self, client_id: &str) -> sqlx::Result<bool> {
         let select = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = ? AND expires_at > ?)";
-        let (found,): (bool,) = sqlx::query_as(select).bind(client_id).bind(now()).fetch_one(&self.store.0).await?;
+        let (found,): (bool,) =
+            sqlx::query_as(select).bind(client_id).bind(self.store.now()).fetch_one(&self.store.0).await?;
         Ok(found)
     }
 
@@ -397,7 +403,7 @@ impl State {
         roles: &[String],
         resource: &str,
     ) -> Result<String, Failure> {
-        let at = now();
+        let at = self.store.now();
         #[allow(clippy::cast_precision_loss)] // exact up to the year 285 million
         let date = |seconds: i64| NumericDate(seconds as f64);
         let claims = Claims {
@@ -433,12 +439,12 @@ fn same_resource(form: &Params, family: &Family) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn new_refresh_token(connection: &mut SqliteConnection, family: &str) -> Result<String, Failure> {
+async fn new_refresh_token(connection: &mut SqliteConnection, family: &str, at: i64) -> Result<String, Failure> {
     let token = random()?;
     sqlx::query("INSERT INTO refresh_tokens (digest, family, expires_at) VALUES (?, ?, ?)")
         .bind(digest(&token))
         .bind(family)
-        .bind(now() + authorize::FAMILY_LIFETIME)
+        .bind(at + authorize::FAMILY_LIFETIME)
         .execute(connection)
         .await?;
     Ok(token)
@@ -448,6 +454,7 @@ async fn new_refresh_token(connection: &mut SqliteConnection, family: &str) -> R
 #[derive(Deserialize)]
 struct Assertion {
     exp: NumericDate,
+    nbf: Option<NumericDate>,
     jti: String,
 }
 

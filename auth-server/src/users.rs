@@ -134,7 +134,7 @@ impl Users {
         };
         let mut failures = Arc::clone(&self.turn).lock_owned().await;
         let key = digest(name);
-        if let Some(seconds) = failures.wait(&key, Instant::now()) {
+        if let Some(seconds) = failures.wait(&key, self.store.clock().instant()) {
             return Ok(LogIn::Wait { seconds });
         }
         let readable = name.len() <= LONGEST_NAME && password.len() <= LONGEST_PASSWORD;
@@ -148,6 +148,7 @@ impl Users {
             Some((name, roles, hash)) => (Some(Account::new((name, roles))), hash),
             None => (None, self.nobody.to_string()),
         };
+        let clock = self.store.clock().clone();
         let checking = spawn_blocking(move || {
             let _place = place;
             let right = verify(&password, &hash)?;
@@ -155,7 +156,7 @@ impl Users {
                 failures.forget(&key);
                 return Ok(LogIn::Welcome(account));
             }
-            failures.add(&key, Instant::now());
+            failures.add(&key, clock.instant());
             Ok(LogIn::Wrong)
         });
         checking.await?
