@@ -7,15 +7,26 @@ use std::path::Path;
 use anyhow::Result;
 use similar::{ChangeTag, TextDiff};
 
-use crate::step::{Change, Kind, changes};
+use crate::step::{Change, Kind, LAST, changes, files};
 
 const BOLD: &str = "1";
 const RED: &str = "31";
 const GREEN: &str = "32";
 const CYAN: &str = "36";
 
-/// Writes the names of the files that step `n` adds, then how it changes the others.
-pub fn show(root: &Path, n: u8, full: bool, out: impl Write + IsTerminal) -> Result<()> {
+/// Writes the names of the files that step `n` adds, then how it changes the others. A step that is not the one before
+/// it and more has no such difference: what to read instead is said.
+pub fn show(root: &Path, n: u8, full: bool, mut out: impl Write + IsTerminal) -> Result<()> {
+    if n > LAST {
+        files(root, n)?; // there is such a step
+        writeln!(
+            out,
+            "Step {n} is another program, not step {} with something added: there is no difference to show.",
+            n - 1
+        )?;
+        writeln!(out, "Read step{n}/README.md, which says what it is and in which order to read its files.")?;
+        return Ok(());
+    }
     let colour = out.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut page = Page { out, colour };
     let (new, old): (Vec<Change>, Vec<Change>) = changes(root, n)?.into_iter().partition(|c| c.kind == Kind::New);
