@@ -4,7 +4,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 version=26.7.3
-# Of the archive, from https://repo.maven.apache.org/maven2/org/keycloak/keycloak-quarkus-dist/26.7.3/
+# Of the archive that Maven Central has as org.keycloak:keycloak-quarkus-dist:26.7.3:tar.gz.
 sha256=77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 # Clients register by OAuth's own endpoint alone (RFC 7591). At Keycloak's others a stranger's client may bring a token
 # lifespan and protocol mappers, and so put roles into a token: see README.md. compose.yaml has these options too.
@@ -21,12 +21,14 @@ Starts Keycloak $version with the realm mcp-realm, for development, and waits un
 
 Usage: keycloak/start.sh [--port PORT] [--data DIR] [start|stop]
 
-  start        fetches the distribution when there is none yet (176 MB, once), starts it; the default
+  start        prepares the distribution where that is not done yet, and starts it; the default. Maven fetches it
+               (176 MB, once) and keeps it in its own repository
   stop         stops it; what it knows is kept
   --port PORT  where it listens, on this computer only (default 8080); part of the issuer's URL
   --data DIR   where it keeps what it knows (default keycloak/run/PORT); without that folder it begins anew
 
-Environment: JAVA_HOME, if not the java in PATH; MAVEN_REPO, a mirror of https://repo.maven.apache.org/maven2
+Environment: JAVA_HOME, if not the java in PATH
+             KEYCLOAK_HOME, the folder of an unpacked Keycloak $version: it is copied, and Maven is not needed
 EOF
 }
 
@@ -145,33 +147,37 @@ is_genuine() {
   [ "${digest%% *}" = "$sha256" ]
 }
 
-# fetch FOLDER: puts the archive there. Maven, where there is one, knows the mirrors and proxies of its settings.
-fetch() {
-  local path=org/keycloak/keycloak-quarkus-dist/$version/$archive
-  if [ -z "${MAVEN_REPO:-}" ] && command -v mvn >/dev/null; then
-    mvn -q -B -Dstyle.color=never dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$version:tar.gz" \
-      -DoutputDirectory="$1" -Dmaven.repo.local="$1/repository" >&2
-  else
-    curl -fSL --retry 3 -o "$1/$archive" "${MAVEN_REPO:-https://repo.maven.apache.org/maven2}/$path"
-  fi
+# unpack FOLDER: puts the distribution there. Maven fetches it, since it knows your mirrors and proxies.
+unpack() {
+  local artifact=keycloak-quarkus-dist archive
+  archive=$1/$artifact-$version.tar.gz
+  command -v mvn >/dev/null ||
+    fail "Maven is missing, which fetches Keycloak: install it (Debian: apt install maven; macOS: brew install maven), or set KEYCLOAK_HOME to the folder of an unpacked Keycloak $version"
+  say "Fetching Keycloak $version with Maven (176 MB, once) …"
+  # There, so that no pom.xml of where we were called has a say.
+  (cd "$1" && mvn -q -B -Dstyle.color=never dependency:copy \
+    -Dartifact="org.keycloak:$artifact:$version:tar.gz" -DoutputDirectory="$1" >&2) ||
+    fail "Keycloak could not be fetched: look at the lines above, and at your network or proxy"
+  is_genuine "$archive" ||
+    fail "what Maven has is not Keycloak $version: its SHA-256 is not $sha256; nothing of it was run. Delete org/keycloak/$artifact from Maven's repository (~/.m2/repository), and look at your mirrors"
+  tar -xzf "$archive" -C "$1"
 }
 
-# Unpacks and prepares the distribution beside its place and then moves it there: what is there is whole.
-# The archive is kept outside of the clone, for the next one, and checked whenever it is used.
+# Prepares the distribution beside its place and then moves it there: what is there is whole.
 prepare() {
-  archive=keycloak-quarkus-dist-$version.tar.gz
-  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/mcp-auth-steps
-  mkdir -p "$cache" "$here/dist"
+  mkdir -p "$here/dist"
   work=$(mktemp -d "$here/dist/new.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  if ! [ -f "$cache/$archive" ] || ! is_genuine "$cache/$archive"; then
-    say "Fetching Keycloak $version from Maven Central (176 MB, once) …"
-    fetch "$work" || fail "Keycloak could not be fetched: look at the lines above, and at your network or proxy"
-    is_genuine "$work/$archive" || fail "what came from Maven Central is not Keycloak $version: its SHA-256 is not $sha256; nothing of it was run"
-    mv "$work/$archive" "$cache/$archive"
+  if [ -n "${KEYCLOAK_HOME:-}" ]; then
+    grep -qxF "Keycloak - Version $version" "$KEYCLOAK_HOME/version.txt" 2>/dev/null ||
+      fail "KEYCLOAK_HOME is $KEYCLOAK_HOME, where no Keycloak $version is: its version.txt should say so"
+    mkdir "$work/keycloak-$version"
+    cp -R "$KEYCLOAK_HOME/." "$work/keycloak-$version"
+    rm -rf "$work/keycloak-$version/data" # what another Keycloak knows
+  else
+    unpack "$work"
   fi
   say "Preparing Keycloak (once) …"
-  tar -xzf "$cache/$archive" -C "$work"
   "$work/keycloak-$version/bin/kc.sh" build "${build[@]}" >"$work/log" 2>&1 || {
     cat "$work/log" >&2
     fail "Keycloak's build failed: see above"

@@ -1,7 +1,9 @@
 //! The real Keycloak, which `keycloak/start.sh` starts once for all tests of a file.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -44,21 +46,31 @@ pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+fn runs(program: impl AsRef<OsStr>) -> bool {
+    Command::new(program).arg("-version").output().is_ok_and(|output| output.status.success())
+}
+
 /// Whether there is a Java to run Keycloak with: see [`is_there`].
 pub fn has_java() -> bool {
     let java = env::var_os("JAVA_HOME").map_or_else(|| "java".into(), |home| Path::new(&home).join("bin/java"));
-    let there = Command::new(java).arg("-version").output().is_ok_and(|output| output.status.success());
-    is_there("Keycloak", "Java 17 or later", there)
+    is_there("Keycloak", "Java 17 or later", runs(java))
 }
 
-/// The one Keycloak of this file's tests, or `None` where there is no Java. Who changes what the others use takes it
+/// Whether there is a Keycloak as well: what `start.sh` has prepared before, one's own, or Maven, which fetches it.
+fn has_keycloak() -> bool {
+    let prepared = fs::read_dir(root().join("keycloak/dist")).is_ok_and(|mut folder| folder.next().is_some());
+    let there = prepared || env::var_os("KEYCLOAK_HOME").is_some() || runs("mvn");
+    has_java() && is_there("Keycloak", "Maven, or KEYCLOAK_HOME", there)
+}
+
+/// The one Keycloak of this file's tests, or `None` where there is no Java or no Keycloak. Who changes what the others use takes it
 /// for writing.
 ///
 /// # Errors
 /// If it does not start.
 pub async fn shared() -> Result<Option<&'static RwLock<Keycloak>>> {
     static SHARED: OnceCell<Option<RwLock<Keycloak>>> = OnceCell::const_new();
-    let start = async || if has_java() { Keycloak::start().await.map(RwLock::new).map(Some) } else { Ok(None) };
+    let start = async || if has_keycloak() { Keycloak::start().await.map(RwLock::new).map(Some) } else { Ok(None) };
     Ok(SHARED.get_or_try_init(start).await?.as_ref())
 }
 

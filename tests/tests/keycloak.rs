@@ -588,15 +588,52 @@ fn what_keeps_keycloak_from_starting_is_said_in_a_sentence() -> Result<()> {
     Ok(())
 }
 
-/// A copy of `start.sh`, with a mirror that has something else in the distribution's place, and the same in the cache.
+/// A copy of `start.sh` beside a Maven that has these bytes for Keycloak and notes what it was asked for, and a
+/// `KEYCLOAK_HOME`: what the script says, when its exit code is 1 and it leaves nothing behind.
+fn prepare(maven: Option<&str>, home: Option<&Path>) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let copy = copy(folder.path(), str::to_owned)?;
+    // What a start.sh with other options has prepared is not taken for what is needed.
+    let older = folder.path().join("keycloak/dist/keycloak-older");
+    fs::create_dir_all(&older)?;
+    let bin = tempfile::tempdir()?;
+    let needed = [
+        "bash", "cat", "chmod", "cksum", "cp", "curl", "dirname", "env", "grep", "java", "ls", "mkdir", "mktemp", "mv",
+        "perl", "pgrep", "ps", "rm", "sed", "seq", "sleep", "tar", "uname",
+    ];
+    let digest = if cfg!(target_os = "macos") { "shasum" } else { "sha256sum" };
+    let path = programs(bin.path(), &[&needed[..], &[digest]].concat())?;
+    if let Some(bytes) = maven {
+        let script = format!(
+            r#"#!/bin/sh
+for it; do case $it in -DoutputDirectory=*) folder=${{it#*=}} ;; -Dartifact=*) artifact=${{it#*=}} ;; esac; done
+echo "fetched $artifact"
+IFS=: read -r _ name version _ <<END
+$artifact
+END
+printf %s '{bytes}' >"$folder/$name-$version.tar.gz"
+"#
+        );
+        fs::write(bin.path().join("mvn"), script)?;
+        fs::set_permissions(bin.path().join("mvn"), Permissions::from_mode(0o755))?;
+    }
+    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    let mut start = Command::new(&copy);
+    start.args(["--port", &port]).env("PATH", path).env_remove("JAVA_HOME").env_remove("KEYCLOAK_HOME");
+    let output = start.envs(home.map(|home| ("KEYCLOAK_HOME", home))).output()?;
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    fs::remove_dir(older)?;
+    assert_eq!(fs::read_dir(folder.path().join("keycloak/dist"))?.count(), 0, "something was left behind");
+    Ok(text)
+}
+
 #[test]
 fn what_is_not_keycloak_is_not_run() -> Result<()> {
     if !has_java() {
         return Ok(());
     }
-    let folder = tempfile::tempdir()?;
-    let copy = copy(folder.path(), str::to_owned)?;
-    let source = fs::read_to_string(&copy)?;
+    let source = fs::read_to_string(script(&[]).get_program())?;
     let version = source.lines().find_map(|line| line.strip_prefix("version=")).context("no version")?;
     let compose = fs::read_to_string(root().join("keycloak/compose.yaml"))?;
     assert!(compose.contains(&format!("image: quay.io/keycloak/keycloak:{version}\n")), "{compose}");
@@ -604,26 +641,30 @@ fn what_is_not_keycloak_is_not_run() -> Result<()> {
     let in_compose =
         compose.lines().filter_map(|line| line.trim().strip_prefix("- ")).filter(|it| it.starts_with("--spi"));
     assert!(options.clone().count() == 3 && options.eq(in_compose), "{compose}");
-    let archive = format!("keycloak-quarkus-dist-{version}.tar.gz");
-    let mirror = folder.path().join(format!("mirror/org/keycloak/keycloak-quarkus-dist/{version}"));
-    let cache = folder.path().join("cache/mcp-auth-steps");
-    for place in [&mirror, &cache] {
-        fs::create_dir_all(place)?;
-        fs::write(place.join(&archive), "not Keycloak")?;
-    }
-    // Nor is what a start.sh with other options has prepared.
-    let older = folder.path().join(format!("keycloak/dist/keycloak-{version}"));
-    fs::create_dir_all(&older)?;
-    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
-    let output = Command::new(&copy)
-        .args(["--port", &port])
-        .env("MAVEN_REPO", format!("file://{}", folder.path().join("mirror").display()))
-        .env("XDG_CACHE_HOME", folder.path().join("cache"))
-        .output()?;
-    let text = text(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+
+    let text = prepare(Some("not Keycloak"), None)?;
+    assert!(text.contains(&format!("fetched org.keycloak:keycloak-quarkus-dist:{version}:tar.gz\n")), "{text}");
     assert!(text.contains(&format!("is not Keycloak {version}: its SHA-256 is not")), "{text}");
-    fs::remove_dir(older)?;
-    assert_eq!(fs::read_dir(folder.path().join("keycloak/dist"))?.count(), 0, "something was left behind");
+    let text = prepare(None, None)?;
+    assert!(text.contains("Maven is missing") && text.contains("or set KEYCLOAK_HOME"), "{text}");
+
+    // A folder of one's own needs no Maven, and must be of this version.
+    let home = tempfile::tempdir()?;
+    let wanted = format!("where no Keycloak {version} is: its version.txt should say so");
+    for says in [None, Some("Keycloak - Version 26.7.30\n")] {
+        says.map(|says| fs::write(home.path().join("version.txt"), says)).transpose()?;
+        let text = prepare(None, Some(home.path()))?;
+        assert!(text.contains(&wanted), "{says:?}: {text}");
+    }
+    fs::write(home.path().join("version.txt"), format!("Keycloak - Version {version}\n"))?;
+    let program = home.path().join("bin/kc.sh");
+    fs::create_dir(home.path().join("bin"))?;
+    fs::write(&program, "#!/bin/sh\necho \"asked to $*, with data: $(ls \"${0%/*}/..\")\"\nexit 1\n")?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+    fs::create_dir(home.path().join("data"))?;
+    let text = prepare(None, Some(home.path()))?;
+    assert!(text.contains("asked to build --db=dev-file --spi-client-registration--default--enabled=false"), "{text}");
+    assert!(text.contains("with data: bin\nversion.txt\n") && text.contains("build failed: see above"), "{text}");
+    assert!(home.path().join("data").exists(), "what is not ours was changed");
     Ok(())
 }
