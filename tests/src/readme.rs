@@ -89,7 +89,7 @@ pub fn check(readme: &Path, server: &Server, more: &[(&str, &str)]) -> Result<us
     let folder = server.keys().parent().context("no folder")?.to_owned();
     make_clone(&folder)?;
     let here = |text: &str| {
-        let text = text.replace("http://localhost:9000", server.url());
+        let text = text.replace("localhost:9000", server.url().trim_start_matches("http://"));
         more.iter().fold(text, |text, (from, to)| text.replace(from, to))
     };
 

@@ -55,9 +55,10 @@ fn assert_one_sentence(output: &Output, code: i32, says: &str) {
 
 #[test]
 fn a_request_under_way_is_finished_after_sigterm_and_sigint() -> Result<()> {
-    for signal in ["-TERM", "-INT"] {
+    // Step 2's README shows it.
+    for (signal, step) in [("-TERM", "step2"), ("-INT", "step4")] {
         let folder = tempfile::tempdir()?;
-        let mut server = Running::start("step4", folder.path())?;
+        let mut server = Running::start(step, folder.path())?;
         let _idle = TcpStream::connect(("127.0.0.1", server.port))?;
         let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
         let mut slow = TcpStream::connect(("127.0.0.1", server.port))?;

@@ -105,9 +105,15 @@ impl Play<'_> {
         let request = self.browser.post("/token", &form);
         let reply = self
             .exchange(('C', 'A'), request, "POST /token (code, code_verifier)", |reply| {
-                let names =
-                    reply.json().as_object().map(|object| object.keys().cloned().collect::<Vec<_>>().join(", "));
-                format!("{}: {}", names.unwrap_or_default(), reply.json()["scope"].as_str().unwrap_or_default())
+                let said = |(name, value): (&String, &Value)| match (name.as_str(), value.as_str()) {
+                    ("scope" | "token_type", Some(value)) => format!("{name}={value}"),
+                    _ => name.clone(), // a secret, or a number
+                };
+                reply
+                    .json()
+                    .as_object()
+                    .map(|all| all.iter().map(said).collect::<Vec<_>>().join(", "))
+                    .unwrap_or_default()
             })
             .await?;
         reply.json()["access_token"].as_str().map(str::to_owned).context("no token")
