@@ -1,7 +1,3 @@
-# For the scripts beside this one, which source it in their own folder: what real clients need, pinned by
-# package-lock.json and requirements.txt, is installed where it is missing.
+# For the scripts beside this one, which source it in their own folder: what real clients need.
 . ./node.sh
-command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11" >&2; exit 1; }
-target=${CARGO_TARGET_DIR:-$PWD/../../target}
-[ -x "$target/interop-venv/bin/python" ] || python3 -m venv "$target/interop-venv"
-"$target/interop-venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+. ./python.sh
