@@ -222,6 +222,13 @@ json() {
     verdict "$1" $outcome "expected $2 with $3, $(answer)"
 }
 
+# refusal NAME CODE ID FILTER: the answer on /mcp is a JSON-RPC error response with this id, whose code is the status;
+# the filter is true of its data.
+refusal() {
+    json "$1" "$2" '.jsonrpc == "2.0" and has("id") and .id == '"$3"'
+        and (.error | .code == '"$2"' and (.message | type == "string" and length > 0) and (.data | '"$4"'))'
+}
+
 # The value of a header, by its name in lower case.
 header_value() {
     awk -v name="$1" '{ at = index($0, ":") } at && tolower(substr($0, 1, at - 1)) == name {
@@ -256,6 +263,8 @@ check_guards() {
     json 'a foreign Origin is refused' 403 '.error | type == "string"'
     get /health -H 'Host: evil.example'
     json 'a foreign Host is refused' 403 '.error | type == "string"'
+    get /mcp -H 'Origin: http://evil.example'
+    refusal 'on /mcp, people read why' 403 null '.error | type == "string"'
 }
 
 check_rpc() {
@@ -324,7 +333,7 @@ check_tokens() {
     rpc tools/list
     header 'no token: 401 and a challenge' 401 www-authenticate '^Bearer'
     no_header 'no token: no error in the challenge' 401 www-authenticate '(^|[ ,])error='
-    json 'no token: a body in JSON' 401 'type == "object"'
+    refusal 'no token: people read why' 401 null '.error | type == "string"'
     get /mcp
     status 'GET /mcp without a token is a 401 too' 401
     rpc tools/list '{}' -H 'Authorization: Basic YWxpY2U6c2VjcmV0'
@@ -339,6 +348,7 @@ check_tokens() {
     TOKEN=$(token alice mcp:read,mcp:tools --expires-in -5m)
     rpc tools/list
     header 'an expired token is invalid' 401 www-authenticate 'error="invalid_token".*expired'
+    refusal 'an expired token: people read why' 401 null '.error == "invalid_token"'
     signature=${good##*.}
     if [ "${signature:0:1}" = A ]; then signature=B${signature:1}; else signature=A${signature:1}; fi
     TOKEN=${good%.*}.$signature
@@ -388,7 +398,7 @@ check_permissions() {
     header 'mcp:read is not enough for tools/call' 403 www-authenticate 'error="insufficient_scope"'
     header 'the challenge asks for mcp:tools' 403 www-authenticate '[ ,]scope="mcp:tools"'
     header 'the challenge names the metadata' 403 www-authenticate 'resource_metadata="http'
-    json 'the body says the same' 403 '.error == "insufficient_scope"'
+    refusal 'the body says the same, with the id of the request' 403 1 '.error == "insufficient_scope"'
     rpc tools/list
     status 'mcp:read is enough for tools/list' 200
     TOKEN=$(token admin mcp:read)
@@ -397,7 +407,7 @@ check_permissions() {
     TOKEN=$(token guest mcp:tools)
     tool echo '{"message":"hi"}'
     no_header 'a guest may not call tools, whatever the scope' 403 www-authenticate 'insufficient_scope'
-    json 'a guest learns why' 403 '.error | type == "string" and . != "insufficient_scope"'
+    refusal 'a guest learns why' 403 1 '.error | type == "string" and . != "insufficient_scope"'
     rpc tools/list
     status 'a guest may list tools' 200
     TOKEN=$(token alice '')
@@ -405,9 +415,19 @@ check_permissions() {
     status 'initialize needs no scope' 200
     rpc prompts/list
     header 'prompts/list needs a scope' 403 www-authenticate '[ ,]scope="mcp:read"'
+    TOKEN=$(token alice mcp:read)
+    rpc prompts/get '{"name":"help"}'
+    header 'mcp:read is not enough for prompts/get' 403 www-authenticate '[ ,]scope="mcp:prompts"'
+    TOKEN=$(token guest mcp:prompts)
+    rpc prompts/get '{"name":"help"}'
+    status 'mcp:prompts is enough, for a guest too' 200
+    rpc prompts/list
+    status 'mcp:prompts is enough for prompts/list' 200
     TOKEN=''
     rpc tools/list
-    header 'a 401 says which scopes basic use needs' 401 www-authenticate '[ ,]scope="[^"]*mcp:tools'
+    header 'a 401 says which scopes basic use needs, and no more' 401 www-authenticate '[ ,]scope="mcp:read mcp:tools"'
+    get /.well-known/oauth-protected-resource/mcp
+    json 'so does the metadata' 200 '.scopes_supported == ["mcp:read", "mcp:tools"]'
     TOKEN=$good
     modern tools/list
     json 'a list is for its caller only' 200 '.result.cacheScope == "private"'

@@ -5,7 +5,7 @@ set -u
 . "$(dirname "$0")/lib.sh"
 
 start 10 "$@"
-TOKEN=$(token alice mcp:read,mcp:tools)
+TOKEN=$(token alice mcp:read,mcp:tools,mcp:prompts)
 check_health
 json '/health says how the issuers are' 200 '.issuers | length > 0 and ([.[].state == "ready"] | all)'
 
@@ -14,14 +14,14 @@ json 'whoami says who calls' 200 '.result.structuredContent | .sub == "user_alic
 TOKEN=''
 rpc tools/list
 header 'a refusal has an id' 401 x-correlation-id '^[0-9a-f-]{36}$'
-json 'the body has the same id, and a reason' 401 '.correlation_id == "'"$(header_value x-correlation-id)"'" and .reason == "token_missing"'
+json 'the body has the same id, and a reason' 401 '.error.data | .correlation_id == "'"$(header_value x-correlation-id)"'" and .reason == "token_missing"'
 TOKEN=$(token alice mcp:tools --audience http://elsewhere.example/mcp)
 rpc tools/list
-json 'a reason says which check failed' 401 '.reason == "audience_other"'
+json 'a reason says which check failed' 401 '.error.data.reason == "audience_other"'
 TOKEN=$(token guest mcp:tools)
 tool echo '{"message":"hi"}'
-json 'a guest is told that it is the role' 403 '.reason == "roles_missing"'
-TOKEN=$(token alice mcp:read,mcp:tools)
+json 'a guest is told that it is the role' 403 '.error.data.reason == "roles_missing"'
+TOKEN=$(token alice mcp:read,mcp:tools,mcp:prompts)
 
 check_permissions
 check_metadata
@@ -65,13 +65,13 @@ if [ -n "$SERVER" ]; then
     json 'a token of the issuer opens it' 200 '.result.structuredContent.iss == "'"$ISSUER"'"'
     TOKEN=$(token alice mcp:tools)
     tool whoami
-    json 'a token of another issuer does not' 401 '.reason == "issuer_unknown"'
+    json 'a token of another issuer does not' 401 '.error.data.reason == "issuer_unknown"'
     TOKEN=$(token alice mcp:tools --issuer "$ISSUER" --audience "$ISSUER/mcp")
     tool whoami
-    json 'a token for the issuer itself does not' 401 '.reason == "audience_other"'
+    json 'a token for the issuer itself does not' 401 '.error.data.reason == "audience_other"'
     TOKEN=$(token alice mcp:tools --issuer "$ISSUER" --roles '')
     tool whoami
-    json 'a person without a role is a guest' 403 '.reason == "roles_missing"'
+    json 'a person without a role is a guest' 403 '.error.data.reason == "roles_missing"'
 
     "$PROGRAM" doctor --issuer "$ISSUER" >"$TMP/doctor" 2>&1
     verdict 'doctor finds the issuer well' $? "$(cat "$TMP/doctor")"

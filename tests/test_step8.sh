@@ -5,7 +5,7 @@ set -u
 . "$(dirname "$0")/lib.sh"
 
 start 8 "$@"
-TOKEN=$(token alice mcp:read,mcp:tools)
+TOKEN=$(token alice mcp:read,mcp:tools,mcp:prompts)
 check_health
 check_permissions
 check_metadata

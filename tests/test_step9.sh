@@ -5,15 +5,15 @@ set -u
 . "$(dirname "$0")/lib.sh"
 
 start 9 "$@"
-TOKEN=$(token alice mcp:read,mcp:tools)
+TOKEN=$(token alice mcp:read,mcp:tools,mcp:prompts)
 check_health
 
 # As another user, who has the same scopes.
-as() { TOKEN=$(token "$1" mcp:read,mcp:tools); }
+as() { TOKEN=$(token "$1" mcp:read,mcp:tools,mcp:prompts); }
 
 tool whoami
 json 'whoami says who calls' 200 '.result.structuredContent | .sub == "user_alice" and .username == "alice"
-    and .iss == "'"$URL"'" and .roles == ["user"] and (.scopes | sort) == ["mcp:read", "mcp:tools"]'
+    and .iss == "'"$URL"'" and .roles == ["user"] and (.scopes | sort) == ["mcp:prompts", "mcp:read", "mcp:tools"]'
 json 'a result carries its caller in _meta' 200 '.result._meta["io.github.mcp-auth-steps/user"] | .username == "alice" and .sub == "user_alice"'
 header 'the response says X-MCP-User' 200 x-mcp-user '^alice$'
 header 'the response says X-MCP-Scopes' 200 x-mcp-scopes 'mcp:tools'

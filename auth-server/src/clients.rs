@@ -1,12 +1,13 @@
 //! Who may ask for tokens: registered clients (RFC 7591) and those that describe themselves at the URL
 //! that is their `client_id` (Client ID Metadata Documents).
 
-use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use actix_web::{HttpResponse, ResponseError, web};
 use anyhow::{Context, Result, anyhow, bail};
 use common::{
     claims::Scopes,
+    files,
     http::{HttpError, JsonBody},
     network::is_localhost,
 };
@@ -142,15 +143,13 @@ pub struct ListedClient {
 /// Reads the operator's file: a JSON array of clients.
 ///
 /// # Errors
-/// If it cannot be read or understood, or has secrets that others can read.
+/// If it cannot be read or understood, others may write it, or it has secrets that others can read.
 pub fn read_file(file: &Path) -> Result<HashMap<String, Client>> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read the clients in {}", file.display()))?;
-    let listed: Vec<ListedClient> = serde_json::from_str(&text)
+    let trusted = files::read(file).with_context(|| format!("cannot read the clients in {}", file.display()))?;
+    let listed: Vec<ListedClient> = serde_json::from_str(&trusted.text)
         .map_err(|error| anyhow!("{} is no list of clients: line {}", file.display(), error.line()))?;
-    if listed.iter().any(|client| client.client_secret.is_some())
-        && fs::metadata(file)?.permissions().mode() & 0o077 != 0
-    {
-        bail!("{} has secrets and can be read by others: chmod 600 it", file.display());
+    if listed.iter().any(|client| client.client_secret.is_some()) {
+        trusted.check_secret().with_context(|| format!("{} has secrets", file.display()))?;
     }
     let mut clients = HashMap::new();
     for ListedClient { client_id: id, client_secret, roles, metadata } in listed {

@@ -53,6 +53,9 @@ pub struct AuthArgs {
     pub allow_loopback_client_ids: bool,
 }
 
+/// Why a development switch is refused.
+const ELSEWHERE: &str = "it is refused unless both the address (--host) and the public URL (--public-url) are loopback";
+
 /// What the endpoints share.
 pub(crate) struct State {
     issuer: String,
@@ -88,17 +91,16 @@ impl AuthServer {
         issuer: &str,
         resources: Vec<String>,
     ) -> Result<Self> {
-        let keys = keys.key_pair()?.filter(|_| issuer == listener.public_url.as_str());
-        let Some(keys) = keys else {
+        let Some(keys) = signing_keys(keys, listener, issuer)? else {
             let metadata = metadata(&listener.public_url, false);
             return Ok(AuthServer { state: None, metadata });
         };
         let dev_password = dev_password();
         if dev_password.is_some() && !listener.on_loopback {
-            bail!("MCP_DEV_PASSWORD is for development: it is refused on a host that is not loopback");
+            bail!("MCP_DEV_PASSWORD is for development: {ELSEWHERE}");
         }
         if args.allow_loopback_client_ids && !listener.on_loopback {
-            bail!("--allow-loopback-client-ids is for development: it is refused on a host that is not loopback");
+            bail!("--allow-loopback-client-ids is for development: {ELSEWHERE}");
         }
         let store = Store::open(&args.auth_database).await?;
         store.remove_expired().await?;
@@ -127,6 +129,28 @@ impl AuthServer {
         Ok(AuthServer { state: Some(web::Data::new(state)), metadata: metadata(&listener.public_url, true) })
     }
 
+    /// The same as part of an MCP server, for that server only: tokens are issued for its resource. `audience`: what the
+    /// server wants them to be for.
+    ///
+    /// # Errors
+    /// Those of [`AuthServer::open`], and if the server would not accept the tokens.
+    pub async fn embed(
+        args: &AuthArgs,
+        listener: &Listener,
+        keys: &KeyArgs,
+        issuer: &str,
+        audience: &str,
+    ) -> Result<Self> {
+        let resource = listener.public_url.resource();
+        if audience != resource && signing_keys(keys, listener, issuer)?.is_some() {
+            bail!(
+                "--audience: this server's own authorization server issues tokens for {resource}, which would be \
+                 refused: leave the option out, or trust another issuer"
+            );
+        }
+        Self::open(args, listener, keys, issuer, vec![resource]).await
+    }
+
     /// Mounts the endpoints that [`AuthServer::metadata`] names.
     pub fn configure(&self, app: &mut ServiceConfig) {
         let Some(state) = &self.state else { return };
@@ -142,6 +166,11 @@ impl AuthServer {
     pub fn metadata(&self) -> AuthorizationServerMetadata {
         self.metadata.clone()
     }
+}
+
+/// What tokens are signed with, if it is us who issue them.
+fn signing_keys(keys: &KeyArgs, listener: &Listener, issuer: &str) -> Result<Option<KeyPair>> {
+    Ok(keys.key_pair()?.filter(|_| issuer == listener.public_url.as_str()))
 }
 
 /// The password that `MCP_DEV_PASSWORD` gives to all users that the first start makes.

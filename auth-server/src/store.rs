@@ -1,16 +1,12 @@
 //! What survives a restart and a kill: users, clients, sessions, codes and refresh families, in one
 //! SQLite file of mode 0600. Secrets are there as SHA-256 digests only, passwords as Argon2id hashes.
 
-use std::{
-    fs,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::{digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use common::files;
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -51,18 +47,11 @@ impl Store {
     /// Opens the file, and makes it (mode 0600) and its folder where they are missing.
     ///
     /// # Errors
-    /// If it cannot be opened, is no database, or others can read it.
+    /// If it cannot be opened, is no database, or others can read it or write into its folder.
     pub async fn open(file: &Path) -> Result<Self> {
         let cannot = || format!("cannot open the database {}", file.display());
-        if let Some(folder) = file.parent().filter(|folder| *folder != Path::new("")) {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(cannot)?;
-        }
-        let opened = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).with_context(cannot)?;
-        if opened.metadata()?.permissions().mode() & 0o077 != 0 {
-            bail!("{}: it can be read by others, chmod 600 it", cannot());
-        }
         // Before SQLite opens it: closing any handle of a file drops all of the process's locks on it (POSIX).
-        drop(opened);
+        files::database(file).with_context(cannot)?;
         let options = SqliteConnectOptions::new()
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)

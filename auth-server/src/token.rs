@@ -12,10 +12,10 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use common::{
-    claims::{Audience, Claims, NumericDate, SCOPES, Scopes, has_crit},
+    claims::{Audience, Claims, JoseHeader, NumericDate, SCOPES, Scopes},
     http::{Body, HttpError},
 };
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 use url::form_urlencoded;
@@ -188,10 +188,10 @@ impl State {
         if form.get("client_assertion_type") != Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer") {
             return Ok(false);
         }
-        let Ok(header) = decode_header(assertion) else { return Ok(false) };
+        let Some(header) = JoseHeader::of(assertion) else { return Ok(false) };
         let keys = client.metadata.jwks.iter().flat_map(|jwks| &jwks.keys);
         let named = |jwk: &&jsonwebtoken::jwk::Jwk| header.kid.is_none() || jwk.common.key_id == header.kid;
-        if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) || has_crit(assertion) {
+        if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) || header.crit.is_some() {
             return Ok(false);
         }
         let mut validation = Validation::new(header.alg);

@@ -57,7 +57,10 @@ impl Account {
     pub fn grantable(&self) -> Vec<&'static str> {
         let has = |role| self.roles.iter().any(|name| name == role);
         let all = has("admin") || has("user");
-        SCOPES.into_iter().filter(|scope| all || (has("guest") && *scope == "mcp:read")).collect()
+        SCOPES
+            .into_iter()
+            .filter(|scope| all || (has("guest") && matches!(*scope, "mcp:read" | "mcp:prompts")))
+            .collect()
     }
 }
 
@@ -365,7 +368,7 @@ mod tests {
             (&["admin"][..], &SCOPES[..]),
             (&["user"], &SCOPES),
             (&["guest", "user"], &SCOPES),
-            (&["guest"], &["mcp:read"]),
+            (&["guest"], &["mcp:read", "mcp:prompts"]),
             (&["wizard"], &[]),
             (&[], &[]),
         ] {

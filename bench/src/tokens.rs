@@ -10,7 +10,7 @@ use common::{
 use jsonwebtoken::{Algorithm, Header};
 
 /// What every contender calls itself, whatever its port: so that one token is good for all.
-pub const SERVER: &str = "http://mcp.bench.example";
+pub const SERVER: &str = "https://mcp.bench.example";
 /// How many people there are: beyond that the same ones come with other tokens.
 pub const USERS: usize = 1000;
 /// Far enough away for a measurement.

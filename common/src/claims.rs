@@ -4,13 +4,20 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use jsonwebtoken::Algorithm;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Map, Value};
 
 use crate::jsonrpc::present;
 
 /// The scopes this server knows, in the order in which it names them.
 pub const SCOPES: [&str; 3] = ["mcp:read", "mcp:tools", "mcp:prompts"];
+
+/// What a client without further plans needs: to list everything, and to call tools.
+pub const BASIC_SCOPES: [&str; 2] = ["mcp:read", "mcp:tools"];
 
 /// The claims of an access token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +50,24 @@ impl Claims {
     /// What to call the person.
     pub fn username(&self) -> &str {
         self.preferred_username.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.sub)
+    }
+
+    /// About how many bytes of memory these claims take.
+    pub fn bytes(&self) -> usize {
+        let text = |text: &str| text.len() + 16; // what the allocator adds, about
+        let texts = |texts: &[String]| texts.iter().map(|one| size_of::<String>() + text(one)).sum::<usize>();
+        let optional = [&self.preferred_username, &self.client_id, &self.jti];
+        let aud = match &self.aud {
+            Audience::One(aud) => text(aud),
+            Audience::Several(list) => texts(list),
+        };
+        size_of::<Self>()
+            + text(&self.iss)
+            + aud
+            + text(&self.sub)
+            + text(&self.scope.0)
+            + optional.into_iter().flatten().map(|one| text(one)).sum::<usize>()
+            + self.roles.as_deref().map_or(0, texts)
     }
 
     /// The roles this server knows among those the token names. A role we do not know counts for
@@ -149,8 +174,34 @@ impl Role {
     }
 }
 
-/// Whether a token's header has the member `crit`, whatever is in it (RFC 7515 §4.1.11).
-pub fn has_crit(token: &str) -> bool {
-    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
-    serde_json::from_slice::<Map<String, Value>>(&header).is_ok_and(|header| header.contains_key("crit"))
+/// What a token's header says (RFC 7515 §4.1), as far as it is used. A member of the wrong type (`null` is one) makes
+/// the whole token unreadable. Keys (`jwk`, `jku`, `x5u`, `x5c`) are not looked at: the sender does not choose them.
+#[derive(Deserialize)]
+pub struct JoseHeader {
+    pub alg: Algorithm,
+    #[serde(default, deserialize_with = "present")]
+    pub typ: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    pub kid: Option<String>,
+    /// Extensions that the reader must understand (§4.1.11). None are understood, so whatever is in it refuses the token.
+    #[serde(default, deserialize_with = "present")]
+    pub crit: Option<IgnoredAny>,
+}
+
+impl JoseHeader {
+    /// Reads the first part of a token. `None`: it is not such a header.
+    pub fn of(token: &str) -> Option<Self> {
+        part(token, 0)
+    }
+}
+
+/// Whether a claim that each token must have (RFC 9068 §2.2) is missing, whatever the others are.
+pub fn lacks_a_claim(token: &str) -> bool {
+    let claims: Option<Map<String, Value>> = part(token, 1);
+    claims.is_some_and(|claims| ["iss", "aud", "exp", "sub"].iter().any(|name| !claims.contains_key(*name)))
+}
+
+/// One of the parts of a token, as JSON.
+fn part<T: DeserializeOwned>(token: &str, number: usize) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(number)?).ok()?).ok()
 }

@@ -6,7 +6,10 @@ use anyhow::{Result, bail};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use url::Url;
 
-use crate::keys::{KeyPair, PublicKey};
+use crate::{
+    claims::{BASIC_SCOPES, SCOPES},
+    keys::{KeyPair, PublicKey},
+};
 
 /// The end of every server's `--help`.
 pub const HELP: &str = "Try, in another terminal:
@@ -27,6 +30,9 @@ pub struct ServerArgs {
     /// The URL clients reach this server by, e.g. behind a proxy [default: http://localhost:<port>]
     #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
+    /// Allow http on a host that is not loopback: whoever is on the way reads passwords and tokens
+    #[arg(long)]
+    pub allow_insecure_http: bool,
     /// Also accept browsers from this origin (repeatable), e.g. https://app.example
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
@@ -134,5 +140,32 @@ impl TrustArgs {
     /// The one `aud` that is accepted, compared byte for byte.
     pub fn audience(&self, public_url: &PublicUrl) -> String {
         self.audience.clone().unwrap_or_else(|| public_url.resource())
+    }
+}
+
+/// What clients are told to ask for at first (MCP 2026-07-28 "Scope Selection Strategy", "Scope Minimization").
+#[derive(Args, Clone)]
+pub struct ScopeArgs {
+    /// The scopes that basic use needs, with spaces or commas between them: clients ask for these at first, and for more
+    /// when an operation needs it
+    #[arg(long, env = "MCP_BASIC_SCOPES", value_name = "SCOPES", default_value_t = BASIC_SCOPES.join(" "))]
+    basic_scopes: String,
+}
+
+impl ScopeArgs {
+    /// The basic scopes, each once, in the order in which we name them.
+    ///
+    /// # Errors
+    /// If there are none, or one that this server does not know.
+    pub fn basic(&self) -> Result<Vec<&'static str>> {
+        let asked: Vec<_> = self.basic_scopes.split([' ', ',']).filter(|scope| !scope.is_empty()).collect();
+        let unknown = asked.iter().find(|scope| !SCOPES.contains(scope));
+        if let Some(scope) = unknown {
+            bail!("--basic-scopes: {scope:?} is not one of {}", SCOPES.join(", "));
+        }
+        if asked.is_empty() {
+            bail!("--basic-scopes: name one scope at least, of {}", SCOPES.join(", "));
+        }
+        Ok(SCOPES.into_iter().filter(|scope| asked.contains(scope)).collect())
     }
 }

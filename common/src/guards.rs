@@ -31,7 +31,7 @@ use url::{Host, Origin, Url};
 
 use crate::{
     config::PublicUrl,
-    http::error_response,
+    http::{ErrorBody, error_response},
     jsonrpc::{ErrorObject, Failure, INTERNAL_ERROR},
     network::is_localhost,
 };
@@ -148,7 +148,11 @@ impl Guards {
         }
         let mut outcome = match refused {
             Some((error, description)) => {
-                Ok(req.into_response(error_response(StatusCode::FORBIDDEN, error, description)).map_into_right_body())
+                let response = match req.path() {
+                    "/mcp" => ErrorBody::new(error, description).on_mcp(StatusCode::FORBIDDEN, None),
+                    _ => error_response(StatusCode::FORBIDDEN, error, description),
+                };
+                Ok(req.into_response(response).map_into_right_body())
             }
             None => match AssertUnwindSafe(next.call(req)).catch_unwind().await {
                 Ok(outcome) => outcome.map(in_json),

@@ -9,6 +9,9 @@ use actix_web::{
     web::{self, Bytes},
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::jsonrpc::{ErrorObject, Failure};
 
 /// The largest request body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -46,14 +49,49 @@ impl ResponseError for HttpError {
     }
 }
 
-/// The JSON body of every refusal.
+/// The answer `{"error": "…", "error_description": "…"}`.
 pub fn error_response(status: StatusCode, error: &str, description: &str) -> HttpResponse {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        error: &'a str,
-        error_description: &'a str,
+    HttpResponseBuilder::new(status).json(ErrorBody::new(error, description))
+}
+
+/// What the body of a refusal says.
+#[derive(Default, Serialize)]
+pub struct ErrorBody<'a> {
+    /// The code of RFC 6750 §3.1, or a word such as `forbidden`.
+    pub error: &'a str,
+    /// The sentence for people; the same as in the challenge, where there is one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub error_description: &'a str,
+    /// A finer code than `error`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// What the response and the log have in common.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<&'a str>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<&'a str>,
+}
+
+impl<'a> ErrorBody<'a> {
+    pub fn new(error: &'a str, error_description: &'a str) -> Self {
+        ErrorBody { error, error_description, ..Self::default() }
     }
-    HttpResponseBuilder::new(status).json(Body { error, error_description: description })
+
+    /// The answer on `/mcp`. Many clients show people only the `message` of a JSON-RPC error response, so a 401, a 403
+    /// and every refusal of a message whose `id` is known are one. Its `code` is the HTTP status. Before the message is
+    /// read, its `id` is null: some clients accept no response without the member. All other refusals have no `id` to
+    /// name, and some clients would wait for a response to theirs: they keep the form of [`error_response`].
+    pub fn on_mcp(self, status: StatusCode, id: Option<&RawValue>) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(status);
+        if id.is_none() && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return response.json(self);
+        }
+        let message = self.error_description.to_owned();
+        let data = serde_json::to_value(ErrorBody { error_description: "", ..self }).ok();
+        let error = ErrorObject { code: i32::from(status.as_u16()), message, data };
+        response.json(Failure::new(Some(id.unwrap_or(RawValue::NULL)), &error))
+    }
 }
 
 /// Answers what no route matches.

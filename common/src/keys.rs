@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -17,6 +17,8 @@ use rsa::{
     pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding},
     traits::PublicKeyParts,
 };
+
+use crate::files;
 
 const PRIVATE: &str = "mcp_private_key.pem";
 const PUBLIC: &str = "mcp_public_key.pem";
@@ -35,9 +37,9 @@ impl PublicKey {
     /// Reads a public key in PEM form.
     ///
     /// # Errors
-    /// If the file is missing, unreadable, not RSA or shorter than 2048 bits.
+    /// If the file is missing, unreadable, not RSA or shorter than 2048 bits, or others may write it.
     pub fn load(file: &Path) -> Result<Self> {
-        let pem = fs::read_to_string(file).with_context(|| format!("cannot read the public key {}", file.display()))?;
+        let pem = files::read(file).with_context(|| format!("cannot read the public key {}", file.display()))?.text;
         let key = RsaPublicKey::from_public_key_pem(&pem).map_err(|_| {
             anyhow::anyhow!("{} is not an RSA public key in PEM form (BEGIN PUBLIC KEY)", file.display())
         })?;
@@ -74,8 +76,9 @@ impl KeyPair {
     /// with the same pair: the private key gets its name by a link, which only one can make.
     ///
     /// # Errors
-    /// If the folder or a file cannot be read or written, or the private key is none.
+    /// If the folder or a file cannot be read or written, others may write there, or the private key cannot be used.
     pub fn load_or_create(dir: &Path) -> Result<Self> {
+        files::folder(dir)?;
         let private = dir.join(PRIVATE);
         if !private.try_exists().with_context(|| format!("cannot look into {}", dir.display()))? {
             if dir.join(PUBLIC).exists() {
@@ -101,6 +104,7 @@ impl KeyPair {
     /// # Errors
     /// If the folder cannot be written.
     pub fn replace(dir: &Path) -> Result<Self> {
+        files::folder(dir)?;
         let private = dir.join(PRIVATE);
         new_private_key(dir)?.persist(&private).with_context(|| format!("cannot write {}", private.display()))?;
         Self::load(dir)
@@ -109,13 +113,9 @@ impl KeyPair {
     fn load(dir: &Path) -> Result<Self> {
         let file = dir.join(PRIVATE);
         let pem =
-            fs::read_to_string(&file).with_context(|| format!("cannot read the private key {}", file.display()))?;
+            files::read_secret(&file).with_context(|| format!("cannot read the private key {}", file.display()))?;
         let unusable = || format!("{} is not an RSA private key in PKCS#8 PEM form", file.display());
         let key = RsaPrivateKey::from_pkcs8_pem(&pem).map_err(|_| anyhow::anyhow!(unusable()))?;
-        let mode = fs::metadata(&file)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            bail!("{} can be read by others: chmod 600 it", file.display());
-        }
         let public =
             PublicKey::new(key.as_ref()).with_context(|| format!("the key {} cannot be used", file.display()))?;
         let encoding_key = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| anyhow::anyhow!(unusable()))?;
@@ -126,11 +126,6 @@ impl KeyPair {
 
 /// A fresh private key under a temporary name (mode 0600), complete and on disk.
 fn new_private_key(dir: &Path) -> Result<tempfile::NamedTempFile> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, BITS).context("cannot make an RSA key")?;
     let pem = key.to_pkcs8_pem(LineEnding::LF).context("cannot write an RSA key as PEM")?;
     let mut file =

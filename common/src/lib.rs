@@ -10,10 +10,12 @@
 //! - [`oauth`]: the metadata documents;
 //! - [`network`]: which addresses are the public internet;
 //! - [`token_cache`]: tokens that were verified before;
-//! - [`keys`] and [`claims`]: the RSA key pair, and what a token says.
+//! - [`keys`] and [`claims`]: the RSA key pair, and what a token says;
+//! - [`files`]: which files and folders are trusted.
 
 pub mod claims;
 pub mod config;
+pub mod files;
 pub mod guards;
 pub mod http;
 pub mod jsonrpc;

@@ -18,10 +18,12 @@ use actix_web::{
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use crate::{
     config::{PublicUrl, ServerArgs},
     guards::Guards,
+    network::is_loopback,
 };
 
 /// How long a request under way may take to finish once the server was told to stop, in seconds.
@@ -33,6 +35,9 @@ impl ServerArgs {
     /// # Errors
     /// If the port is busy, the host unknown, or the public URL or an allowed origin is none.
     pub fn bind(self) -> Result<Listener> {
+        if let Some(url) = &self.public_url {
+            require_https("--public-url", url, self.allow_insecure_http)?;
+        }
         let sockets =
             if self.host == "localhost" { bind_loopback(self.port)? } else { vec![bind(&self.host, self.port)?] };
         let port = sockets[0].local_addr()?.port();
@@ -42,6 +47,17 @@ impl ServerArgs {
         };
         Listener::new(sockets, public_url, self)
     }
+}
+
+/// Passwords and tokens pass over http only if nobody is on the way, or somebody has said that this is known.
+fn require_https(option: &str, url: &str, allow_insecure_http: bool) -> Result<()> {
+    if !allow_insecure_http && Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url)) {
+        bail!(
+            "{option}: {url} is http on a host that is not loopback, so passwords and tokens could be read on the way: \
+             use https, or allow it with --allow-insecure-http"
+        );
+    }
+    Ok(())
 }
 
 fn bind(host: &str, port: u16) -> Result<TcpListener> {
@@ -79,8 +95,10 @@ pub struct Listener {
     url: String,
     /// What the world calls us.
     pub public_url: PublicUrl,
-    /// Whether only this computer can reach us.
+    /// Whether only this computer can reach us: by our address, and by the name that the world calls us. Behind a proxy
+    /// the address alone says nothing.
     pub on_loopback: bool,
+    allow_insecure_http: bool,
     /// What is checked on every request.
     pub guards: Guards,
 }
@@ -94,9 +112,18 @@ impl Listener {
         };
         let url = format!("http://{host}:{port}");
         let guards = Guards::new(&public_url, &args.allow_origin, &args.allow_host)?;
-        let on_loopback =
-            sockets.iter().all(|socket| socket.local_addr().is_ok_and(|address| address.ip().is_loopback()));
-        Ok(Listener { sockets, url, public_url, on_loopback, guards })
+        let on_loopback = is_loopback(&public_url.to_url())
+            && sockets.iter().all(|socket| socket.local_addr().is_ok_and(|address| address.ip().is_loopback()));
+        let allow_insecure_http = args.allow_insecure_http;
+        Ok(Listener { sockets, url, public_url, on_loopback, allow_insecure_http, guards })
+    }
+
+    /// For other URLs that people and tokens are sent to. `option`: what gives it.
+    ///
+    /// # Errors
+    /// If it is http, its host is not loopback, and `--allow-insecure-http` is not given.
+    pub fn require_https(&self, option: &str, url: &str) -> Result<()> {
+        require_https(option, url, self.allow_insecure_http)
     }
 
     /// Serves until SIGINT or SIGTERM, then lets the requests under way finish.

@@ -3,18 +3,56 @@
 use std::{ops::Deref, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 
 use crate::claims::Claims;
 
-/// How many tokens are remembered, whatever comes.
-const CAPACITY: usize = 10_000;
+/// How many bytes the entries of a cache take together, at most: some 5,000 usual tokens.
+const CAPACITY: u64 = 16 * 1024 * 1024;
+/// What a usual entry takes, in bytes.
+const USUAL: u64 = 3 * 1024;
+
+/// What is remembered of tokens, by the digest of the whole token. Its bound is in bytes, as an issuer may put a lot
+/// into a token.
+pub type DigestCache<V> = Cache<[u8; 32], Weighed<V>, InBytes>;
+
+/// An empty cache.
+pub fn digest_cache<V: Clone>() -> DigestCache<V> {
+    #[allow(clippy::cast_possible_truncation)] // a few thousand
+    Cache::with_weighter((CAPACITY / USUAL) as usize, CAPACITY, InBytes)
+}
+
+/// A value, and about how many bytes of memory its entry takes.
+#[derive(Clone)]
+pub struct Weighed<V> {
+    pub value: V,
+    bytes: u64,
+}
+
+impl<V> Weighed<V> {
+    /// `token`: what the value was made of. `claims`: those that it holds, if any.
+    pub fn new(value: V, token: &str, claims: Option<&Claims>) -> Self {
+        // What answers repeat of the claims (`sub` twice, and percent-encoded) is shorter than three tokens.
+        let bytes = 256 + claims.map_or(0, |claims| claims.bytes() + 3 * token.len());
+        Weighed { value, bytes: bytes as u64 }
+    }
+}
+
+/// Weighs entries.
+#[derive(Clone)]
+pub struct InBytes;
+
+impl<V> Weighter<[u8; 32], Weighed<V>> for InBytes {
+    fn weight(&self, _: &[u8; 32], entry: &Weighed<V>) -> u64 {
+        entry.bytes
+    }
+}
 
 /// Whom tokens speak for, by the digest of the whole token, so that a changed byte is another token, and no token
 /// is kept. Only what passed verification gets in: a flood of invalid tokens changes nothing.
 #[derive(Clone)]
 pub struct TokenCache<V> {
-    cache: Arc<Cache<[u8; 32], V>>,
+    cache: Arc<DigestCache<V>>,
     /// Seconds for which a token is still good after `exp`.
     leeway: i64,
 }
@@ -23,7 +61,7 @@ impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
     /// `leeway`: the same as the verification's, in seconds.
     pub fn new(leeway: u64) -> Self {
         let leeway = leeway.try_into().unwrap_or(0);
-        TokenCache { cache: Arc::new(Cache::new(CAPACITY)), leeway }
+        TokenCache { cache: Arc::new(digest_cache()), leeway }
     }
 
     /// What `verify` made of the token: remembered, and not expired since; or else made now. No lock is held
@@ -38,12 +76,12 @@ impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(i64::MAX, |time| time.as_secs().try_into().unwrap_or(i64::MAX));
         match self.cache.get(&key) {
-            Some(known) if known.exp.seconds().saturating_add(self.leeway) > now => return Ok(known),
+            Some(known) if known.value.exp.seconds().saturating_add(self.leeway) > now => return Ok(known.value),
             Some(_) => drop(self.cache.remove(&key)),
             None => {}
         }
         let verified = verify(token)?;
-        self.cache.insert(key, verified.clone());
+        self.cache.insert(key, Weighed::new(verified.clone(), token, Some(&verified)));
         Ok(verified)
     }
 }
@@ -89,13 +127,26 @@ mod tests {
         assert_eq!(verified.get(), 5);
     }
 
-    #[test]
-    fn it_does_not_grow_beyond_its_bound() {
+    /// Remembers so many tokens of this length, with these roles.
+    fn fill(count: usize, length: usize, roles: &[String]) -> TokenCache<Arc<Claims>> {
         let cache = TokenCache::new(30);
-        for number in 0..3 * CAPACITY {
-            let outcome = cache.get_or_verify(&number.to_string(), |_| Ok::<_, ()>(Arc::new(claims(4e9))));
+        for number in 0..count {
+            let claims = Claims { roles: Some(roles.to_vec()), ..claims(4e9) };
+            let outcome = cache.get_or_verify(&format!("{number:length$}"), |_| Ok::<_, ()>(Arc::new(claims)));
             assert!(outcome.is_ok());
         }
-        assert!(cache.cache.len() <= CAPACITY, "{}", cache.cache.len());
+        cache
+    }
+
+    #[test]
+    fn it_does_not_grow_beyond_its_bound_whatever_a_token_holds() {
+        let usual = fill(20_000, 800, &["user".to_owned()]);
+        assert!(usual.cache.weight() <= CAPACITY, "{}", usual.cache.weight());
+        assert!(usual.cache.len() >= 4000, "{}", usual.cache.len());
+        // Each is a string of its own, which takes ten times its bytes in the token.
+        let large = fill(3_000, 16_000, &vec!["r".to_owned(); 2_500]);
+        assert!(large.cache.weight() <= CAPACITY, "{}", large.cache.weight());
+        let room = usize::try_from(CAPACITY).unwrap() / (2_500 * size_of::<String>());
+        assert!(large.cache.len() <= room && large.cache.len() > 10, "{} of {room}", large.cache.len());
     }
 }

@@ -18,11 +18,12 @@ use actix_web::{
     web,
 };
 use common::{
-    claims::{Claims, has_crit},
+    claims::{Claims, JoseHeader},
     guards::LogUser,
     http::HttpError,
 };
-use jsonwebtoken::{decode, decode_header};
+use jsonwebtoken::decode;
+use serde_json::value::RawValue;
 
 use crate::{
     jwks_client::NoKey,
@@ -64,13 +65,13 @@ impl Auth {
         }
         // The header is the sender's word until the signature is checked: it may only narrow the choice.
         let description = "The token is not a JWT with a signature that we check.";
-        let malformed = |_| Refusal::token(reasons::TOKEN_MALFORMED, description);
-        let header = decode_header(token).map_err(malformed)?;
+        let malformed = || Refusal::token(reasons::TOKEN_MALFORMED, description);
+        let header = JoseHeader::of(token).ok_or_else(malformed)?;
         let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
         if !matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
             return Err(Refusal::other_type());
         }
-        if has_crit(token) {
+        if header.crit.is_some() {
             let description = "The token has critical headers (crit) that are not understood.";
             return Err(Refusal::token("crit_unknown", description));
         }
@@ -116,7 +117,7 @@ impl Auth {
         };
         // While nobody's token can be checked, no other token would help.
         let refusal = if self.providers.any_ready() { refusal } else { Refusal::no_keys_yet() };
-        Err(self.refuse(&refusal))
+        Err(self.refuse(&refusal, None))
     }
 
     /// The person for whom a token speaks that we, or its issuer, find good.
@@ -162,9 +163,10 @@ impl Auth {
         self.providers.verified().get_or_verify(token, |token| self.verify(token).map(User::new))
     }
 
-    /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people.
-    pub fn refuse(&self, refusal: &Refusal) -> HttpResponse {
-        let mut response = refusal.respond();
+    /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people. `id`: the
+    /// request's, if it is known.
+    pub fn refuse(&self, refusal: &Refusal, id: Option<&RawValue>) -> HttpResponse {
+        let mut response = refusal.respond(id);
         if refusal.status.is_server_error() {
             return response; // another token would not help
         }
@@ -172,7 +174,7 @@ impl Auth {
         if let Some(error) = refusal.error {
             // Nothing that would end the quotes, or is not ASCII (RFC 6750 §3).
             let allowed = |c| matches!(c, ' '..='~') && c != '"' && c != '\\';
-            let description: String = refusal.description.chars().map(|c| if allowed(c) { c } else { '\'' }).collect();
+            let description: String = refusal.words().chars().map(|c| if allowed(c) { c } else { '\'' }).collect();
             params.push(format!("error=\"{error}\""));
             params.push(format!("error_description=\"{description}\""));
         }

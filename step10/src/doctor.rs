@@ -292,7 +292,7 @@ async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, findings:
             }
         }
         Err(refusal) => {
-            findings.bad("token", format_args!("{} ({})", refusal.description, refusal.reason), refusal.detail);
+            findings.bad("token", format_args!("{} ({})", refusal.words(), refusal.reason), refusal.detail);
         }
     }
     Ok(())

@@ -6,14 +6,16 @@
 //! a queue of their own, so that a flood of invented ones is at the cost of newcomers only.
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::digest::{SHA256, digest};
+use common::{
+    files,
+    token_cache::{DigestCache, Weighed, digest_cache},
+};
 use quick_cache::sync::Cache;
 use reqwest::Client;
 use serde::Deserialize;
@@ -29,7 +31,7 @@ use crate::{
     reasons::Refusal,
 };
 
-/// How many answers are remembered.
+/// Of how many tokens it is remembered that they were good.
 const CAPACITY: usize = 10_000;
 /// How long a good token is good without asking again (but no longer than it says itself), and how long a bad one is
 /// bad.
@@ -64,7 +66,7 @@ pub struct Introspection {
     secret: String,
     endpoint: Option<Url>,
     issuer: Url,
-    known: Cache<[u8; 32], Known>,
+    known: DigestCache<Known>,
     /// Tokens that were good when they were asked about last. No flood of others drives one out.
     regulars: Cache<[u8; 32], ()>,
     newcomers_turn: Semaphore,
@@ -104,10 +106,7 @@ impl Introspection {
         let secret = match (&settings.client_secret_file, &settings.client_secret_env) {
             (Some(file), None) => {
                 let cannot = || format!("introspection: cannot read the secret {}", file.display());
-                if fs::metadata(file).with_context(cannot)?.permissions().mode() & 0o077 != 0 {
-                    bail!("introspection: {} can be read by others: chmod 600 it", file.display());
-                }
-                fs::read_to_string(file).with_context(cannot)?.trim_end_matches(['\r', '\n']).to_owned()
+                files::read_secret(file).with_context(cannot)?.trim_end_matches(['\r', '\n']).to_owned()
             }
             (None, Some(name)) => {
                 std::env::var(name).with_context(|| format!("introspection: the variable {name} is not set"))?
@@ -128,7 +127,7 @@ impl Introspection {
             secret: encode(&secret),
             endpoint,
             issuer: issuer.clone(),
-            known: Cache::new(CAPACITY),
+            known: digest_cache(),
             regulars: Cache::new(CAPACITY),
             newcomers_turn: Semaphore::new(AT_ONCE),
             regulars_turn: Semaphore::new(AT_ONCE),
@@ -151,8 +150,8 @@ impl Introspection {
         loop {
             // Of several requests with the same token, one asks and the others wait for what it learns.
             match self.known.get_value_or_guard_async(&key).await {
-                Ok(known) if Instant::now() < known.until => return known.outcome,
-                Ok(_) => drop(self.known.remove_if(&key, |known| known.until <= Instant::now())),
+                Ok(known) if Instant::now() < known.value.until => return known.value.outcome,
+                Ok(_) => drop(self.known.remove_if(&key, |known| known.value.until <= Instant::now())),
                 Err(guard) => {
                     let regular = self.regulars.get(&key).is_some();
                     let turn = if regular { &self.regulars_turn } else { &self.newcomers_turn };
@@ -165,7 +164,8 @@ impl Introspection {
                         Err(refusal) if refusal.status.is_server_error() => {} // nothing is known of it
                         Err(_) => drop(self.regulars.remove(&key)),
                     }
-                    let _ = guard.insert(known.clone());
+                    let claims = known.outcome.as_deref().ok();
+                    let _ = guard.insert(Weighed::new(known.clone(), token, claims));
                     return known.outcome;
                 }
             }

@@ -33,7 +33,7 @@ use auth::Auth;
 use auth_server::{AuthArgs, AuthServer};
 use clap::{Parser, Subcommand};
 use common::{
-    config::{HELP, KeyArgs, ServerArgs},
+    config::{HELP, KeyArgs, ScopeArgs, ServerArgs},
     guards::Guards,
     http, server,
 };
@@ -54,6 +54,8 @@ struct Args {
     keys: KeyArgs,
     #[command(flatten)]
     providers: ProviderArgs,
+    #[command(flatten)]
+    scopes: ScopeArgs,
     #[command(flatten)]
     auth_server: AuthArgs,
     #[command(flatten)]
@@ -83,6 +85,7 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let elsewhere = args.providers.elsewhere()?;
+    let scopes = args.scopes.basic()?;
     let listener = args.server.bind()?;
     let notes = web::Data::new(Notes::open(&args.notes).await?);
     // Either we sign the tokens, as in step 9, or those do whom --issuer names.
@@ -90,8 +93,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         true if args.keys.public_key.is_some() => anyhow::bail!("--public-key: with --issuer, keys come from there"),
         true => None,
         false => {
-            let (url, resources) = (&listener.public_url, vec![listener.public_url.resource()]);
-            let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, url.as_str(), resources);
+            let url = &listener.public_url;
+            let audience = args.providers.audience.clone().unwrap_or_else(|| url.resource());
+            let auth_server = AuthServer::embed(&args.auth_server, &listener, &args.keys, url.as_str(), &audience);
             Some((web::Data::new(args.keys.public_key()?), auth_server.await?))
         }
     };
@@ -99,10 +103,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let providers = Providers::open(&args.providers, &listener.public_url, key, auth::LEEWAY).await?;
     let issuers = providers.iter().map(|provider| provider.issuer.clone()).collect();
     let server = own.as_ref().map(|(_, auth_server)| auth_server.metadata());
-    let metadata = web::Data::new(Metadata::new(&listener.public_url, issuers, server));
+    let metadata = web::Data::new(Metadata::new(&listener.public_url, issuers, scopes, server));
     let auth = Auth::new(providers.clone())
         .challenge("resource_metadata", &metadata.urls.protected_resource)
-        .challenge("scope", &common::claims::SCOPES.join(" "));
+        .challenge("scope", &metadata.resource.scopes_supported.join(" "));
 
     let methods = Methods::new(permissions::check_permission)
         .on("initialize", rpc::initialize)

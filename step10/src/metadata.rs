@@ -4,7 +4,6 @@
 
 use actix_web::{HttpResponse, web};
 use common::{
-    claims::SCOPES,
     config::PublicUrl,
     http,
     oauth::{AuthorizationServerMetadata, ProtectedResourceMetadata},
@@ -48,14 +47,20 @@ pub struct OAuthMeta<'a> {
 }
 
 impl Metadata {
-    /// `server`: our own, if we are the issuer. Every URL is built from the public one, never from a request's `Host`.
-    pub fn new(public_url: &PublicUrl, issuers: Vec<String>, server: Option<AuthorizationServerMetadata>) -> Self {
+    /// `scopes`: what basic use needs. `server`: our own, if we are the issuer. Every URL is built from the public one,
+    /// never from a request's `Host`.
+    pub fn new(
+        public_url: &PublicUrl,
+        issuers: Vec<String>,
+        scopes: Vec<&'static str>,
+        server: Option<AuthorizationServerMetadata>,
+    ) -> Self {
         let ours = server.is_some();
         Metadata {
             resource: ProtectedResourceMetadata {
                 resource: public_url.resource(),
                 authorization_servers: issuers,
-                scopes_supported: SCOPES.to_vec(),
+                scopes_supported: scopes,
                 bearer_methods_supported: ["header"],
                 resource_name: "MCP authorization, step by step",
                 resource_documentation: public_url.join(DOCUMENTATION),

@@ -23,14 +23,15 @@ fn rule(call: &Call<'_>) -> Option<Rule> {
             Rule { scopes: &["mcp:tools"], roles: &[Admin] }
         }
         "tools/call" => Rule { scopes: &["mcp:tools"], roles: &[Admin, User] },
-        "prompts/list" | "prompts/get" => Rule { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
+        "prompts/list" => Rule { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
+        "prompts/get" => Rule { scopes: &["mcp:prompts"], roles: &[Admin, User, Guest] },
         _ => return None,
     })
 }
 
 /// Lets the call pass, or answers 403.
 pub fn check_permission(call: &Call<'_>) -> Result<(), HttpResponse> {
-    let forbidden = |reason, why| Refusal::forbidden(reason, why).respond();
+    let forbidden = |reason, why| Refusal::forbidden(reason, why).respond(Some(call.id));
     if matches!(&*call.method, "initialize" | "server/discover" | "ping") {
         return Ok(()); // a valid token is enough to ask what there is
     }
@@ -45,12 +46,12 @@ pub fn check_permission(call: &Call<'_>) -> Result<(), HttpResponse> {
         let advice = auth.providers.of(&call.user.iss).map_or("", |provider| provider.advice(|advice| &advice.roles));
         let names = call.user.roles.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
         let refusal = Refusal::forbidden("roles_missing", "Your role does not allow this.").advise(advice);
-        return Err(refusal.with("sub", &call.user.sub).with("roles", &names).respond());
+        return Err(refusal.with("sub", &call.user.sub).with("roles", &names).respond(Some(call.id)));
     }
     if !rule.scopes.iter().any(|scope| call.user.scope.contains(scope)) {
         let description = format!("This needs the scope {}.", rule.scopes.join(" or "));
         let refusal = Refusal::new(StatusCode::FORBIDDEN, Some("insufficient_scope"), "scope_missing", description);
-        return Err(Auth::clone(auth).challenge("scope", rule.scopes[0]).refuse(&refusal));
+        return Err(Auth::clone(auth).challenge("scope", rule.scopes[0]).refuse(&refusal, Some(call.id)));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs,
+    fmt,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -17,6 +17,7 @@ use clap::Args;
 use common::{
     claims::{Audience, Claims},
     config::PublicUrl,
+    files,
     keys::PublicKey,
     token_cache::TokenCache,
 };
@@ -175,7 +176,7 @@ impl Profile {
         let text = match BUILT_IN.iter().find(|(known, _)| *known == name) {
             Some((_, text)) => (*text).to_owned(),
             None if Path::new(name).extension().is_some_and(|extension| extension == "toml") => {
-                fs::read_to_string(name).with_context(|| format!("--profile: cannot read {name}"))?
+                files::read(Path::new(name)).with_context(|| format!("--profile: cannot read {name}"))?.text
             }
             None => bail!("--profile: {name:?} is none of {} and no file that ends in .toml", names()),
         };

@@ -3,14 +3,16 @@
 //! see the token.
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder,
+    HttpResponse,
     http::{
         StatusCode,
         header::{HeaderName, HeaderValue, RETRY_AFTER},
     },
 };
+use common::http::ErrorBody;
 use jsonwebtoken::{dangerous::insecure_decode_claims, errors::ErrorKind};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::{jwks_client::NoKey, providers::Provider};
 
@@ -30,8 +32,10 @@ pub struct Refusal {
     pub error: Option<&'static str>,
     /// Our own code, which is finer.
     pub reason: &'static str,
-    /// Sentences for people. Nothing of the token is in them.
+    /// A sentence for people. Nothing of the token is in it.
     pub description: String,
+    /// What to do about it; may be empty.
+    pub advice: String,
     /// What only the log is told: what the token said that did not fit, in quotes and not too long.
     pub detail: String,
     /// After how many seconds it is worth trying again.
@@ -45,7 +49,8 @@ impl Refusal {
         reason: &'static str,
         description: impl Into<String>,
     ) -> Self {
-        Refusal { status, error, reason, description: description.into(), detail: String::new(), retry_after: None }
+        let (advice, detail) = (String::new(), String::new());
+        Refusal { status, error, reason, description: description.into(), advice, detail, retry_after: None }
     }
 
     /// A token that fails: 401 `invalid_token`.
@@ -138,12 +143,15 @@ impl Refusal {
         refusal.with("iss", &provider.issuer)
     }
 
-    /// Adds what to do about it.
+    /// Says what to do about it.
     pub fn advise(mut self, advice: &str) -> Self {
-        if !advice.is_empty() {
-            self.description = format!("{} {advice}", self.description);
-        }
+        advice.clone_into(&mut self.advice);
         self
+    }
+
+    /// What people are told: what is wrong, and what to do about it.
+    pub fn words(&self) -> String {
+        format!("{} {}", self.description, self.advice).trim_end().to_owned()
     }
 
     /// Adds what the token said, for the log only.
@@ -154,24 +162,19 @@ impl Refusal {
         self
     }
 
-    /// The answer, which the log knows by its id.
-    pub fn respond(&self) -> HttpResponse {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: &'a str,
-            error_description: &'a str,
-            reason: &'a str,
-            correlation_id: &'a str,
-        }
+    /// The answer, which the log knows by its correlation id. `id`: the request's, if it is known.
+    pub fn respond(&self, id: Option<&RawValue>) -> HttpResponse {
         let correlation_id = uuid::Uuid::new_v4().to_string();
-        let Refusal { reason, description, detail, .. } = self;
-        tracing::info!(correlation_id, reason, "refused: {description} {detail}");
-        let mut response = HttpResponseBuilder::new(self.status).json(Body {
+        let (reason, detail, words) = (self.reason, &self.detail, self.words());
+        tracing::info!(correlation_id, reason, "refused: {words} {detail}");
+        let body = ErrorBody {
             error: self.error.unwrap_or("unauthorized"),
-            error_description: description,
-            reason,
-            correlation_id: &correlation_id,
-        });
+            error_description: &words,
+            reason: Some(reason),
+            correlation_id: Some(&correlation_id),
+            advice: Some(&*self.advice).filter(|advice| !advice.is_empty()),
+        };
+        let mut response = body.on_mcp(self.status, id);
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&correlation_id) {
             headers.insert(HeaderName::from_static("x-correlation-id"), id);

@@ -47,6 +47,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
     let key = web::Data::new(args.keys.public_key()?);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
+    listener.require_https("--issuer", &issuer)?;
     let auth = Auth::new(&key, &issuer, &audience);
 
     let methods = Methods::new()

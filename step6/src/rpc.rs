@@ -61,7 +61,7 @@ pub struct Call<'a> {
     era: Era,
     /// The header `MCP-Protocol-Version`.
     version: Option<Cow<'a, str>>,
-    id: &'a RawValue,
+    pub id: &'a RawValue,
     params: &'a RawValue,
     head: Head<'a>,
     /// What is in `_meta`; an error if that is no object.

@@ -18,12 +18,13 @@ use actix_web::{
     web,
 };
 use common::{
-    claims::{Claims, has_crit},
+    claims::{Claims, JoseHeader, lacks_a_claim},
     guards::LogUser,
-    http::{HttpError, error_response},
+    http::{ErrorBody, HttpError},
     keys::PublicKey,
 };
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
+use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
+use serde_json::value::RawValue;
 
 /// The longest token we look at, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -64,12 +65,12 @@ impl Auth {
             return Err("The token is longer than 16 KiB.");
         }
         // The header is the sender's word until the signature is checked: it may only narrow the choice.
-        let header = decode_header(token).map_err(|_| "The token is not a JWT signed with RS256.")?;
+        let header = JoseHeader::of(token).ok_or("The token is not a JWT signed with RS256.")?;
         let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
         if !matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
             return Err("The token is not an access token: its typ is another.");
         }
-        if has_crit(token) {
+        if header.crit.is_some() {
             return Err("The token has critical headers (crit) that are not understood.");
         }
         if header.kid.is_some_and(|kid| kid != self.key.kid) {
@@ -83,7 +84,7 @@ impl Auth {
                 ErrorKind::InvalidAudience => "The token is for another audience (aud).",
                 ErrorKind::InvalidSignature => "The token's signature is wrong.",
                 ErrorKind::InvalidAlgorithm => "The token is not signed with RS256.",
-                ErrorKind::Json(error) if error.to_string().starts_with("missing field") => {
+                ErrorKind::Json(_) | ErrorKind::MissingRequiredClaim(_) if lacks_a_claim(token) => {
                     "The token lacks one of iss, aud, exp, sub."
                 }
                 _ => "The token is malformed, or a claim has the wrong type.",
@@ -98,24 +99,31 @@ impl Auth {
     /// The person whose token the request carries, or the refusal.
     fn user(&self, headers: &HeaderMap) -> Result<User, HttpResponse> {
         let token = bearer_token(headers).map_err(|missing| match missing {
-            Missing::Token => self.refuse(StatusCode::UNAUTHORIZED, None, "This needs an access token."),
-            Missing::Syntax(why) => self.refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why),
+            Missing::Token => self.refuse(StatusCode::UNAUTHORIZED, None, None, "This needs an access token."),
+            Missing::Syntax(why) => self.refuse(StatusCode::BAD_REQUEST, None, Some("invalid_request"), why),
         })?;
         match self.verify(token) {
             Ok(claims) => Ok(User(Arc::new(claims))),
-            Err(why) => Err(self.refuse(StatusCode::UNAUTHORIZED, Some("invalid_token"), why)),
+            Err(why) => Err(self.refuse(StatusCode::UNAUTHORIZED, None, Some("invalid_token"), why)),
         }
     }
 
-    /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people.
-    pub fn refuse(&self, status: StatusCode, error: Option<&str>, description: &str) -> HttpResponse {
+    /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people. `id`: the
+    /// request's, if it is known.
+    pub fn refuse(
+        &self,
+        status: StatusCode,
+        id: Option<&RawValue>,
+        error: Option<&str>,
+        description: &str,
+    ) -> HttpResponse {
         let mut params = self.challenge.clone();
         if let Some(error) = error {
             params.push(format!("error=\"{error}\""));
             params.push(format!("error_description=\"{description}\""));
         }
         let challenge = format!("Bearer {}", params.join(", "));
-        let mut response = error_response(status, error.unwrap_or("unauthorized"), description);
+        let mut response = ErrorBody::new(error.unwrap_or("unauthorized"), description).on_mcp(status, id);
         if let Ok(challenge) = challenge.trim_end().parse() {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }

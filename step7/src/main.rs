@@ -19,6 +19,7 @@ use auth::Auth;
 use auth_server::{AuthArgs, AuthServer};
 use clap::Parser;
 use common::{
+    claims::BASIC_SCOPES,
     config::{HELP, KeyArgs, ServerArgs, TrustArgs},
     guards::Guards,
     http, server,
@@ -52,9 +53,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
     let key = web::Data::new(args.keys.public_key()?);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
-    let resources = vec![listener.public_url.resource()];
-    let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, &issuer, resources).await?;
-    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, auth_server.metadata()));
+    listener.require_https("--issuer", &issuer)?;
+    let auth_server = AuthServer::embed(&args.auth_server, &listener, &args.keys, &issuer, &audience).await?;
+    let scopes = BASIC_SCOPES.to_vec();
+    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, scopes, auth_server.metadata()));
     let auth = Auth::new(&key, &issuer, &audience).challenge("resource_metadata", &metadata.urls.protected_resource);
 
     let methods = Methods::new()

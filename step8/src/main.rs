@@ -20,7 +20,7 @@ use auth::Auth;
 use auth_server::{AuthArgs, AuthServer};
 use clap::Parser;
 use common::{
-    config::{HELP, KeyArgs, ServerArgs, TrustArgs},
+    config::{HELP, KeyArgs, ScopeArgs, ServerArgs, TrustArgs},
     guards::Guards,
     http, server,
 };
@@ -40,6 +40,8 @@ struct Args {
     trust: TrustArgs,
     #[command(flatten)]
     auth_server: AuthArgs,
+    #[command(flatten)]
+    scopes: ScopeArgs,
 }
 
 #[actix_web::main]
@@ -50,15 +52,16 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    let scopes = args.scopes.basic()?;
     let listener = args.server.bind()?;
     let key = web::Data::new(args.keys.public_key()?);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
-    let resources = vec![listener.public_url.resource()];
-    let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, &issuer, resources).await?;
-    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, auth_server.metadata()));
+    listener.require_https("--issuer", &issuer)?;
+    let auth_server = AuthServer::embed(&args.auth_server, &listener, &args.keys, &issuer, &audience).await?;
+    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, scopes, auth_server.metadata()));
     let auth = Auth::new(&key, &issuer, &audience)
         .challenge("resource_metadata", &metadata.urls.protected_resource)
-        .challenge("scope", &common::claims::SCOPES.join(" "));
+        .challenge("scope", &metadata.resource.scopes_supported.join(" "));
 
     let methods = Methods::new(permissions::check_permission)
         .on("initialize", rpc::initialize)

@@ -4,7 +4,6 @@
 
 use actix_web::{HttpResponse, web};
 use common::{
-    claims::SCOPES,
     config::PublicUrl,
     http,
     oauth::{AuthorizationServerMetadata, ProtectedResourceMetadata},
@@ -47,14 +46,19 @@ pub struct OAuthMeta<'a> {
 }
 
 impl Metadata {
-    /// Every URL is built from the public one, never from a request's `Host`.
-    pub fn new(public_url: &PublicUrl, issuer: &str, server: AuthorizationServerMetadata) -> Self {
+    /// `scopes`: what basic use needs. Every URL is built from the public one, never from a request's `Host`.
+    pub fn new(
+        public_url: &PublicUrl,
+        issuer: &str,
+        scopes: Vec<&'static str>,
+        server: AuthorizationServerMetadata,
+    ) -> Self {
         let ours = issuer == public_url.as_str();
         Metadata {
             resource: ProtectedResourceMetadata {
                 resource: public_url.resource(),
                 authorization_servers: vec![issuer.to_owned()],
-                scopes_supported: SCOPES.to_vec(),
+                scopes_supported: scopes,
                 bearer_methods_supported: ["header"],
                 resource_name: "MCP authorization, step by step",
                 resource_documentation: public_url.join(DOCUMENTATION),

@@ -7,7 +7,7 @@
 use actix_web::{HttpResponse, http::StatusCode, web};
 use common::{
     claims::Role::{self, Admin, Guest, User},
-    http::error_response,
+    http::ErrorBody,
 };
 
 use crate::{auth::Auth, rpc::Call};
@@ -23,14 +23,15 @@ fn rule(call: &Call<'_>) -> Option<Rule> {
     Some(match &*call.method {
         "tools/list" => Rule { scopes: &["mcp:read", "mcp:tools"], roles: &[Admin, User, Guest] },
         "tools/call" => Rule { scopes: &["mcp:tools"], roles: &[Admin, User] },
-        "prompts/list" | "prompts/get" => Rule { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
+        "prompts/list" => Rule { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
+        "prompts/get" => Rule { scopes: &["mcp:prompts"], roles: &[Admin, User, Guest] },
         _ => return None,
     })
 }
 
 /// Lets the call pass, or answers 403.
 pub fn check_permission(call: &Call<'_>) -> Result<(), HttpResponse> {
-    let forbidden = |why| error_response(StatusCode::FORBIDDEN, "forbidden", why);
+    let forbidden = |why| ErrorBody::new("forbidden", why).on_mcp(StatusCode::FORBIDDEN, Some(call.id));
     if matches!(&*call.method, "initialize" | "server/discover" | "ping") {
         return Ok(()); // a valid token is enough to ask what there is
     }
@@ -45,7 +46,7 @@ pub fn check_permission(call: &Call<'_>) -> Result<(), HttpResponse> {
     if !rule.scopes.iter().any(|scope| call.user.scope.contains(scope)) {
         let description = format!("This needs the scope {}.", rule.scopes.join(" or "));
         let auth = Auth::clone(auth).challenge("scope", rule.scopes[0]);
-        return Err(auth.refuse(StatusCode::FORBIDDEN, Some("insufficient_scope"), &description));
+        return Err(auth.refuse(StatusCode::FORBIDDEN, Some(call.id), Some("insufficient_scope"), &description));
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use auth::Auth;
 use auth_server::{AuthArgs, AuthServer};
 use clap::Parser;
 use common::{
-    config::{HELP, KeyArgs, ServerArgs, TrustArgs},
+    config::{HELP, KeyArgs, ScopeArgs, ServerArgs, TrustArgs},
     guards::Guards,
     http, server,
 };
@@ -44,6 +44,8 @@ struct Args {
     #[command(flatten)]
     auth_server: AuthArgs,
     #[command(flatten)]
+    scopes: ScopeArgs,
+    #[command(flatten)]
     notes: NotesArgs,
 }
 
@@ -55,16 +57,17 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    let scopes = args.scopes.basic()?;
     let listener = args.server.bind()?;
     let key = web::Data::new(args.keys.public_key()?);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
+    listener.require_https("--issuer", &issuer)?;
     let notes = web::Data::new(Notes::open(&args.notes).await?);
-    let resources = vec![listener.public_url.resource()];
-    let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, &issuer, resources).await?;
-    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, auth_server.metadata()));
+    let auth_server = AuthServer::embed(&args.auth_server, &listener, &args.keys, &issuer, &audience).await?;
+    let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, scopes, auth_server.metadata()));
     let auth = Auth::new(&key, &issuer, &audience)
         .challenge("resource_metadata", &metadata.urls.protected_resource)
-        .challenge("scope", &common::claims::SCOPES.join(" "));
+        .challenge("scope", &metadata.resource.scopes_supported.join(" "));
 
     let methods = Methods::new(permissions::check_permission)
         .on("initialize", rpc::initialize)

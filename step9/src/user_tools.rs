@@ -3,13 +3,7 @@
 //! Notes belong to (`iss`, `sub`), never to a name, which somebody else may have at another issuer.
 //! They are in SQLite, where a note that was acknowledged is on disk.
 
-use std::{
-    fs,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::LazyLock, time::Duration};
 
 use actix_web::{
     http::header::{HeaderMap, HeaderName, HeaderValue},
@@ -20,6 +14,7 @@ use chrono::{SecondsFormat, Utc};
 use clap::Args;
 use common::{
     claims::{Claims, Role},
+    files,
     jsonrpc::{ErrorObject, written},
     mcp::{CallToolParams, CallToolResult, Tool, ToolAnnotations},
 };
@@ -57,15 +52,8 @@ impl Notes {
     pub async fn open(args: &NotesArgs) -> anyhow::Result<Self> {
         let file = &args.database;
         let cannot = || format!("cannot open the database {}", file.display());
-        if let Some(folder) = file.parent().filter(|folder| *folder != Path::new("")) {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(cannot)?;
-        }
-        let opened = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).with_context(cannot)?;
-        if opened.metadata()?.permissions().mode() & 0o077 != 0 {
-            anyhow::bail!("{}: it can be read by others, chmod 600 it", cannot());
-        }
         // Before SQLite opens it: closing any handle of a file drops all of the process's locks on it (POSIX).
-        drop(opened);
+        files::database(file).with_context(cannot)?;
         let options = SqliteConnectOptions::new()
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)

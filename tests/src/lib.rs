@@ -291,6 +291,28 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
+    /// What a refusal on `/mcp` says: `error`, `error_description` and what else there is, from whichever form its body
+    /// must have. `id`: what the server knew of the request's; null if it had not read the message.
+    ///
+    /// # Panics
+    /// If the body has the wrong form.
+    pub fn refusal(&self, id: &Value) -> Value {
+        let body = self.json();
+        let flat = id.is_null() && !matches!(self.status.as_u16(), 401 | 403);
+        if flat {
+            assert!(body["error"].is_string() && body["error_description"].is_string(), "{self:?}");
+            return body;
+        }
+        let error = &body["error"];
+        let mut said = error["data"].clone();
+        assert!(said["error"].is_string() && said.get("error_description").is_none(), "{self:?}");
+        let whole = json!({ "code": self.status.as_u16(), "message": error["message"], "data": said });
+        assert_eq!(body, json!({ "jsonrpc": "2.0", "id": id, "error": whole }), "{self:?}");
+        assert!(error["message"].is_string(), "{self:?}");
+        said["error_description"] = error["message"].clone();
+        said
+    }
+
     /// A header's value; the empty text if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! The permission table of the design, which is written once, here, and the check of a server's answer against it.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{Reply, Server};
 
@@ -19,7 +19,7 @@ pub const TABLE: [Row; 8] = [
     ("tools/call", Some("echo"), &[TOOLS], &["admin", "user"]),
     ("tools/call", Some("get_time"), &[TOOLS], &["admin", "user"]),
     ("prompts/list", None, &[READ, PROMPTS], &["admin", "user", "guest"]),
-    ("prompts/get", Some("help"), &[READ, PROMPTS], &["admin", "user", "guest"]),
+    ("prompts/get", Some("help"), &[PROMPTS], &["admin", "user", "guest"]),
     ("tools/call", Some("list_users"), &[TOOLS], &["admin"]),
 ];
 
@@ -38,11 +38,10 @@ pub async fn check(server: &Server, row: &Row, token: &str, scopes: &[&str], rol
     let role_ok = any_role.is_empty() || roles.unwrap_or(&["user"]).iter().any(|role| any_role.contains(role));
     let scope_ok = any_scope.is_empty() || scopes.iter().any(|scope| any_scope.contains(scope));
     let challenge = reply.headers.get("www-authenticate").map(|value| value.to_str()).transpose()?;
-    let body: Value = reply.json();
     match (role_ok, scope_ok) {
         (true, true) => {
             assert_eq!(reply.status, 200, "{case}");
-            assert!(body["result"].is_object(), "{case}");
+            assert!(reply.json()["result"].is_object(), "{case}");
         }
         (true, false) => {
             let challenge = challenge.unwrap_or_default();
@@ -50,12 +49,15 @@ pub async fn check(server: &Server, row: &Row, token: &str, scopes: &[&str], rol
             assert!(challenge.contains("error=\"insufficient_scope\""), "{case}");
             assert!(challenge.contains(&format!("scope=\"{}\"", any_scope[0])), "{case}");
             assert!(challenge.contains("resource_metadata=\""), "{case}");
-            assert_eq!(body["error"], "insufficient_scope", "{case}");
+            let said = reply.refusal(&json!(1));
+            assert_eq!(said["error"], "insufficient_scope", "{case}");
+            let description = said["error_description"].as_str().unwrap_or_default();
+            assert!(challenge.contains(&format!("error_description=\"{description}\"")), "{case}");
         }
         (false, _) => {
             assert_eq!(reply.status, 403, "{case}");
             assert_eq!(challenge, None, "{case}");
-            assert!(body["error_description"].is_string(), "{case}");
+            assert_eq!(reply.refusal(&json!(1))["error"], "forbidden", "{case}");
         }
     }
     Ok(())

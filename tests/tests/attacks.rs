@@ -384,6 +384,12 @@ async fn a_person_grants_no_more_than_the_role_and_the_request_allow() -> Result
     let client = browser.register(&["http://localhost/callback"]).await?;
     for (user, asked, ticked, granted) in [
         ("guest", "mcp:read mcp:tools", vec!["mcp:read", "mcp:tools"], "mcp:read"),
+        (
+            "guest",
+            "mcp:read mcp:tools mcp:prompts",
+            vec!["mcp:read", "mcp:tools", "mcp:prompts"],
+            "mcp:read mcp:prompts",
+        ),
         ("alice", "mcp:read", vec!["mcp:read", "mcp:tools", "mcp:prompts"], "mcp:read"),
         ("admin", "mcp:read mcp:tools mcp:prompts", vec!["mcp:tools"], "mcp:tools"),
     ] {

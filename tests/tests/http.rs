@@ -13,12 +13,24 @@ fn start(package: &str) -> Server {
     Server::start(package).unwrap()
 }
 
-/// A refusal: this status, and a JSON body that names the error.
+/// A refusal on any route but `/mcp`: this status, and a JSON body that names the error.
 fn assert_refused(reply: &Reply, status: u16, error: &str, case: &str) {
     assert_eq!(reply.status.as_u16(), status, "{case}: {reply:?}");
     assert!(reply.header("content-type").starts_with("application/json"), "{case}: {reply:?}");
     assert_eq!(reply.json()["error"], error, "{case}: {reply:?}");
     assert!(reply.json()["error_description"].is_string(), "{case}: {reply:?}");
+}
+
+/// A 403 of the guards: on `/mcp` it is a JSON-RPC error response, whose `id` is null as nothing was read.
+fn assert_guarded(reply: &Reply, path: &str, error: &str, case: &str) {
+    match path {
+        "/mcp" => {
+            assert_eq!(reply.status, 403, "{case}: {reply:?}");
+            assert!(reply.header("content-type").starts_with("application/json"), "{case}: {reply:?}");
+            assert_eq!(reply.refusal(&Value::Null)["error"], error, "{case}: {reply:?}");
+        }
+        _ => assert_refused(reply, 403, error, case),
+    }
 }
 
 const FOREIGN_ORIGINS: [&str; 14] = [
@@ -45,11 +57,11 @@ async fn a_foreign_origin_is_refused_on_every_route() {
         for origin in FOREIGN_ORIGINS {
             for path in ["/health", "/mcp", "/nowhere"] {
                 let reply = send(server.get(path).header("Origin", origin)).await;
-                assert_refused(&reply, 403, "forbidden_origin", &format!("{package} {path} {origin}"));
+                assert_guarded(&reply, path, "forbidden_origin", &format!("{package} {path} {origin}"));
             }
         }
         let reply = send(server.legacy("ping", json!({})).header("Origin", "https://evil.example")).await;
-        assert_refused(&reply, 403, "forbidden_origin", package);
+        assert_guarded(&reply, "/mcp", "forbidden_origin", package);
     }
 }
 
@@ -125,7 +137,7 @@ async fn a_host_that_is_not_ours_is_refused_on_every_route() {
         {
             for path in ["/health", "/mcp", "/nowhere"] {
                 let reply = send(server.get(path).header("Host", host)).await;
-                assert_refused(&reply, 403, "forbidden_host", &format!("{package} {path} {host}"));
+                assert_guarded(&reply, path, "forbidden_host", &format!("{package} {path} {host}"));
             }
         }
         for host in ["localhost", "LOCALHOST:1", "127.0.0.1:9000", "[::1]", "[::1]:9000"] {
@@ -168,7 +180,7 @@ async fn a_preflight_from_a_foreign_origin_is_refused() {
         let server = start(package);
         for origin in ["https://evil.example", "http://localhost.evil.example", "null"] {
             let reply = send(preflight(&server, "/mcp", origin)).await;
-            assert_refused(&reply, 403, "forbidden_origin", &format!("{package} {origin}"));
+            assert_guarded(&reply, "/mcp", "forbidden_origin", &format!("{package} {origin}"));
             assert_eq!(reply.header("access-control-allow-origin"), "", "{package} {origin}: {reply:?}");
         }
     }

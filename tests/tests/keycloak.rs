@@ -117,7 +117,7 @@ async fn four_people_may_do_what_the_table_says() -> Result<()> {
                 if granted.is_empty() {
                     let reply = Reply::of(operation(&server, row).bearer_auth(&token)).await?;
                     assert_eq!(reply.status, 401, "{user} {asked:?}: {reply:?}");
-                    let body = reply.json();
+                    let body = reply.refusal(&Value::Null);
                     assert_eq!(body["reason"], "audience_missing", "{user} {asked:?}: {reply:?}");
                     let advice = body["error_description"].as_str().context("no description")?;
                     assert!(advice.contains("audience mapper") && advice.contains(READ), "{advice}");

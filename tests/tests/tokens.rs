@@ -1,4 +1,4 @@
-//! Step 6 against hostile tokens, and against unusual ones that are good; and step 10, whose check of a token is another.
+//! Each step from 6 on against hostile tokens, and against unusual ones that are good.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -17,8 +17,20 @@ fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
+/// Each has an `auth.rs` of its own.
+const STEPS: [&str; 5] = ["step6", "step7", "step8", "step9", "step10"];
+const MAX_TOKEN: usize = 16 * 1024;
+
+async fn at_each_step(check: impl AsyncFn(Trust)) {
+    for step in STEPS {
+        eprintln!("{step}:"); // which one it was, if the check fails
+        check(Trust::of(step)).await;
+    }
+}
+
 /// A server, a good token's header and claims, and the key that it trusts.
 struct Trust {
+    step: &'static str,
     server: Server,
     key: EncodingKey,
     public_pem: Vec<u8>,
@@ -27,11 +39,7 @@ struct Trust {
 }
 
 impl Trust {
-    fn new() -> Self {
-        Self::of("step6")
-    }
-
-    fn of(step: &str) -> Self {
+    fn of(step: &'static str) -> Self {
         let server = Server::start(step).unwrap();
         let key = EncodingKey::from_rsa_pem(&fs::read(server.keys().join("mcp_private_key.pem")).unwrap()).unwrap();
         let public_pem = fs::read(server.keys().join("mcp_public_key.pem")).unwrap();
@@ -39,7 +47,7 @@ impl Trust {
         let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
         let mut part = || serde_json::from_slice::<Value>(&parts.next().unwrap()).unwrap();
         let (header, claims) = (part(), part());
-        Trust { server, key, public_pem, header, claims }
+        Trust { step, server, key, public_pem, header, claims }
     }
 
     /// A token with this header and these claims, signed by the key that the server trusts.
@@ -61,9 +69,38 @@ impl Trust {
         self.sign(&self.header, &self.claims)
     }
 
-    /// A request that is answered with 200 if it is let in.
+    /// A request that is answered with 200 if it is let in: it needs no scope.
     fn request(&self) -> RequestBuilder {
-        self.server.legacy("tools/list", json!({}))
+        self.server.legacy("ping", json!({}))
+    }
+
+    /// What each challenge of this step begins with.
+    fn challenge(&self) -> String {
+        let metadata = format!("resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"", self.server.url());
+        match self.step {
+            "step6" => "Bearer".to_owned(),
+            "step7" => format!("Bearer {metadata}"),
+            _ => format!("Bearer {metadata}, scope=\"mcp:read mcp:tools\""),
+        }
+    }
+
+    /// 401 `invalid_token` or 400 `invalid_request`, said alike in the challenge and in the body.
+    fn assert_refused(&self, reply: &Reply, status: u16, error: &str, case: &str) -> String {
+        assert_eq!(reply.status.as_u16(), status, "{case}: {reply:?}");
+        let said = reply.refusal(&Value::Null);
+        assert_eq!(said["error"], error, "{case}: {reply:?}");
+        let description = said["error_description"].as_str().unwrap().to_owned();
+        let between = if self.step == "step6" { "" } else { "," };
+        let challenge = format!("{}{between} error=\"{error}\", error_description=\"{description}\"", self.challenge());
+        assert_eq!(reply.header("www-authenticate"), challenge, "{case}: {reply:?}");
+        description
+    }
+
+    /// 401 without an `error`: nobody tried to authenticate.
+    fn assert_anonymous(&self, reply: &Reply, case: &str) {
+        assert_eq!(reply.status, 401, "{case}: {reply:?}");
+        assert_eq!(reply.header("www-authenticate"), self.challenge(), "{case}: {reply:?}");
+        assert_eq!(reply.refusal(&Value::Null)["error"], "unauthorized", "{case}: {reply:?}");
     }
 
     async fn send(&self, token: &str) -> Reply {
@@ -97,29 +134,9 @@ fn signed(header: &Value, claims: &[u8], key: &EncodingKey, algorithm: Algorithm
     format!("{message}.{signature}")
 }
 
-/// 401 `invalid_token` or 400 `invalid_request`, said alike in the challenge and in the body.
-fn assert_refused(reply: &Reply, status: u16, error: &str, case: &str) {
-    assert_eq!(reply.status.as_u16(), status, "{case}: {reply:?}");
-    let challenge = reply.header("www-authenticate");
-    assert!(challenge.starts_with("Bearer "), "{case}: {challenge:?}");
-    assert!(challenge.contains(&format!("error=\"{error}\"")), "{case}: {challenge:?}");
-    let description = reply.json()["error_description"].as_str().unwrap().to_owned();
-    assert!(challenge.contains(&format!("error_description=\"{description}\"")), "{case}: {challenge:?}");
-    assert_eq!(reply.json()["error"], error, "{case}: {reply:?}");
-}
-
-/// 401 without an `error`: nobody tried to authenticate.
-fn assert_anonymous(reply: &Reply, case: &str) {
-    assert_eq!(reply.status, 401, "{case}: {reply:?}");
-    assert_eq!(reply.header("www-authenticate"), "Bearer", "{case}: {reply:?}");
-    assert!(reply.json().is_object(), "{case}: {reply:?}");
-}
-
 #[tokio::test]
 async fn a_token_that_the_trusted_key_did_not_sign_is_refused() {
-    for step in ["step6", "step10"] {
-        try_foreign_signatures(Trust::of(step)).await;
-    }
+    at_each_step(try_foreign_signatures).await;
 }
 
 async fn try_foreign_signatures(trust: Trust) {
@@ -166,7 +183,7 @@ async fn try_foreign_signatures(trust: Trust) {
     ];
     for (case, token) in cases {
         let reply = trust.send(&token).await;
-        assert_refused(&reply, 401, "invalid_token", case);
+        trust.assert_refused(&reply, 401, "invalid_token", case);
         trust.assert_unspoken(&reply, &token, case);
     }
     assert_eq!(trust.send(&good).await.status, 200, "the server goes on");
@@ -174,9 +191,7 @@ async fn try_foreign_signatures(trust: Trust) {
 
 #[tokio::test]
 async fn a_token_whose_header_asks_for_more_than_we_know_is_refused() {
-    for step in ["step6", "step10"] {
-        try_headers(Trust::of(step)).await;
-    }
+    at_each_step(try_headers).await;
 }
 
 async fn try_headers(trust: Trust) {
@@ -185,6 +200,9 @@ async fn try_headers(trust: Trust) {
         ("kid", json!("")),
         ("kid", json!("../../../dev/null")),
         ("kid", json!(1)),
+        ("kid", json!(null)),
+        ("kid", json!(["unknown"])),
+        ("kid", json!({})),
         ("crit", json!(["exp"])),
         ("crit", json!(["b64"])),
         ("crit", json!([])),
@@ -193,19 +211,22 @@ async fn try_headers(trust: Trust) {
         ("typ", json!("id_token+jwt")),
         ("typ", json!("dpop+jwt")),
         ("typ", json!(1)),
+        ("typ", json!(null)),
+        ("typ", json!("")),
+        ("typ", json!(["at+jwt"])),
+        ("alg", json!(null)),
+        ("alg", json!(["RS256"])),
     ] {
         let token = trust.with_header(name, Some(value.clone()));
         let reply = trust.send(&token).await;
-        assert_refused(&reply, 401, "invalid_token", &format!("{name} {value}"));
+        trust.assert_refused(&reply, 401, "invalid_token", &format!("{name} {value}"));
         trust.assert_unspoken(&reply, &token, name);
     }
 }
 
 #[tokio::test]
 async fn a_claim_that_is_missing_or_wrong_or_of_the_wrong_type_makes_the_token_invalid() {
-    for step in ["step6", "step10"] {
-        try_claims(Trust::of(step)).await;
-    }
+    at_each_step(try_claims).await;
 }
 
 async fn try_claims(trust: Trust) {
@@ -262,205 +283,234 @@ async fn try_claims(trust: Trust) {
         let case = format!("{name} {value:?}");
         let token = trust.with_claim(name, value);
         let reply = trust.send(&token).await;
-        assert_refused(&reply, 401, "invalid_token", &case);
+        trust.assert_refused(&reply, 401, "invalid_token", &case);
         trust.assert_unspoken(&reply, &token, &case);
     }
 }
 
 #[tokio::test]
 async fn a_signed_token_whose_claims_are_no_object_is_refused() {
-    let trust = Trust::new();
-    let twice = trust.claims.to_string().replacen('{', "{\"sub\":\"user_admin\",", 1);
-    for claims in ["", "null", "[]", "\"x\"", "{", "{}", &twice] {
-        let token = signed(&trust.header, claims.as_bytes(), &trust.key, Algorithm::RS256);
-        let reply = trust.send(&token).await;
-        assert_refused(&reply, 401, "invalid_token", claims);
-        trust.assert_unspoken(&reply, &token, claims);
-    }
+    at_each_step(async |trust| {
+        let twice = trust.claims.to_string().replacen('{', "{\"sub\":\"user_admin\",", 1);
+        for claims in ["", "null", "[]", "\"x\"", "{", "{}", &twice] {
+            let token = signed(&trust.header, claims.as_bytes(), &trust.key, Algorithm::RS256);
+            let reply = trust.send(&token).await;
+            trust.assert_refused(&reply, 401, "invalid_token", claims);
+            trust.assert_unspoken(&reply, &token, claims);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn the_challenge_says_which_check_failed() {
-    let trust = Trust::new();
-    for (token, says) in [
-        (trust.with_claim("exp", Some(json!(now() - 60))), "exp"),
-        (trust.with_claim("nbf", Some(json!(now() + 120))), "nbf"),
-        (trust.with_claim("aud", Some(json!("https://other.example/mcp"))), "aud"),
-        (trust.with_claim("iss", Some(json!("https://evil.example"))), "iss"),
-        (trust.with_claim("sub", Some(json!(""))), "sub"),
-        (trust.with_header("kid", Some(json!("unknown"))), "kid"),
-        (trust.with_header("crit", Some(json!(["exp"]))), "crit"),
-        (
-            gen_token(&trust.server.keys(), trust.server.url(), &["--username", "bob", "--expires-in=-5m"]).unwrap(),
-            "exp",
-        ),
-        (gen_token(&trust.server.keys(), "http://localhost:1", &["--username", "bob"]).unwrap(), "iss"),
-    ] {
-        let reply = trust.send(&token).await;
-        assert_refused(&reply, 401, "invalid_token", says);
-        assert!(reply.header("www-authenticate").contains(says), "{says}: {reply:?}");
-    }
+    at_each_step(async |trust| {
+        for (token, says) in [
+            (trust.with_claim("exp", Some(json!(now() - 60))), "exp"),
+            (trust.with_claim("nbf", Some(json!(now() + 120))), "nbf"),
+            (trust.with_claim("aud", Some(json!("https://other.example/mcp"))), "aud"),
+            (trust.with_claim("iss", Some(json!("https://evil.example"))), "iss"),
+            (trust.with_claim("sub", Some(json!(""))), "sub"),
+            (trust.with_header("kid", Some(json!("unknown"))), "kid"),
+            (trust.with_header("crit", Some(json!(["exp"]))), "crit"),
+            (
+                gen_token(&trust.server.keys(), trust.server.url(), &["--username", "bob", "--expires-in=-5m"])
+                    .unwrap(),
+                "exp",
+            ),
+            (gen_token(&trust.server.keys(), "http://localhost:1", &["--username", "bob"]).unwrap(), "iss"),
+        ] {
+            let reply = trust.send(&token).await;
+            trust.assert_refused(&reply, 401, "invalid_token", says);
+            assert!(reply.header("www-authenticate").contains(says), "{says}: {reply:?}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_token_of_more_than_16_kib_is_refused_even_if_it_is_good() {
-    let trust = Trust::new();
-    let fits = trust.with_claim("padding", Some(json!("x".repeat(10 * 1024))));
-    assert!(fits.len() <= 16 * 1024);
-    assert_eq!(trust.send(&fits).await.status, 200);
-    for bytes in [13 * 1024, 40 * 1024] {
-        let token = trust.with_claim("padding", Some(json!("x".repeat(bytes))));
-        assert!(token.len() > 16 * 1024);
-        let reply = trust.send(&token).await;
-        assert_refused(&reply, 401, "invalid_token", "more than 16 KiB");
-        trust.assert_unspoken(&reply, &token, "more than 16 KiB");
-    }
+    at_each_step(async |trust| {
+        let fits = trust.with_claim("padding", Some(json!("x".repeat(10 * 1024))));
+        assert!(fits.len() <= 16 * 1024);
+        assert_eq!(trust.send(&fits).await.status, 200);
+        for bytes in [13 * 1024, 40 * 1024] {
+            let token = trust.with_claim("padding", Some(json!("x".repeat(bytes))));
+            assert!(token.len() > 16 * 1024);
+            let reply = trust.send(&token).await;
+            trust.assert_refused(&reply, 401, "invalid_token", "more than 16 KiB");
+            trust.assert_unspoken(&reply, &token, "more than 16 KiB");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn two_authorization_headers_are_an_invalid_request() {
-    let trust = Trust::new();
-    let good = trust.good();
-    let bearer = format!("Bearer {good}");
-    for (first, second) in [(&*bearer, &*bearer), (&*bearer, "Basic YTpi"), ("Basic YTpi", &*bearer), (&*bearer, "")] {
-        let request = trust.request().header("Authorization", first).header("Authorization", second);
-        let reply = Reply::of(request).await.unwrap();
-        assert_refused(&reply, 400, "invalid_request", second);
-        trust.assert_unspoken(&reply, &good, second);
-    }
+    at_each_step(async |trust| {
+        let good = trust.good();
+        let bearer = format!("Bearer {good}");
+        for (first, second) in
+            [(&*bearer, &*bearer), (&*bearer, "Basic YTpi"), ("Basic YTpi", &*bearer), (&*bearer, "")]
+        {
+            let request = trust.request().header("Authorization", first).header("Authorization", second);
+            let reply = Reply::of(request).await.unwrap();
+            trust.assert_refused(&reply, 400, "invalid_request", second);
+            trust.assert_unspoken(&reply, &good, second);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn bearer_with_nothing_usable_after_it_is_an_invalid_request() {
-    let trust = Trust::new();
-    let good = trust.good();
-    for value in [
-        "Bearer".to_owned(),
-        "Bearer ".to_owned(),
-        "bearer    ".to_owned(),
-        format!("Bearer {good} {good}"),
-        format!("Bearer {good}, Bearer {good}"),
-        format!("Bearer \"{good}\""),
-        format!("Bearer token={good};"),
-    ] {
-        let reply = Reply::of(trust.request().header("Authorization", &value)).await.unwrap();
-        assert_refused(&reply, 400, "invalid_request", &value);
-        trust.assert_unspoken(&reply, &good, &value);
-    }
+    at_each_step(async |trust| {
+        let good = trust.good();
+        for value in [
+            "Bearer".to_owned(),
+            "Bearer ".to_owned(),
+            "bearer    ".to_owned(),
+            format!("Bearer {good} {good}"),
+            format!("Bearer {good}, Bearer {good}"),
+            format!("Bearer \"{good}\""),
+            format!("Bearer token={good};"),
+        ] {
+            let reply = Reply::of(trust.request().header("Authorization", &value)).await.unwrap();
+            trust.assert_refused(&reply, 400, "invalid_request", &value);
+            trust.assert_unspoken(&reply, &good, &value);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn no_token_or_another_scheme_is_challenged_without_an_error() {
-    let trust = Trust::new();
-    let good = trust.good();
-    assert_anonymous(&Reply::of(trust.request()).await.unwrap(), "no header");
-    for value in ["", "Basic YTpi", "Token abc", "BearerX abc", "Digest a=b"] {
-        let reply = Reply::of(trust.request().header("Authorization", value)).await.unwrap();
-        assert_anonymous(&reply, value);
-    }
-    for value in [good.clone(), format!("DPoP {good}"), format!("Bearer:{good}")] {
-        let reply = Reply::of(trust.request().header("Authorization", &value)).await.unwrap();
-        assert_anonymous(&reply, &value);
-        trust.assert_unspoken(&reply, &good, &value);
-    }
+    at_each_step(async |trust| {
+        let good = trust.good();
+        trust.assert_anonymous(&Reply::of(trust.request()).await.unwrap(), "no header");
+        for value in ["", "Basic YTpi", "Token abc", "BearerX abc", "Digest a=b"] {
+            let reply = Reply::of(trust.request().header("Authorization", value)).await.unwrap();
+            trust.assert_anonymous(&reply, value);
+        }
+        for value in [good.clone(), format!("DPoP {good}"), format!("Bearer:{good}")] {
+            let reply = Reply::of(trust.request().header("Authorization", &value)).await.unwrap();
+            trust.assert_anonymous(&reply, &value);
+            trust.assert_unspoken(&reply, &good, &value);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_token_in_the_query_the_body_or_a_cookie_does_not_count() {
-    let trust = Trust::new();
-    let good = trust.good();
-    let list = rpc("tools/list", json!({})).to_string();
-    let post = |path: &str, kind: &str, body: String| {
-        trust.server.request(Method::POST, path).header("Content-Type", kind.to_owned()).body(body)
-    };
-    let mut with_token = rpc("tools/list", json!({ "access_token": good }));
-    with_token["access_token"] = json!(good);
-    let cases = [
-        ("query", post(&format!("/mcp?access_token={good}"), "application/json", list.clone())),
-        ("body", post("/mcp", "application/json", with_token.to_string())),
-        ("form", post("/mcp", "application/x-www-form-urlencoded", format!("access_token={good}"))),
-        ("cookie", trust.request().header("Cookie", format!("access_token={good}; Authorization=Bearer {good}"))),
-        ("another header", trust.request().header("X-Access-Token", &good)),
-        ("a proxy's header", trust.request().header("Proxy-Authorization", format!("Bearer {good}"))),
-    ];
-    for (case, request) in cases {
-        let reply = Reply::of(request).await.unwrap();
-        assert_anonymous(&reply, case);
-        trust.assert_unspoken(&reply, &good, case);
-    }
+    at_each_step(async |trust| {
+        let good = trust.good();
+        let list = rpc("tools/list", json!({})).to_string();
+        let post = |path: &str, kind: &str, body: String| {
+            trust.server.request(Method::POST, path).header("Content-Type", kind.to_owned()).body(body)
+        };
+        let mut with_token = rpc("tools/list", json!({ "access_token": good }));
+        with_token["access_token"] = json!(good);
+        let cases = [
+            ("query", post(&format!("/mcp?access_token={good}"), "application/json", list.clone())),
+            ("body", post("/mcp", "application/json", with_token.to_string())),
+            ("form", post("/mcp", "application/x-www-form-urlencoded", format!("access_token={good}"))),
+            ("cookie", trust.request().header("Cookie", format!("access_token={good}; Authorization=Bearer {good}"))),
+            ("another header", trust.request().header("X-Access-Token", &good)),
+            ("a proxy's header", trust.request().header("Proxy-Authorization", format!("Bearer {good}"))),
+        ];
+        for (case, request) in cases {
+            let reply = Reply::of(request).await.unwrap();
+            trust.assert_anonymous(&reply, case);
+            trust.assert_unspoken(&reply, &good, case);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn authentication_comes_before_method_type_size_and_body() {
-    let trust = Trust::new();
-    let good = format!("Bearer {}", trust.good());
-    let request = |method: Method| trust.server.request(method, "/mcp");
-    let html = request(Method::POST).header("Content-Type", "application/json").header("Accept", "text/html");
-    let cases: [(&str, RequestBuilder, u16); 7] = [
-        ("GET", request(Method::GET), 405),
-        ("DELETE", request(Method::DELETE), 405),
-        ("a text", request(Method::POST).header("Content-Type", "text/plain").body("hi"), 415),
-        ("no JSON", trust.server.post_text("{"), 400),
-        ("too large", trust.server.post_text(" ".repeat((1 << 20) + 1)), 413),
-        ("not acceptable", html.body("{}"), 406),
-        ("a notification", trust.server.post(&json!({ "jsonrpc": "2.0", "method": "x" })), 202),
-    ];
-    for (case, request, status) in cases {
-        let again = request.try_clone().unwrap();
-        assert_anonymous(&Reply::of(request).await.unwrap(), case);
-        let reply = Reply::of(again.header("Authorization", &good)).await.unwrap();
-        assert_eq!(reply.status.as_u16(), status, "{case}: {reply:?}");
-        if status == 405 {
-            assert_eq!(reply.header("allow"), "POST", "{case}: {reply:?}");
+    at_each_step(async |trust| {
+        let good = format!("Bearer {}", trust.good());
+        let request = |method: Method| trust.server.request(method, "/mcp");
+        let html = request(Method::POST).header("Content-Type", "application/json").header("Accept", "text/html");
+        let cases: [(&str, RequestBuilder, u16); 7] = [
+            ("GET", request(Method::GET), 405),
+            ("DELETE", request(Method::DELETE), 405),
+            ("a text", request(Method::POST).header("Content-Type", "text/plain").body("hi"), 415),
+            ("no JSON", trust.server.post_text("{"), 400),
+            ("too large", trust.server.post_text(" ".repeat((1 << 20) + 1)), 413),
+            ("not acceptable", html.body("{}"), 406),
+            ("a notification", trust.server.post(&json!({ "jsonrpc": "2.0", "method": "x" })), 202),
+        ];
+        for (case, request, status) in cases {
+            let again = request.try_clone().unwrap();
+            trust.assert_anonymous(&Reply::of(request).await.unwrap(), case);
+            let reply = Reply::of(again.header("Authorization", &good)).await.unwrap();
+            assert_eq!(reply.status.as_u16(), status, "{case}: {reply:?}");
+            if status == 405 {
+                assert_eq!(reply.header("allow"), "POST", "{case}: {reply:?}");
+            }
         }
-    }
-    let foreign = trust.request().header("Origin", "https://evil.example");
-    assert_eq!(Reply::of(foreign).await.unwrap().status, 403, "but after the Origin guard");
-    assert_eq!(Reply::of(trust.server.get("/health")).await.unwrap().status, 200, "health is public");
+        let foreign = trust.request().header("Origin", "https://evil.example");
+        assert_eq!(Reply::of(foreign).await.unwrap().status, 403, "but after the Origin guard");
+        assert_eq!(Reply::of(trust.server.get("/health")).await.unwrap().status, 200, "health is public");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_unusual_token_that_is_good_is_let_in() {
-    let trust = Trust::new();
-    let audience = format!("{}/mcp", trust.server.url());
-    let now = now();
-    let cases = [
-        ("as gen-token makes it", gen_token(&trust.server.keys(), trust.server.url(), &["--username", "bob"]).unwrap()),
-        ("signed here", trust.good()),
-        ("typ JWT", trust.with_header("typ", Some(json!("JWT")))),
-        ("typ jwt", trust.with_header("typ", Some(json!("jwt")))),
-        ("typ application/at+jwt", trust.with_header("typ", Some(json!("application/at+jwt")))),
-        ("no typ", trust.with_header("typ", None)),
-        ("no kid", trust.with_header("kid", None)),
-        ("jku", trust.with_header("jku", Some(json!("https://evil.example/jwks.json")))),
-        ("an unknown member", trust.with_header("x", Some(json!(1)))),
-        ("aud an array", trust.with_claim("aud", Some(json!([audience])))),
-        ("aud an array of several", trust.with_claim("aud", Some(json!(["https://other.example", audience])))),
-        ("exp within the leeway", trust.with_claim("exp", Some(json!(now - 10)))),
-        ("exp with a fraction", trust.with_claim("exp", Some(json!(1e9_f64.mul_add(4.0, 0.5))))),
-        ("nbf now", trust.with_claim("nbf", Some(json!(now)))),
-        ("nbf within the leeway", trust.with_claim("nbf", Some(json!(now + 20)))),
-        ("an unknown claim", trust.with_claim("x", Some(json!({ "y": 1 })))),
-        ("no optional claims", {
-            let required = ["preferred_username", "client_id", "scope", "roles", "iat", "jti"];
-            trust.sign(&trust.header, &required.iter().fold(trust.claims.clone(), |all, name| with(&all, name, None)))
-        }),
-    ];
-    for (case, token) in cases {
-        let reply = trust.send(&token).await;
-        assert_eq!(reply.outcome(), (200, 0), "{case}: {reply:?}");
-        assert_eq!(reply.header("www-authenticate"), "", "{case}: {reply:?}");
-        trust.assert_unspoken(&reply, &token, case);
-    }
+    at_each_step(async |trust| {
+        let audience = format!("{}/mcp", trust.server.url());
+        let now = now();
+        let cases = [
+            (
+                "as gen-token makes it",
+                gen_token(&trust.server.keys(), trust.server.url(), &["--username", "bob"]).unwrap(),
+            ),
+            ("signed here", trust.good()),
+            ("typ JWT", trust.with_header("typ", Some(json!("JWT")))),
+            ("typ jwt", trust.with_header("typ", Some(json!("jwt")))),
+            ("typ application/at+jwt", trust.with_header("typ", Some(json!("application/at+jwt")))),
+            ("no typ", trust.with_header("typ", None)),
+            ("no kid", trust.with_header("kid", None)),
+            ("jku", trust.with_header("jku", Some(json!("https://evil.example/jwks.json")))),
+            ("an unknown member", trust.with_header("x", Some(json!(1)))),
+            ("aud an array", trust.with_claim("aud", Some(json!([audience])))),
+            ("aud an array of several", trust.with_claim("aud", Some(json!(["https://other.example", audience])))),
+            ("exp within the leeway", trust.with_claim("exp", Some(json!(now - 10)))),
+            ("exp with a fraction", trust.with_claim("exp", Some(json!(1e9_f64.mul_add(4.0, 0.5))))),
+            ("nbf now", trust.with_claim("nbf", Some(json!(now)))),
+            ("nbf within the leeway", trust.with_claim("nbf", Some(json!(now + 20)))),
+            ("an unknown claim", trust.with_claim("x", Some(json!({ "y": 1 })))),
+            ("no optional claims", {
+                let required = ["preferred_username", "client_id", "scope", "roles", "iat", "jti"];
+                trust.sign(
+                    &trust.header,
+                    &required.iter().fold(trust.claims.clone(), |all, name| with(&all, name, None)),
+                )
+            }),
+        ];
+        for (case, token) in cases {
+            let reply = trust.send(&token).await;
+            assert_eq!(reply.outcome(), (200, 0), "{case}: {reply:?}");
+            assert_eq!(reply.header("www-authenticate"), "", "{case}: {reply:?}");
+            trust.assert_unspoken(&reply, &token, case);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn the_scheme_may_be_in_any_case() {
-    let trust = Trust::new();
-    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer   "] {
-        let value = format!("{scheme} {}", trust.good());
-        let request = trust.server.modern("tools/list", json!({})).header("Authorization", value);
-        let reply = Reply::of(request).await.unwrap();
-        assert_eq!(reply.outcome(), (200, 0), "{scheme}: {reply:?}");
-    }
+    at_each_step(async |trust| {
+        for scheme in ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer   "] {
+            let value = format!("{scheme} {}", trust.good());
+            let request = trust.server.modern("tools/list", json!({})).header("Authorization", value);
+            let reply = Reply::of(request).await.unwrap();
+            assert_eq!(reply.outcome(), (200, 0), "{scheme}: {reply:?}");
+        }
+    })
+    .await;
 }

@@ -1,0 +1,227 @@
+//! Files that decide whom we trust: keys, secrets, databases. Whoever else can write one, or rename it in its folder,
+//! decides in our place; so such a file or folder is refused, as are symbolic links. What is looked at is what was
+//! opened: a path may lead elsewhere a moment later.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::{fs::OFlags, io::Errno, process::geteuid};
+
+/// The right to write of the group and of everybody.
+const WRITE: u32 = 0o022;
+/// All rights of the group and of everybody.
+const ALL: u32 = 0o077;
+
+/// Sees to it that there is such a folder, in which nobody but us can put files. A new one has mode 0700.
+///
+/// # Errors
+/// If it cannot be made, is no folder, or others may write there.
+pub fn folder(path: &Path) -> Result<()> {
+    let path: PathBuf = path.components().collect(); // a slash at the end would follow a symbolic link
+    let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
+    let cannot = || format!("cannot use the folder {}", path.display());
+    // Not over a link, which may lead nowhere yet.
+    if fs::symlink_metadata(&path).is_err() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(cannot)?;
+    }
+    let opened = open(OpenOptions::new().read(true), OFlags::DIRECTORY, &path).with_context(cannot)?;
+    check(&opened, WRITE).with_context(cannot)
+}
+
+/// A file that others may read, but not write.
+///
+/// # Errors
+/// If it cannot be read, is not UTF-8, or others may write it.
+pub fn read(path: &Path) -> Result<Trusted> {
+    let mut file = open(OpenOptions::new().read(true), OFlags::empty(), path)?;
+    check(&file, WRITE)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(Trusted { text, file })
+}
+
+/// A file that nobody but us may read or write.
+///
+/// # Errors
+/// If it cannot be read, is not UTF-8, or others have any right to it.
+pub fn read_secret(path: &Path) -> Result<String> {
+    let trusted = read(path)?;
+    trusted.check_secret()?;
+    Ok(trusted.text)
+}
+
+/// What was read, and from where.
+pub struct Trusted {
+    pub text: String,
+    file: File,
+}
+
+impl Trusted {
+    /// For a file of which it is known only now that it holds a secret.
+    ///
+    /// # Errors
+    /// If others may read it.
+    pub fn check_secret(&self) -> Result<()> {
+        check(&self.file, ALL)
+    }
+}
+
+/// Sees to it that there is such a file (a new one has mode 0600), and its folder, for SQLite to open: by its path, so
+/// nobody else may put files there. The files that SQLite keeps beside it are looked at as well.
+///
+/// # Errors
+/// If it cannot be opened, or others have any right to it or may write into its folder.
+pub fn database(path: &Path) -> Result<()> {
+    folder(path.parent().unwrap_or(Path::new("")))?;
+    check(&open(OpenOptions::new().append(true).create(true).mode(0o600), OFlags::empty(), path)?, ALL)?;
+    for suffix in ["-journal", "-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        match open(OpenOptions::new().read(true), OFlags::empty(), Path::new(&beside)) {
+            Err(error)
+                if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {}
+            opened => check(&opened?, ALL).with_context(|| Path::new(&beside).display().to_string())?,
+        }
+    }
+    Ok(())
+}
+
+/// Opens no link, and waits for nobody (a FIFO's other end).
+fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> Result<File> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
+        let link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+        // macOS and Linux say ELOOP; Linux says ENOTDIR of a link where a folder was asked for.
+        match Errno::from_io_error(&error) {
+            Some(Errno::LOOP | Errno::NOTDIR) if link => {
+                anyhow::anyhow!("it is a symbolic link: name what it leads to")
+            }
+            _ => error.into(),
+        }
+    })?;
+    let kind = file.metadata()?.file_type();
+    ensure!(kind.is_file() || flags.contains(OFlags::DIRECTORY), "it is not a file");
+    Ok(file)
+}
+
+/// Refuses what belongs to somebody else than us and root, and what others have one of these rights to.
+fn check(opened: &File, rights: u32) -> Result<()> {
+    let found = opened.metadata()?;
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    if owner != 0 && owner != geteuid().as_raw() {
+        bail!("it belongs to another user (uid {owner})");
+    }
+    if mode & rights & WRITE != 0 {
+        bail!("others may write there (mode {mode:04o}): chmod go-w it");
+    }
+    if mode & rights != 0 {
+        bail!("it can be read by others (mode {mode:04o}): chmod 600 it");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn set(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn why<T>(outcome: Result<T>) -> String {
+        outcome.err().map(|error| format!("{error:#}")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_file_that_others_may_change_is_refused_and_a_secret_that_they_may_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "text").unwrap();
+        for (mode, trusted, secret) in [
+            (0o600, true, true),
+            (0o400, true, true),
+            (0o644, true, false),
+            (0o640, true, false),
+            (0o604, true, false),
+            (0o601, true, false),
+            (0o620, false, false),
+            (0o602, false, false),
+            (0o666, false, false),
+        ] {
+            set(&file, mode);
+            let (read, read_secret) = (read(&file), read_secret(&file));
+            assert_eq!(read.is_ok(), trusted, "{mode:o}");
+            assert_eq!(read_secret.is_ok(), secret, "{mode:o}");
+            for error in [why(read), why(read_secret)].into_iter().filter(|error| !error.is_empty()) {
+                assert!(error.contains(&format!("{mode:04o}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn links_and_what_is_no_file_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        set(&at("file"), 0o600);
+        set(&at("folder"), 0o700);
+        symlink(at("file"), at("link")).unwrap();
+        symlink(at("folder"), at("folder-link")).unwrap();
+        symlink(at("nothing"), at("dangling")).unwrap();
+        assert!(read(&at("file")).is_ok() && folder(&at("folder")).is_ok());
+        for error in [
+            why(read(&at("link"))),
+            why(read_secret(&at("link"))),
+            why(database(&at("link"))),
+            why(database(&at("dangling"))),
+            why(folder(&at("folder-link"))),
+            why(folder(&at("folder-link/"))),
+            why(folder(&at("dangling"))),
+            why(database(&at("folder-link/new.db"))),
+        ] {
+            assert!(error.contains("symbolic link"), "{error}");
+        }
+        assert!(!at("nothing").exists() && !at("folder/new.db").exists());
+        assert!(why(read(&at("folder"))).contains("not a file"));
+        assert!(folder(&at("file")).is_err());
+    }
+
+    #[test]
+    fn a_folder_where_others_may_put_files_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        folder(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
+        for (mode, good) in [(0o755, true), (0o770, false), (0o777, false), (0o1777, false), (0o703, false)] {
+            set(&path, mode);
+            assert_eq!(folder(&path).is_ok(), good, "{mode:o}");
+            assert_eq!(database(&path.join("x.db")).is_ok(), good, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_database_and_what_sqlite_keeps_beside_it_are_ours_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.db");
+        database(&file).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
+        for name in ["x.db", "x.db-wal", "x.db-shm", "x.db-journal"] {
+            let path = dir.path().join(name);
+            fs::write(&path, "").unwrap();
+            set(&path, 0o644);
+            assert!(why(database(&file)).contains("0644"), "{name}");
+            set(&path, 0o600);
+            database(&file).unwrap();
+        }
+        symlink(&file, dir.path().join("y.db-wal")).unwrap();
+        assert!(why(database(&dir.path().join("y.db"))).contains("symbolic link"));
+    }
+}
