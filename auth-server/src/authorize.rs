@@ -19,11 +19,13 @@ use url::{Url, form_urlencoded};
 use crate::{
     State, cimd,
     clients::{Client, ClientProblem, redirect_uri_matches},
+    events,
     pages::{self, ConsentPage, ErrorPage, LoginPage, ScopeChoice},
     params::Params,
+    peer,
     session::Form,
-    store::{digest, random},
-    users::{Account, LogIn},
+    store::{CONSENT_LIFETIME, digest, random},
+    users::{Account, LONGEST_NAME, LogIn, Origin},
 };
 
 /// How long a code is good for, in seconds (OAuth 2.1 §4.1.2: ten minutes at most).
@@ -79,6 +81,7 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
         }
         Err(ClientProblem::Internal(cause)) => return Err(internal(&cause)),
     };
+    events::client(&client.id);
     let redirect_uri = params.get("redirect_uri").unwrap_or_default().to_owned();
     if !client.metadata.redirect_uris.iter().any(|known| redirect_uri_matches(known, &redirect_uri)) {
         return page("The program wants the answer sent to an address that is not its own.", "Do not go on.");
@@ -148,7 +151,7 @@ pub(crate) async fn authorize(state: web::Data<State>, http: HttpRequest) -> Htt
             Ok(page) => page,
             Err(cause) => internal(&cause),
         },
-        Ok(None) => login_page(&state, &http, &asked, StatusCode::OK, None),
+        Ok(None) => login_page(&state, &http, &asked, StatusCode::OK, "", None),
         Err(cause) => internal(&cause),
     }
 }
@@ -158,12 +161,15 @@ fn login_page(
     http: &HttpRequest,
     asked: &Asked,
     status: StatusCode,
+    username: &str,
     problem: Option<&'static str>,
 ) -> HttpResponse {
     let Ok(cookie) = state.cookie_value(http, Form::LogIn).map_or_else(random, Ok) else {
         return internal(&anyhow::anyhow!("no randomness"));
     };
     let page = LoginPage {
+        server: state.issuer.split_once("://").map_or(state.issuer.as_str(), |(_, host)| host).to_owned(),
+        username: username.chars().take(LONGEST_NAME).collect(),
         client: asked.client.name().to_owned(),
         action: format!("/login?{}", http.query_string()),
         csrf: state.form_token(Form::LogIn, &cookie, http.query_string()),
@@ -196,17 +202,25 @@ pub(crate) async fn log_in(state: web::Data<State>, http: HttpRequest, body: Res
     };
     let Some(form) = own_form(&state, &http, body, Form::LogIn) else { return foreign_form() };
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
-    match state.users.log_in(name, password).await {
-        Ok(LogIn::Welcome(account)) => match state.begin_session(&http, &account.name).await {
-            Ok(cookie) => to_authorize(&http).cookie(cookie).finish(),
-            Err(cause) => internal(&cause),
-        },
+    let from = Origin { address: peer::address(&http), device: state.device(&http, name) };
+    match state.users.log_in(name, password, &from).await {
+        Ok(LogIn::Welcome(account)) => {
+            let cookies = async {
+                let session = state.begin_session(&http, &account).await?;
+                Ok((session, state.remember_browser(&http, &account).await?))
+            };
+            match cookies.await {
+                Ok((session, device)) => to_authorize(&http).cookie(session).cookie(device).finish(),
+                Err(cause) => internal(&cause),
+            }
+        }
         Ok(LogIn::Wrong) => {
-            login_page(&state, &http, &asked, StatusCode::UNAUTHORIZED, Some("The name or the password is wrong."))
+            let problem = Some("The name or the password is wrong.");
+            login_page(&state, &http, &asked, StatusCode::UNAUTHORIZED, name, problem)
         }
         Ok(LogIn::Wait { seconds }) => {
             let problem = Some("There were too many attempts. Wait a little, then try again.");
-            let mut page = login_page(&state, &http, &asked, StatusCode::TOO_MANY_REQUESTS, problem);
+            let mut page = login_page(&state, &http, &asked, StatusCode::TOO_MANY_REQUESTS, name, problem);
             page.headers_mut().insert(actix_web::http::header::RETRY_AFTER, seconds.into());
             page
         }
@@ -223,10 +237,11 @@ async fn consent_page(
 ) -> Result<HttpResponse> {
     let grantable = account.grantable();
     let before: Option<(String,)> =
-        sqlx::query_as("SELECT scope FROM consents WHERE user = ? AND client_id = ? AND resource = ?")
-            .bind(&account.name)
+        sqlx::query_as("SELECT scope FROM consents WHERE user = ? AND client_id = ? AND resource = ? AND given_at > ?")
+            .bind(&account.sub)
             .bind(&asked.client.id)
             .bind(&asked.resource)
+            .bind(state.store.now() - CONSENT_LIFETIME)
             .fetch_optional(&state.store.0)
             .await?;
     let page = ConsentPage {
@@ -260,11 +275,13 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
     };
     let account = match state.session(&http).await {
         Ok(Some((account, _))) => account,
-        Ok(None) => return login_page(&state, &http, &asked, StatusCode::UNAUTHORIZED, Some("Log in first.")),
+        Ok(None) => return login_page(&state, &http, &asked, StatusCode::UNAUTHORIZED, "", Some("Log in first.")),
         Err(cause) => return internal(&cause),
     };
     let Some(form) = own_form(&state, &http, body, Form::Consent) else { return foreign_form() };
+    events::user(&account.sub);
     let denied = |why| {
+        tracing::info!(event = "consent_refused", why);
         let error = [("error", "access_denied"), ("error_description", why)];
         state.redirect(&asked.redirect_uri, asked.state.as_deref(), &error)
     };
@@ -278,7 +295,10 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
         return denied("The person allowed none of the scopes.");
     }
     match state.issue_code(&asked, &account, &scopes.join(" ")).await {
-        Ok(code) => state.redirect(&asked.redirect_uri, asked.state.as_deref(), &[("code", &code)]),
+        Ok(code) => {
+            tracing::info!(event = "consent", scope = scopes.join(" "), "the person let the client in");
+            state.redirect(&asked.redirect_uri, asked.state.as_deref(), &[("code", &code)])
+        }
         Err(cause) => internal(&cause),
     }
 }
@@ -298,7 +318,7 @@ impl State {
         )
         .bind(&family)
         .bind(&asked.client.id)
-        .bind(&account.name)
+        .bind(&account.sub)
         .bind(scope)
         .bind(&asked.resource)
         .bind(at + FAMILY_LIFETIME)
@@ -317,7 +337,7 @@ impl State {
         sqlx::query(
             "INSERT OR REPLACE INTO consents (user, client_id, resource, scope, given_at) VALUES (?, ?, ?, ?, ?)",
         )
-        .bind(&account.name)
+        .bind(&account.sub)
         .bind(&asked.client.id)
         .bind(&asked.resource)
         .bind(scope)
@@ -355,6 +375,7 @@ fn own_form(state: &State, http: &HttpRequest, body: Result<Body, HttpError>, fo
 }
 
 fn foreign_form() -> HttpResponse {
+    tracing::warn!(event = "foreign_form", "a form was not made for the browser or the request it came with");
     error_page(
         StatusCode::FORBIDDEN,
         "This form was not made for this browser.",

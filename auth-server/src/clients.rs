@@ -18,7 +18,7 @@ use url::Url;
 use crate::{
     State,
     authorize::FAMILY_LIFETIME,
-    cimd,
+    cimd, events,
     failure::Failure,
     store::{digest, random},
 };
@@ -251,6 +251,8 @@ impl State {
             .bind(0) // not used yet
             .execute(&self.store.0)
             .await?;
+        events::client(&id);
+        tracing::info!(event = "client_registered", "a client registered itself");
         let answer = Registered {
             client_id: &id,
             client_id_issued_at: at,

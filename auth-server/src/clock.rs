@@ -1,43 +1,26 @@
-//! The time, in one place: whatever expires or has to wait asks this clock. In this crate's own tests it can
-//! be moved; a program has no way to do that.
+//! The time, in one place: whatever expires or has to wait asks this clock. A program has the system's, and no way to
+//! move it. In this crate's own tests it stands still until they move it.
 
 use std::time::Instant;
 
-/// The system's clock.
-#[derive(Clone, Debug, Default)]
-pub struct Clock {
-    /// By how many seconds a test has moved it.
-    #[cfg(test)]
-    ahead: std::sync::Arc<std::sync::atomic::AtomicU32>,
-}
+#[cfg(test)]
+pub use moved::Clock;
 
+/// The system's clock.
+#[cfg(not(test))]
+#[derive(Clone, Debug, Default)]
+pub struct Clock;
+
+#[cfg(not(test))]
 impl Clock {
     /// Seconds since 1970, for what is kept in the database.
     pub fn now(&self) -> i64 {
-        let system = chrono::Utc::now().timestamp();
-        #[cfg(test)]
-        let system = system + i64::from(self.ahead());
-        system
+        chrono::Utc::now().timestamp()
     }
 
     /// The same for what is kept in memory: it never goes back.
     pub fn instant(&self) -> Instant {
-        let system = Instant::now();
-        #[cfg(test)]
-        let system = system + std::time::Duration::from_secs(self.ahead().into());
-        system
-    }
-
-    #[cfg(test)]
-    fn ahead(&self) -> u32 {
-        self.ahead.load(std::sync::atomic::Ordering::SeqCst)
-    }
-
-    /// Lets this many seconds pass, for all copies of this clock.
-    #[cfg(test)]
-    pub(crate) fn advance(&self, seconds: i64) {
-        let seconds = u32::try_from(seconds).expect("time does not go back");
-        self.ahead.fetch_add(seconds, std::sync::atomic::Ordering::SeqCst);
+        Instant::now()
     }
 }
 
@@ -46,5 +29,45 @@ impl governor::clock::Clock for Clock {
 
     fn now(&self) -> Instant {
         self.instant()
+    }
+}
+
+#[cfg(test)]
+mod moved {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        time::{Duration, Instant},
+    };
+
+    /// A clock that stands still; all its copies show the same.
+    #[derive(Clone, Debug)]
+    pub struct Clock {
+        started: (i64, Instant),
+        ahead: Arc<AtomicU32>,
+    }
+
+    impl Default for Clock {
+        fn default() -> Self {
+            Clock { started: (chrono::Utc::now().timestamp(), Instant::now()), ahead: Arc::default() }
+        }
+    }
+
+    impl Clock {
+        pub fn now(&self) -> i64 {
+            self.started.0 + i64::from(self.ahead.load(Ordering::SeqCst))
+        }
+
+        pub fn instant(&self) -> Instant {
+            self.started.1 + Duration::from_secs(self.ahead.load(Ordering::SeqCst).into())
+        }
+
+        /// Lets this many seconds pass.
+        pub fn advance(&self, seconds: i64) {
+            let seconds = u32::try_from(seconds).expect("time does not go back");
+            self.ahead.fetch_add(seconds, Ordering::SeqCst);
+        }
     }
 }

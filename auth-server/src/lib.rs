@@ -10,17 +10,30 @@ mod authorize;
 pub mod cimd;
 pub mod clients;
 pub mod clock;
+mod events;
 mod failure;
+#[cfg(test)]
+mod lifetimes;
 mod pages;
 mod params;
+mod peer;
+mod queue;
 mod session;
 pub mod store;
+mod throttle;
 mod token;
 pub mod users;
 
-use std::{collections::HashMap, num::NonZeroU32, path::PathBuf};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::{
+    middleware::from_fn,
+    web::{self, ServiceConfig},
+};
 use anyhow::{Result, bail};
 use aws_lc_rs::hmac;
 use clap::Args;
@@ -39,11 +52,14 @@ use crate::{cimd::Fetcher, clients::Client, store::Store, users::Users};
 /// How many clients may register themselves in a minute.
 const REGISTRATIONS_A_MINUTE: NonZeroU32 = NonZeroU32::new(30).expect("it is not 0");
 
+/// Where the database is unless somebody says otherwise.
+const DATABASE: &str = "data/auth.db";
+
 /// The command line of a program with an authorization server in it.
 #[derive(Args, Clone)]
 pub struct AuthArgs {
     /// The SQLite file of users, clients and consents, made on first use
-    #[arg(long, env = "MCP_AUTH_DATABASE", value_name = "FILE", default_value = "data/auth.db")]
+    #[arg(long, env = "MCP_AUTH_DATABASE", value_name = "FILE", default_value = DATABASE)]
     pub auth_database: PathBuf,
     /// Clients known from the start: a JSON array of client metadata (RFC 7591), each with a client_id
     #[arg(long, value_name = "FILE")]
@@ -55,6 +71,25 @@ pub struct AuthArgs {
 
 /// Why a development switch is refused.
 const ELSEWHERE: &str = "it is refused unless both the address (--host) and the public URL (--public-url) are loopback";
+
+impl AuthArgs {
+    /// The command that changes alice's password in this database, for a program that was started as this one was.
+    pub fn passwd_command(&self) -> String {
+        // Cargo sets this for what it runs.
+        let program = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() {
+            "cargo run -p auth-server --".to_owned()
+        } else {
+            let beside = std::env::current_exe().map(|this| this.with_file_name("auth-server")).unwrap_or_default();
+            if beside.exists() { beside.display().to_string() } else { "auth-server".to_owned() }
+        };
+        let database = if self.auth_database == Path::new(DATABASE) {
+            String::new()
+        } else {
+            format!(" --auth-database '{}'", self.auth_database.display())
+        };
+        format!("{program}{database} user passwd alice")
+    }
+}
 
 /// What the endpoints share.
 pub(crate) struct State {
@@ -116,7 +151,7 @@ impl AuthServer {
             issuer: issuer.to_owned(),
             resources,
             keys,
-            users: Users::open(&store, dev_password.as_deref()).await?,
+            users: Users::open(&store, dev_password.as_deref(), &args.passwd_command()).await?,
             listed: args.clients.as_deref().map(clients::read_file).transpose()?.unwrap_or_default(),
             fetcher: Fetcher::new(cimd::Options {
                 allow_loopback: args.allow_loopback_client_ids,
@@ -155,11 +190,21 @@ impl AuthServer {
     pub fn configure(&self, app: &mut ServiceConfig) {
         let Some(state) = &self.state else { return };
         app.app_data(state.clone())
-            .service(web::resource("/authorize").get(authorize::authorize).post(authorize::decide))
-            .service(web::resource("/login").get(authorize::start_again).post(authorize::log_in))
-            .service(web::resource("/token").post(token::token))
-            .service(web::resource("/register").post(clients::register))
-            .service(web::resource("/revoke").post(token::revoke));
+            .service(
+                web::resource("/authorize")
+                    .wrap(from_fn(events::request))
+                    .get(authorize::authorize)
+                    .post(authorize::decide),
+            )
+            .service(
+                web::resource("/login")
+                    .wrap(from_fn(events::request))
+                    .get(authorize::start_again)
+                    .post(authorize::log_in),
+            )
+            .service(web::resource("/token").wrap(from_fn(events::request)).post(token::token))
+            .service(web::resource("/register").wrap(from_fn(events::request)).post(clients::register))
+            .service(web::resource("/revoke").wrap(from_fn(events::request)).post(token::revoke));
     }
 
     /// The document of `/.well-known/oauth-authorization-server` (RFC 8414): it names what is mounted.

@@ -109,7 +109,7 @@ async fn jwks(key: web::Data<PublicKey>) -> HttpResponse {
 
 async fn manage(args: &AuthArgs, user: User) -> Result<()> {
     let store = Store::open(&args.auth_database).await?;
-    let users = Users::open(&store, dev_password().as_deref()).await?;
+    let users = Users::open(&store, dev_password().as_deref(), &args.passwd_command()).await?;
     match user {
         User::Add { name, roles } => users.add(&name, &roles, &read_password()?).await,
         User::Passwd { name } => users.set_password(&name, &read_password()?).await,

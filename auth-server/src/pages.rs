@@ -28,6 +28,10 @@ static STYLE_DIGEST: LazyLock<String> =
 #[derive(Template)]
 #[template(path = "login.html")]
 pub struct LoginPage {
+    /// The host, and the port if it is not the scheme's own, of this server.
+    pub server: String,
+    /// What was typed before.
+    pub username: String,
     /// The name that the client gives itself.
     pub client: String,
     pub action: String,
@@ -140,7 +144,14 @@ mod tests {
     const ESCAPED: &str = "&#60;/title&#62;&#60;script&#62;alert(&#39;x&#39;)&#60;/script&#62;&#34;&#38;";
 
     fn login(problem: Option<&'static str>) -> LoginPage {
-        LoginPage { client: HOSTILE.into(), action: HOSTILE.into(), csrf: HOSTILE.into(), problem }
+        LoginPage {
+            server: HOSTILE.into(),
+            username: HOSTILE.into(),
+            client: HOSTILE.into(),
+            action: HOSTILE.into(),
+            csrf: HOSTILE.into(),
+            problem,
+        }
     }
 
     fn choice(scope: &str, grantable: bool) -> ScopeChoice {
@@ -171,7 +182,7 @@ mod tests {
     fn nothing_that_others_say_is_html() {
         let error = ErrorPage { problem: HOSTILE.into(), hint: "Start again from the program that sent you here." };
         for (page, times) in
-            [(html(&login(None)), 3), (html(&consent(vec![choice(HOSTILE, true)])), 10), (html(&error), 1)]
+            [(html(&login(None)), 6), (html(&consent(vec![choice(HOSTILE, true)])), 9), (html(&error), 1)]
         {
             assert!(!page.contains("<script"), "{page}");
             assert_eq!(page.matches(ESCAPED).count(), times, "{page}");
@@ -258,10 +269,16 @@ mod tests {
     #[test]
     fn warnings_stand_where_they_belong() {
         let page = html(&consent(vec![]));
-        assert!(!page.contains("not verified") && !page.contains("Any program") && !page.contains("before"), "{page}");
+        assert!(
+            !page.contains("registered itself") && !page.contains("Any program") && !page.contains("before"),
+            "{page}"
+        );
         let page =
             html(&ConsentPage { client_id_host: None, loopback_only: true, given_before: true, ..consent(vec![]) });
-        assert!(page.contains("not verified") && page.contains("Any program") && page.contains("before"), "{page}");
+        assert!(
+            page.contains("registered itself") && page.contains("Any program") && page.contains("before"),
+            "{page}"
+        );
         assert!(!html(&login(None)).contains("role=\"alert\""));
         assert!(html(&login(Some("No."))).contains(r#"role="alert" id="problem">No.</p>"#));
     }

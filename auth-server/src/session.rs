@@ -1,5 +1,6 @@
-//! Who is at the browser: a cookie with a random value, of which the database has the digest; and the
-//! tokens that bind each form to the browser it was made for, and to the request it answers.
+//! Who is at the browser: a cookie with a random value, of which the database has the digest; the tokens that bind
+//! each form to the browser it was made for, and to the request it answers; and the cookie by which a browser is
+//! known in which somebody has logged in before.
 
 use actix_web::{
     HttpRequest,
@@ -13,7 +14,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::{
     State,
     store::{digest, random},
-    users::Account,
+    users::{Account, BROWSER_LIFETIME},
 };
 
 /// How long a log-in lasts, in seconds: eight hours.
@@ -29,44 +30,64 @@ pub(crate) enum Form {
 impl State {
     /// The cookie's name carries a digest of the issuer: cookies ignore ports (RFC 6265 §8.5), and
     /// another server on this host must not overwrite ours.
-    fn cookie_name(&self, form: Form) -> String {
-        let kind = match form {
-            Form::LogIn => "mcp_login",
-            Form::Consent => "mcp_session",
-        };
+    fn cookie_name(&self, kind: &str) -> String {
         // `__Host-`: no other host of the domain, and no plain http, can set it (RFC 6265bis §4.1.3.2).
         let prefix = if self.issuer.starts_with("https:") { "__Host-" } else { "" };
         format!("{prefix}{kind}_{}", &digest(&self.issuer)[..10])
     }
 
-    pub(crate) fn cookie(&self, form: Form, value: String) -> Cookie<'static> {
-        Cookie::build(self.cookie_name(form), value)
+    fn form_cookie_name(&self, form: Form) -> String {
+        self.cookie_name(match form {
+            Form::LogIn => "mcp_login",
+            Form::Consent => "mcp_session",
+        })
+    }
+
+    /// Several people may use one browser, so the name of each is in the name of their cookie.
+    fn device_cookie_name(&self, user: &str) -> String {
+        self.cookie_name(&format!("mcp_device_{}", &digest(user)[..10]))
+    }
+
+    fn build_cookie(&self, name: String, value: String, lifetime: i64) -> Cookie<'static> {
+        Cookie::build(name, value)
             .path("/")
             .http_only(true)
             .same_site(SameSite::Lax)
             .secure(self.issuer.starts_with("https:"))
-            .max_age(Duration::seconds(LIFETIME))
+            .max_age(Duration::seconds(lifetime))
             .finish()
     }
 
-    /// The value of the browser's cookie; `None` if it sends none, or two of them.
+    pub(crate) fn cookie(&self, form: Form, value: String) -> Cookie<'static> {
+        self.build_cookie(self.form_cookie_name(form), value, LIFETIME)
+    }
+
     pub(crate) fn cookie_value(&self, http: &HttpRequest, form: Form) -> Option<String> {
-        let name = self.cookie_name(form);
-        let cookies = http.cookies().ok()?;
-        let mut values = cookies.iter().filter(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned());
-        let value = values.next()?;
-        (values.next().is_none() && value.len() == 43).then_some(value)
+        cookie_value(http, &self.form_cookie_name(form))
+    }
+
+    /// The browser's device cookie for a name. It shows that the name's owner has logged in here before, and so
+    /// that strangers' failures are none of theirs. It is proof of nothing else, and replaces no password.
+    pub(crate) fn device(&self, http: &HttpRequest, user: &str) -> Option<String> {
+        cookie_value(http, &self.device_cookie_name(user))
+    }
+
+    /// A new device cookie after a log-in.
+    pub(crate) async fn remember_browser(&self, http: &HttpRequest, account: &Account) -> Result<Cookie<'static>> {
+        let old = self.device(http, &account.name);
+        let value = self.users.remember_browser(account, old.as_deref()).await?;
+        Ok(self.build_cookie(self.device_cookie_name(&account.name), value, BROWSER_LIFETIME))
     }
 
     /// Begins a session under a new name: one that was there before the log-in is worth nothing after it.
-    pub(crate) async fn begin_session(&self, http: &HttpRequest, user: &str) -> Result<Cookie<'static>> {
+    pub(crate) async fn begin_session(&self, http: &HttpRequest, account: &Account) -> Result<Cookie<'static>> {
         if let Some(old) = self.cookie_value(http, Form::Consent) {
             sqlx::query("DELETE FROM sessions WHERE digest = ?").bind(digest(&old)).execute(&self.store.0).await?;
         }
         let value = random()?;
         sqlx::query("INSERT INTO sessions (digest, user, expires_at) VALUES (?, ?, ?)")
             .bind(digest(&value))
-            .bind(user)
+            .bind(&account.sub)
             .bind(self.store.now() + LIFETIME)
             .execute(&self.store.0)
             .await?;
@@ -105,6 +126,14 @@ impl State {
         let site = http.headers().get("sec-fetch-site").is_none_or(|value| value == "same-origin");
         origin && site
     }
+}
+
+/// The value of a browser's cookie; `None` if it sends none, or two of them.
+fn cookie_value(http: &HttpRequest, name: &str) -> Option<String> {
+    let cookies = http.cookies().ok()?;
+    let mut values = cookies.iter().filter(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned());
+    let value = values.next()?;
+    (values.next().is_none() && value.len() == 43).then_some(value)
 }
 
 fn form_message(form: Form, cookie: &str, query: &str) -> Vec<u8> {

@@ -24,6 +24,7 @@ use crate::{
     State, authorize,
     cimd::{self, Problem},
     clients::{Client, ClientProblem},
+    events,
     failure::Failure,
     params::Params,
     store::{digest, random},
@@ -96,7 +97,7 @@ pub(crate) async fn revoke(state: web::Data<State>, http: HttpRequest, body: Res
         let form = form(&http, &body.as_ref().map_err(too_slow)?.0)?;
         let client = state.authenticate(&http, &form).await?;
         let token = form.get("token").ok_or_else(|| Failure::bad("invalid_request", "token is missing."))?;
-        sqlx::query(
+        let revoked = sqlx::query(
             "UPDATE families SET revoked = 1 WHERE client_id = ?
              AND id = (SELECT family FROM refresh_tokens WHERE digest = ?)",
         )
@@ -104,6 +105,9 @@ pub(crate) async fn revoke(state: web::Data<State>, http: HttpRequest, body: Res
         .bind(digest(token))
         .execute(&state.store.0)
         .await?;
+        if revoked.rows_affected() > 0 {
+            tracing::info!(event = "revoked", "a client ended what it was given");
+        }
         Ok::<_, Failure>(())
     };
     match answer.await {
@@ -169,6 +173,7 @@ impl State {
             Ok(None) | Err(ClientProblem::Document(_)) => return Err(wrong),
             Err(ClientProblem::Internal(cause)) => return Err(cause.into()),
         };
+        events::client(&client.id);
         let secret_fits = |secret: &str| {
             let known = client.secret_digest.as_deref().unwrap_or_default();
             constant_time::verify_slices_are_equal(known.as_bytes(), digest(secret).as_bytes()).is_ok()
@@ -180,7 +185,11 @@ impl State {
             ("private_key_jwt", None, None, Some(assertion)) => self.assertion_fits(&client, form, assertion).await?,
             _ => false,
         };
-        if proven { Ok(client) } else { Err(wrong) }
+        if proven {
+            return Ok(client);
+        }
+        tracing::warn!(event = "client_refused", "somebody did not prove to be this client");
+        Err(wrong)
     }
 
     /// `private_key_jwt` (RFC 7523 §3): signed with a key of the client's, for us, fresh, and only once.
@@ -240,8 +249,10 @@ impl State {
         };
         let family = self.family(&family).await?.filter(|family| family.client_id == client.id);
         let Some(family) = family else { return Err(invalid("The code is not known, or has expired.")) };
+        events::user(&family.user);
         if used {
             self.revoke_family(&family.id).await?;
+            tracing::warn!(event = "code_replayed", "a code came again: all that it gave has ended");
             return Err(invalid("The code was used before."));
         }
         if expires_at <= self.store.now() || family.revoked {
@@ -260,6 +271,7 @@ impl State {
         if sqlx::query(take).bind(digest(code)).execute(&mut *redemption).await?.rows_affected() == 0 {
             redemption.rollback().await?;
             self.revoke_family(&family.id).await?;
+            tracing::warn!(event = "code_replayed", "a code came again: all that it gave has ended");
             return Err(invalid("The code was used before."));
         }
         let mut refresh_token = None;
@@ -285,6 +297,7 @@ impl State {
         let Some((family,)) = found else { return Err(invalid()) };
         let family = self.family(&family).await?.filter(|family| family.client_id == client.id && !family.revoked);
         let Some(family) = family else { return Err(invalid()) };
+        events::user(&family.user);
         same_resource(form, &family)?;
         let granted = Scopes::parse(&family.scope).map_err(anyhow::Error::msg)?;
         let scope = match form.get("scope") {
@@ -305,6 +318,7 @@ impl State {
         if sqlx::query(take).bind(digest(token)).execute(&mut *rotation).await?.rows_affected() == 0 {
             rotation.rollback().await?;
             self.revoke_family(&family.id).await?;
+            tracing::warn!(event = "refresh_token_reused", "a used refresh token came again: its family has ended");
             return Err(invalid());
         }
         let refresh_token = new_refresh_token(&mut rotation, &family.id, self.store.now()).await?;
@@ -382,9 +396,8 @@ impl State {
             return Err(gone());
         }
         let scope = Scopes::parse(&kept.join(" ")).map_err(anyhow::Error::msg)?;
-        let subject = format!("user_{}", account.name);
         let access_token =
-            self.sign(&subject, Some(&account.name), &client.id, &scope, &account.roles, &family.resource)?;
+            self.sign(&account.sub, Some(&account.name), &client.id, &scope, &account.roles, &family.resource)?;
         Ok(Granted {
             access_token,
             token_type: "Bearer",
@@ -422,7 +435,9 @@ impl State {
         let mut header = Header::new(Algorithm::RS256);
         header.typ = Some("at+jwt".to_owned());
         header.kid = Some(self.keys.public.kid.clone());
-        Ok(encode(&header, &claims, &self.keys.encoding_key)?)
+        let token = encode(&header, &claims, &self.keys.encoding_key)?;
+        tracing::info!(event = "token_issued", %scope, resource, jti = claims.jti, "an access token was issued");
+        Ok(token)
     }
 }
 

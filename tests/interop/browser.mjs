@@ -92,10 +92,35 @@ async function screenshots(name) {
   }
 }
 
+// Who asks, where the answer goes and both buttons are in sight without scrolling, on a laptop and on a phone.
+async function fitsTheScreen(client) {
+  assert.equal(await page.getByRole("checkbox").count(), 3);
+  for (const [width, height] of [[1000, 760], [390, 844]]) {
+    await page.setViewportSize({ width, height });
+    await page.evaluate(() => scrollTo(0, 0));
+    const named = page.locator("#client", { hasText: client });
+    for (const element of [named, page.locator("#host"), ...(await page.getByRole("checkbox").all()), button("Deny"), button("Allow")]) {
+      const { x, y, width: w, height: h } = await element.boundingBox();
+      const covered = await element.evaluate((it, [x, y]) => !it.contains(document.elementFromPoint(x, y)), [x + w / 2, y + h / 2]);
+      assert.ok(x >= 0 && y >= 0 && x + w <= width && y + h <= height && !covered, `${width}x${height}: ${element} is out of sight`);
+    }
+    await page.screenshot({ path: `${outdir}/consent-${width}x${height}.png`, caret: "initial" });
+  }
+}
+
 try {
   person = async () => {
-    await page.getByRole("heading", { name: "Log in" }).waitFor();
+    await page.getByRole("heading", { name: `Log in to ${new URL(issuer).host}` }).waitFor();
     await screenshots("login");
+    await page.getByLabel("Username").fill("alice");
+    await page.getByLabel("Password").fill("a mistake");
+    await page.keyboard.press("Enter");
+    await page.getByText("The name or the password is wrong.").waitFor();
+    assert.equal(await page.getByLabel("Username").inputValue(), "alice");
+    assert.equal(await page.getByLabel("Password").inputValue(), "");
+    await screenshots("login-failed");
+    await page.goto(page.url().replace("/login?", "/authorize?"));
+    complaints.splice(0); // Chromium complains of the status 401
     await tabTo(page.getByLabel("Username"));
     await page.keyboard.type("alice");
     await tabTo(page.getByLabel("Password"));
@@ -103,6 +128,7 @@ try {
     await page.keyboard.press("Enter");
     await onConsentPage();
     await screenshots("consent");
+    await fitsTheScreen("Browser test");
     await tabTo(scope("mcp:read"));
     await tabTo(scope("mcp:tools"));
     await page.keyboard.press("Space");
@@ -159,7 +185,7 @@ try {
   console.log("ok - Deny: access_denied");
 
   const cookies = await context.cookies(issuer);
-  assert.equal(cookies.length, 2);
+  assert.equal(cookies.length, 3); // of the log-in form, of the session, and of the browser that alice uses
   assert.ok(cookies.every((cookie) => cookie.httpOnly && cookie.sameSite === "Lax"));
   assert.deepEqual(complaints, []);
   console.log("ok - Chromium has nothing to complain of, and no script could read the cookies");
