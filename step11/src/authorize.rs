@@ -16,6 +16,8 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use oauth2::{
     AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, basic::BasicClient,
 };
@@ -24,9 +26,9 @@ use url::{Position, Url};
 
 use crate::{
     failure::{Failure, Result},
-    http::{Http, Request, parse_url},
+    http::{Http, Request, parse_url, without},
     metadata::AuthorizationServer,
-    settings::{CLIENT_SECRET, UserAgent},
+    settings::{CLIENT_SECRET, UserAgent, default_redirect_uri},
     terminal,
 };
 
@@ -36,6 +38,25 @@ const LAST_PAGE_SECONDS: u64 = 2;
 const LONGEST_PASTE: u64 = 8_192;
 /// Nobody tries longer than that.
 const MOST_PASTES: usize = 100;
+
+/// A redirect URI for one authorization server alone: a hostile one that sends the browser on to another's log-in gets no
+/// code from there, as that one knows another redirect URI (mix-up attack, RFC 9700 §4.4.2).
+pub fn redirect_uri_for(issuer: &str) -> Url {
+    let digest = digest(&SHA256, issuer.as_bytes());
+    let mut url = default_redirect_uri();
+    url.set_path(&format!("{}/{}", url.path(), URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16])));
+    url
+}
+
+/// What tells an authorization server's answer from another's where it has no `iss` (RFC 9700 §4.4.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ToldApartBy {
+    /// It came back to [`redirect_uri_for`] this server.
+    RedirectUri,
+    /// The person named this server, and no other is asked.
+    Person,
+    Nothing,
+}
 
 /// A place on this computer that the browser can be sent back to.
 pub struct Loopback {
@@ -91,6 +112,7 @@ pub struct Question<'a> {
     pub scope: &'a [String],
     /// The thumbprint of the key that the code shall be bound to (RFC 9449 §10).
     pub dpop_jkt: Option<String>,
+    pub told_apart_by: ToldApartBy,
 }
 
 /// The code, and who waits to hear what became of it.
@@ -158,6 +180,18 @@ pub async fn authorize(
         .map_err(|why| Failure::authorization(format!("the authorization_endpoint is refused: {why}")))?;
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     http.secrets.add(verifier.secret(), "code verifier");
+    let mut ours = vec![
+        "response_type",
+        "client_id",
+        "state",
+        "code_challenge",
+        "code_challenge_method",
+        "redirect_uri",
+        "resource",
+    ];
+    ours.extend((!question.scope.is_empty()).then_some("scope"));
+    ours.extend(question.dpop_jkt.as_ref().map(|_| "dpop_jkt"));
+    let endpoint = without(&endpoint, &ours);
     let client = BasicClient::new(ClientId::new(question.client_id.to_owned()))
         .set_auth_uri(AuthUrl::from_url(endpoint))
         .set_redirect_uri(RedirectUrl::from_url(loopback.redirect_uri.clone()));
@@ -192,15 +226,13 @@ pub async fn authorize(
                 .map_err(|failure| failure.at(exchange))?
         }
     };
-    match check(&parameters, state.secret(), server) {
-        Ok(code) => {
+    match check(&parameters, state.secret(), server, question.told_apart_by) {
+        Ok((code, compared)) => {
             http.secrets.add(&code, "code");
             let mut arrived = redirect_uri.clone();
             arrived.query_pairs_mut().extend_pairs(&parameters);
             http.trace.browser(&http.secrets, exchange, "", '<', &arrived);
-            http.note(
-                "`state` is ours and `iss` is the server that was asked: the code may be used, with the code_verifier.",
-            );
+            http.note(&format!("`state` is ours, and {compared}: the code may be used, with the code_verifier."));
             Ok(Code { value: code, verifier, redirect_uri, page })
         }
         Err(failure) => {
@@ -213,8 +245,13 @@ pub async fn authorize(
 }
 
 /// Judges an authorization response, before anything in it is used or shown: is it the answer to our question (`state`),
-/// from the server that was asked (`iss`, RFC 9207 §2.4), and is it a code?
-fn check(parameters: &Parameters, state: &str, server: &AuthorizationServer) -> Result<String> {
+/// from the server that was asked (`iss`, RFC 9207 §2.4), and is it a code? Says, too, how it knows the server.
+fn check(
+    parameters: &Parameters,
+    state: &str,
+    server: &AuthorizationServer,
+    told_apart_by: ToldApartBy,
+) -> Result<(String, &'static str)> {
     let one = |name: &str| -> Result<Option<&str>> {
         let mut values = parameters.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let value = values.next();
@@ -228,21 +265,31 @@ fn check(parameters: &Parameters, state: &str, server: &AuthorizationServer) -> 
         return Err(Failure::authorization("the authorization response is not the answer to our request (state)")
             .advice(unknown));
     }
-    match one("iss")? {
-        Some(iss) if iss != server.issuer => {
+    let compared = match (one("iss")?, told_apart_by) {
+        (Some(iss), _) if iss == server.issuer => "`iss` is the server that was asked",
+        (Some(_), _) => {
             return Err(Failure::authorization(
                 "the authorization response comes from another issuer than was asked (iss)",
             )
             .advice(unknown));
         }
-        None if server.authorization_response_iss_parameter_supported => {
+        (None, _) if server.authorization_response_iss_parameter_supported => {
             return Err(Failure::authorization(
-                "the authorization response does not say who it comes from (iss), though the server says that its do",
+                "the authorization response does not say who it comes from (iss), though the server's metadata says that it does",
             )
             .advice(unknown));
         }
-        _ => {}
-    }
+        (None, ToldApartBy::RedirectUri) => {
+            "it came to the redirect URI that this server alone knows (there is no `iss`)"
+        }
+        (None, ToldApartBy::Person) => "you named this server (there is no `iss`)",
+        (None, ToldApartBy::Nothing) => {
+            return Err(Failure::authorization(
+                "the authorization response does not say who it comes from (iss), and nothing else tells",
+            )
+            .advice("Nothing was sent on. If you trust this authorization server, name it with --issuer."));
+        }
+    };
     if let Some(error) = one("error")? {
         let description = one("error_description")?.map_or(String::new(), |text| format!(", {}", terminal::line(text)));
         let mut failure =
@@ -256,7 +303,7 @@ fn check(parameters: &Parameters, state: &str, server: &AuthorizationServer) -> 
         });
     }
     match one("code")? {
-        Some(code) if !code.is_empty() => Ok(code.to_owned()),
+        Some(code) if !code.is_empty() => Ok((code.to_owned(), compared)),
         _ => Err(Failure::authorization("the authorization response has no code")),
     }
 }
@@ -451,39 +498,65 @@ mod tests {
 
     const ISSUER: &str = "https://as.example";
 
-    fn outcome(query: &str, iss_supported: bool) -> std::result::Result<String, String> {
+    fn outcome(
+        query: &str,
+        iss_supported: bool,
+        told_apart_by: ToldApartBy,
+    ) -> std::result::Result<(String, &'static str), String> {
         let mut server = endpoints_of_2025_03_26(&Url::parse(ISSUER).unwrap());
         server.authorization_response_iss_parameter_supported = iss_supported;
         let parameters = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        check(&parameters, "our state", &server).map_err(|failure| failure.message)
+        check(&parameters, "our state", &server, told_apart_by).map_err(|failure| failure.message)
     }
 
     #[test]
     fn an_answer_is_judged_before_it_is_used() {
+        use ToldApartBy::{Nothing, Person, RedirectUri};
         let good = format!("code=abc&state=our+state&iss={ISSUER}");
-        assert_eq!(outcome(&good, true).unwrap(), "abc");
-        assert_eq!(outcome(&good, false).unwrap(), "abc");
-        assert_eq!(outcome("code=abc&state=our+state", false).unwrap(), "abc");
-        for (query, iss_supported, why) in [
-            ("code=abc&state=our+state", true, "does not say who"),
-            ("code=abc&state=other&iss=https://as.example", true, "not the answer"),
-            ("code=abc&iss=https://as.example", true, "not the answer"),
-            ("code=abc&state=our+state&iss=https://as.example/", true, "another issuer"),
-            ("code=abc&state=our+state&iss=https://AS.example", false, "another issuer"),
-            ("code=abc&state=our+state&iss=", false, "another issuer"),
-            ("code=abc&state=our+state&iss=https://as.example&iss=https://as.example", true, "iss twice"),
-            ("code=abc&code=def&state=our+state&iss=https://as.example", true, "code twice"),
-            ("state=our+state&iss=https://as.example", true, "no code"),
-            ("code=&state=our+state&iss=https://as.example", true, "no code"),
-            ("error=access_denied&state=our+state&iss=https://as.example", true, "access_denied"),
+        for (query, iss_supported, told_apart_by, compared) in [
+            (good.as_str(), true, Nothing, "`iss` is"),
+            (&good, false, Nothing, "`iss` is"),
+            (&good, false, RedirectUri, "`iss` is"),
+            ("code=abc&state=our+state", false, RedirectUri, "redirect URI"),
+            ("code=abc&state=our+state", false, Person, "you named"),
         ] {
-            let failure = outcome(query, iss_supported).unwrap_err();
+            let (code, why) = outcome(query, iss_supported, told_apart_by).unwrap();
+            assert!(code == "abc" && why.contains(compared), "{query}: {why}");
+        }
+        for (query, iss_supported, told_apart_by, why) in [
+            ("code=abc&state=our+state", true, RedirectUri, "does not say who"),
+            ("code=abc&state=our+state", true, Person, "does not say who"),
+            ("code=abc&state=our+state", false, Nothing, "nothing else tells"),
+            ("code=abc&state=other&iss=https://as.example", true, RedirectUri, "not the answer"),
+            ("code=abc&iss=https://as.example", true, RedirectUri, "not the answer"),
+            ("code=abc&state=our+state&iss=https://as.example/", true, RedirectUri, "another issuer"),
+            ("code=abc&state=our+state&iss=https://AS.example", false, RedirectUri, "another issuer"),
+            ("code=abc&state=our+state&iss=", false, RedirectUri, "another issuer"),
+            ("code=abc&state=our+state&iss=https://evil.example", false, Person, "another issuer"),
+            ("code=abc&state=our+state&iss=https://as.example&iss=https://as.example", true, Nothing, "iss twice"),
+            ("code=abc&code=def&state=our+state&iss=https://as.example", true, Nothing, "code twice"),
+            ("state=our+state&iss=https://as.example", true, Nothing, "no code"),
+            ("code=&state=our+state&iss=https://as.example", true, Nothing, "no code"),
+            ("error=access_denied&state=our+state&iss=https://as.example", true, Nothing, "access_denied"),
+        ] {
+            let failure = outcome(query, iss_supported, told_apart_by).unwrap_err();
             assert!(failure.contains(why), "{query}: {failure}");
         }
         // Of another issuer's error nothing is shown.
-        let failure =
-            outcome("error=look+here&error_description=call+0800&state=our+state&iss=https://evil.example", true);
+        let failure = outcome(
+            "error=look+here&error_description=call+0800&state=our+state&iss=https://evil.example",
+            true,
+            Nothing,
+        );
         assert!(!failure.unwrap_err().contains("look here"));
+    }
+
+    #[test]
+    fn each_issuer_has_a_redirect_uri_of_its_own() {
+        let [a, again, b] = ["https://a.example", "https://a.example", "https://b.example"].map(redirect_uri_for);
+        assert!(a == again && a != b, "{a} {b}");
+        assert!(a.path().starts_with("/callback/") && a.path().len() == "/callback/".len() + 22, "{a}");
+        assert_eq!((a.host_str(), a.port(), a.query()), (Some("127.0.0.1"), Some(0), None));
     }
 
     #[test]

@@ -93,7 +93,7 @@ async fn revoke(options: &Options, entry: Entry, lock: &Lock, output: &Output) -
     }
     let http =
         Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), Trace::Off).await?;
-    Flow::new(http, settings, entry)?.revoke(lock).await
+    Flow::new(http, settings, Some(entry))?.revoke(lock).await
 }
 
 /// Shows what is kept for the server.

@@ -1,8 +1,9 @@
 //! `step11 conformance URL`: the official conformance suite is on the other side, in the place of both servers. It tells
 //! in the environment what a person would choose; the rest is the same code as ever.
 //!
-//! With one exception: for `client_credentials` and its like, the suite names no issuer, and yet wants the secret shown to
-//! the one that its MCP server names. A person must name it (`--issuer`), as any server could else ask for the secret.
+//! With one exception: the suite names no issuer where a person must (`--issuer`). For `client_credentials` and its like,
+//! any server could else ask for the secret; and for a client that is described at a URL, and so is the same everywhere,
+//! nothing tells the servers apart where their answers have no `iss`. Here, the one that the suite's MCP server names will do.
 
 use std::{env, sync::Arc};
 
@@ -13,7 +14,7 @@ use url::Url;
 use crate::{
     failure::{Failure, Result},
     flow::Flow,
-    http::{Http, parse_url},
+    http::Http,
     mcp::Session,
     settings::{Grant, Preregistered, Settings, UserAgent, private_key, server_url},
     store::Store,
@@ -46,8 +47,7 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
         Ok(json) => serde_json::from_str(&json).map_err(|_| missing("MCP_CONFORMANCE_CONTEXT"))?,
         Err(_) => Context::default(),
     };
-    let redirect_uri = parse_url("http://127.0.0.1:0/callback").map_err(Failure::local)?;
-    let mut settings = Settings::new(server_url(url)?, redirect_uri);
+    let mut settings = Settings::new(server_url(url)?);
     settings.user_agent = UserAgent::None;
     settings.client_metadata = Some(CLIENT_METADATA.to_owned());
     settings.protocol_version = env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").ok();
@@ -63,7 +63,7 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
     let entry =
         Store::open(Some(folder.path().to_owned()), settings.timeout)?.entry(settings.server.as_str(), "conformance");
     let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), Trace::Off).await?;
-    let mut session = Session::connect(Flow::new(http, settings, entry)?).await?;
+    let mut session = Session::connect(Flow::new(http, settings, Some(entry))?).await?;
     let (tools, _) = session.tools().await?;
     for tool in tools {
         session.call_tool(&tool, serde_json::Map::new()).await?;

@@ -7,19 +7,20 @@ use chrono::{TimeDelta, Utc};
 use url::Url;
 
 use crate::{
-    authorize::{Loopback, Question, authorize, require_pkce},
+    authorize::{Loopback, Question, ToldApartBy, authorize, redirect_uri_for, require_pkce},
     challenge::Challenges,
     dpop::{self, Dpop},
     failure::{Failure, Kind, Result},
     http::{Answer, Body, Http, Request, parse_url},
     metadata::{self, AuthorizationServer, ProtectedResource},
     registration::{Authentication, Client, register},
-    settings::{Grant as GrantKind, Settings},
+    settings::{Grant as GrantKind, Settings, default_redirect_uri},
     store::{Credentials, Entry, Grant, Lock},
     terminal,
     token::{
         AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARER, REFRESH_TOKEN, TokenEndpoint, Tokens, identity_assertion,
     },
+    words::Words,
 };
 
 /// How often one run lets itself be sent to the authorization server by a 401.
@@ -36,7 +37,8 @@ const MAX_SCOPE_LENGTH: usize = 4_096;
 pub struct Flow {
     pub http: Http,
     pub settings: Settings,
-    entry: Entry,
+    /// `None`: the person has a token, and nothing is kept.
+    entry: Option<Entry>,
     credentials: Credentials,
     dpop: Option<Dpop>,
     /// Whether the token was got in this run: then it is used, however short its life is.
@@ -58,8 +60,9 @@ struct Discovered {
 impl Flow {
     /// # Errors
     /// If the stored credentials cannot be used.
-    pub fn new(http: Http, settings: Settings, entry: Entry) -> Result<Self> {
-        let stored = entry.load()?;
+    pub fn new(http: Http, settings: Settings, entry: Option<Entry>) -> Result<Self> {
+        let stored = entry.as_ref().map(Entry::load).transpose()?.unwrap_or_default();
+        http.secrets.add(settings.token.as_deref().unwrap_or_default(), "access token");
         if let Some(client) = &settings.client {
             http.secrets.add(client.secret.as_deref().unwrap_or_default(), "client secret");
         }
@@ -93,8 +96,8 @@ impl Flow {
         let (mut refreshed, mut authorized, mut proven) = (false, false, false);
         self.refresh_ahead().await?;
         loop {
-            let token = self.token().map(|grant| grant.access_token.clone());
-            let answer = self.http.send_message(why, &self.with_token(request)?, id).await?;
+            let token = self.token().map(str::to_owned);
+            let answer = self.http.send_message(why, request, id, |request| self.with_token(request)).await?;
             let scheme = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
             let (challenge, malformed) = Challenges::read(answer.header_values("www-authenticate"), scheme);
             if let Some(why) = malformed {
@@ -106,6 +109,10 @@ impl Flow {
                 401 if error == Some("use_dpop_nonce") && new_nonce && !proven => {
                     self.http.note("The MCP server wants its nonce in the proof. Once more, with it.");
                     proven = true;
+                }
+                401 if self.settings.token.is_some() => {
+                    let advice = "It came from --token-file or MCP_TOKEN. Give another, or none: then you can log in.";
+                    return Err(refusal(&answer, &challenge, "the MCP server refuses the token").advice(advice));
                 }
                 401 => {
                     if let Some(token) = token
@@ -125,7 +132,11 @@ impl Flow {
                     }
                     self.authorizations += 1;
                     authorized = true;
-                    self.http.note("The server wants a token. Its challenge says where to learn more.");
+                    let where_to = match challenge.param("resource_metadata") {
+                        Some(_) => "Its challenge says where to learn more.",
+                        None => "It does not say where to learn more.",
+                    };
+                    self.http.note(&format!("The server wants a token. {where_to}"));
                     self.authorize(&challenge, &BTreeSet::new()).await?;
                 }
                 403 if error == Some("insufficient_scope") => self.step_up(&answer, &challenge).await?,
@@ -146,26 +157,31 @@ impl Flow {
     /// The request with the token, which goes to the server that it is for, and in the header only (RFC 6750 §2.1).
     fn with_token(&self, request: &Request) -> Result<Request> {
         let mut request = request.clone();
-        let Some(grant) = self.token() else { return Ok(request) };
+        let Some(token) = self.token() else { return Ok(request) };
         if request.url != self.settings.server {
             return Err(Failure::local("a token is only sent to the server that it is for"));
         }
         let scheme = match &self.dpop {
             Some(dpop) => {
-                request
-                    .headers
-                    .push(("DPoP".to_owned(), dpop.proof(&request.method, &request.url, Some(&grant.access_token))?));
+                let proof = dpop.proof(&request.method, &request.url, Some(token))?;
+                request.headers.push(("DPoP".to_owned(), proof));
                 "DPoP"
             }
             None => "Bearer",
         };
-        request.headers.push(("Authorization".to_owned(), format!("{scheme} {}", grant.access_token)));
+        request.headers.push(("Authorization".to_owned(), format!("{scheme} {token}")));
         Ok(request)
     }
 
-    /// The grant whose token is sent.
-    fn token(&self) -> Option<&Grant> {
-        self.credentials.grant.as_ref().filter(|_| !self.withheld)
+    /// The token that is sent.
+    fn token(&self) -> Option<&str> {
+        let kept = self.credentials.grant.as_ref().filter(|_| !self.withheld);
+        self.settings.token.as_deref().or(kept.map(|grant| grant.access_token.as_str()))
+    }
+
+    /// Where tokens and registrations are kept.
+    fn entry(&self) -> Result<&Entry> {
+        self.entry.as_ref().ok_or_else(|| Failure::local("nothing is kept for a token that is at hand"))
     }
 
     /// Has the server say anew where tokens come from. What is kept stays, until there is something to replace it.
@@ -190,7 +206,7 @@ impl Flow {
     /// # Errors
     /// If it cannot do that, or not for us, does not answer, or refuses.
     pub async fn revoke(&self, _lock: &Lock) -> Result<()> {
-        let Some(grant) = &self.entry.load()?.grant else { return Ok(()) };
+        let Some(grant) = &self.entry()?.load()?.grant else { return Ok(()) };
         let Some(endpoint) = &grant.revocation_endpoint else {
             return Err(Failure::authorization("the authorization server offers no way to"));
         };
@@ -211,7 +227,7 @@ impl Flow {
         })?;
         client.authenticate(&self.http, &grant.issuer, &mut request)?;
         let answer = self.http.send("Withdraw the tokens (RFC 7009)", &request).await?;
-        if answer.status != 200 {
+        if !answer.status.is_success() {
             return Err(crate::token::oauth_failure(&answer, "the authorization server refuses"));
         }
         Ok(())
@@ -264,14 +280,15 @@ impl Flow {
     /// Exchanges the refresh token, which may work only once: so one process does it, and the others use what it got.
     /// `false`: there is nothing to refresh, or no longer.
     async fn refresh(&mut self, used: &str) -> Result<bool> {
-        let lock = self.entry.lock().await?;
-        self.adopt(self.entry.load()?)?;
+        let lock = self.entry()?.lock().await?;
+        self.adopt(self.entry()?.load()?)?;
         let Some(grant) = self.credentials.grant.clone() else { return Ok(false) };
         if grant.access_token != used {
             self.http.note("Another process has renewed the token meanwhile.");
             return Ok(true);
         }
-        let (Some(refresh_token), Some(client)) = (grant.refresh_token.clone(), self.client_of(&grant)) else {
+        let refresh_token = grant.refresh_token.clone().filter(|token| !token.is_empty());
+        let (Some(refresh_token), Some(client)) = (refresh_token, self.client_of(&grant)) else {
             return Ok(false);
         };
         let url = parse_url(&grant.token_endpoint)
@@ -284,7 +301,7 @@ impl Flow {
                 if let Some(rotated) = response.refresh_token() {
                     let grant = Grant { refresh_token: Some(rotated.to_owned()), ..grant.clone() };
                     self.credentials.grant = Some(grant);
-                    self.entry.save(&lock, &self.credentials)?;
+                    self.entry()?.save(&lock, &self.credentials)?;
                 }
                 let tokens = response.tokens()?;
                 self.keep(&lock, grant, tokens)?;
@@ -299,7 +316,7 @@ impl Flow {
                 {
                     self.credentials.registrations.remove(&grant.issuer);
                 }
-                self.entry.save(&lock, &self.credentials)?;
+                self.entry()?.save(&lock, &self.credentials)?;
                 self.dpop = None;
                 Ok(false)
             }
@@ -323,13 +340,18 @@ impl Flow {
         };
         self.credentials.grant = Some(grant);
         (self.fresh, self.withheld) = (true, false);
-        self.entry.save(lock, &self.credentials)?;
+        self.entry()?.save(lock, &self.credentials)?;
         self.adopt(self.credentials.clone())
     }
 
     /// Asks for the scopes that are missing, together with those that were asked for before.
     async fn step_up(&mut self, answer: &Answer, challenge: &Challenges) -> Result<()> {
         let what = "the token is not enough";
+        if self.settings.token.is_some() {
+            let advice =
+                "It came from --token-file or MCP_TOKEN. Give one with these scopes, or none: then you can log in.";
+            return Err(refusal(answer, challenge, what).advice(advice));
+        }
         let wanted =
             scopes(challenge.error("scope").unwrap_or_default()).map_err(|failure| failure.at(answer.exchange))?;
         let grant = self.credentials.grant.as_ref();
@@ -367,7 +389,7 @@ impl Flow {
     /// The way to a token, from the challenge on. What fails between two exchanges is the earlier one's fault: it is what
     /// a server said there.
     async fn authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<String>) -> Result<()> {
-        let outcome = self.try_to_authorize(challenge, step_up).await;
+        let outcome = Box::pin(self.try_to_authorize(challenge, step_up)).await;
         outcome.map_err(|failure| if failure.kind == Kind::Local { failure } else { failure.at(self.http.last()) })
     }
 
@@ -375,76 +397,92 @@ impl Flow {
         let found = self.discover(challenge).await?;
         let scope = self.choose_scope(challenge, step_up, &found)?;
         self.choose_dpop(challenge, &found)?;
-        let first = self.get_token(&found, &scope).await;
-        match first {
-            // It has forgotten us, or never knew us. Registering once more helps, at most once.
-            Err(failure) if failure.is_oauth("invalid_client") && self.is_registered(&found) => {
-                self.http.note("The authorization server does not know us any more. We register again.");
-                let issuer = found.server.issuer.clone();
-                let stored = self.entry.update(|credentials| drop(credentials.registrations.remove(&issuer))).await?;
+        let issuer = &found.server.issuer;
+        let registers = self.settings.client.is_none() && self.described_at(&found.server).is_none();
+        let known = self.credentials.registrations.get(issuer).map(|registration| registration.client_id.clone());
+        match self.get_token(&found, &scope).await {
+            Err(failure) if failure.is_oauth("invalid_client") && registers => {
+                let mut used = None;
+                let stored =
+                    self.entry()?.update(|credentials| used = credentials.registrations.remove(issuer)).await?;
                 self.credentials.registrations = stored.registrations;
+                // Who was registered a moment ago is not forgotten, but refused: another registration would not help.
+                if used.is_none() || used.map(|registration| registration.client_id) != known {
+                    return Err(failure);
+                }
+                self.http.note("The authorization server does not know us any more. We register again.");
                 self.get_token(&found, &scope).await
             }
             outcome => outcome,
         }
     }
 
-    fn is_registered(&self, found: &Discovered) -> bool {
-        self.settings.client.is_none() && self.credentials.registrations.contains_key(&found.server.issuer)
-    }
-
     /// Who protects the server, and how to reach them.
     async fn discover(&self, challenge: &Challenges) -> Result<Discovered> {
         let server = &self.settings.server;
         let challenged = challenge.param("resource_metadata");
-        let resource = metadata::protected_resource(&self.http, server, challenged).await?;
-        let issuer = if let Some(document) = &resource {
-            self.choose_issuer(document)?
-        } else {
-            // Before 2025-06-18 there was no such document: the MCP server's origin was the authorization server.
-            self.http.note("The server does not say who protects it. In 2025-03-26, it did so itself.");
-            server.origin().ascii_serialization()
-        };
-        if self.settings.issuer.as_ref().is_some_and(|chosen| *chosen != issuer) {
-            return Err(Failure::authorization(format!(
+        let not_the_chosen = |issuer: &str| {
+            if self.settings.issuer.as_ref().is_none_or(|chosen| chosen == issuer) {
+                return Ok(());
+            }
+            Err(Failure::authorization(format!(
                 "the MCP server relies on the authorization server {}, which is not the one of --issuer",
-                terminal::line(&issuer)
+                terminal::line(issuer)
             ))
-            .advice("What is registered with one authorization server must not be shown to another."));
-        }
-        let metadata = metadata::authorization_server(&self.http, &issuer).await?;
-        let metadata = match (metadata, &resource, self.settings.protocol_version.as_deref()) {
-            (Some(metadata), ..) => metadata,
-            (None, None, Some("2025-03-26")) => {
-                self.http.note("Nor does it describe itself: the endpoints are where 2025-03-26 had them.");
-                metadata::endpoints_of_2025_03_26(server)
-            }
-            (None, None, _) => {
-                return Err(Failure::authorization("the server wants a token, but says nowhere who gives it").advice(
-                    "An old server may be reachable with --protocol-version 2025-03-26; a newer one must publish RFC 9728 metadata.",
-                ));
-            }
-            (None, Some(_), _) => {
-                return Err(Failure::authorization(format!(
+            .advice("What is registered with one authorization server must not be shown to another."))
+        };
+        let (document, metadata) = match metadata::protected_resource(&self.http, server, challenged).await? {
+            Ok(document) => {
+                let issuer = self.choose_issuer(&document)?;
+                not_the_chosen(&issuer)?;
+                let metadata = metadata::authorization_server(&self.http, &issuer, false).await?;
+                let nowhere = format!(
                     "the authorization server {} has no metadata at any of its well-known URLs",
                     terminal::line(&issuer)
-                )));
+                );
+                (Some(document), metadata.map_err(|not_found| not_found.failure(&nowhere))?)
+            }
+            Err(not_found) if not_found.is_withheld() => {
+                return Err(not_found.failure("the MCP server's metadata cannot be used"));
+            }
+            Err(not_found) => {
+                // Before 2025-06-18 there was no such document: the MCP server's origin was the authorization server.
+                self.http.note("The server does not say who protects it. In 2025-03-26, it did so itself.");
+                let origin = server.origin().ascii_serialization();
+                let metadata = match metadata::authorization_server(&self.http, &origin, true).await? {
+                    Ok(metadata) => metadata,
+                    Err(none)
+                        if self.settings.protocol_version.as_deref() == Some("2025-03-26") && !none.is_withheld() =>
+                    {
+                        self.http.note("Nor does it describe itself: the endpoints are where 2025-03-26 had them.");
+                        metadata::endpoints_of_2025_03_26(server)
+                    }
+                    Err(none) => {
+                        let nowhere = "the server wants a token, but says nowhere who gives it";
+                        return Err(not_found.and(none).failure(nowhere).advice(
+                            "An old server may be reachable with --protocol-version 2025-03-26; a newer one must publish RFC 9728 metadata.",
+                        ));
+                    }
+                };
+                not_the_chosen(&metadata.issuer)?;
+                (None, metadata)
             }
         };
         Ok(Discovered {
-            resource: resource.as_ref().map_or_else(|| server.to_string(), |document| document.resource.clone()),
-            dpop_required: resource.as_ref().is_some_and(|document| document.dpop_bound_access_tokens_required),
-            scopes_supported: resource.and_then(|document| document.scopes_supported),
+            resource: document.as_ref().map_or_else(|| server.to_string(), |document| document.resource.clone()),
+            dpop_required: document.as_ref().is_some_and(|document| document.dpop_bound_access_tokens_required),
+            scopes_supported: document.and_then(|document| document.scopes_supported),
             server: metadata,
         })
     }
 
-    /// The one that the person named, or that we were with before, or the first (RFC 9728 §7.6).
+    /// The one that the person named, or that we were with before, or the first that may be asked (RFC 9728 §7.6).
     fn choose_issuer(&self, document: &ProtectedResource) -> Result<String> {
         let servers = &document.authorization_servers;
         let known = self.settings.issuer.as_ref().or(self.credentials.grant.as_ref().map(|grant| &grant.issuer));
         known
             .filter(|known| servers.contains(known))
+            .or_else(|| servers.iter().find(|server| parse_url(server).is_ok()))
             .or(servers.first())
             .cloned()
             .ok_or_else(|| Failure::authorization("the MCP server's metadata names no authorization server"))
@@ -549,9 +587,9 @@ impl Flow {
             scope: scope.to_vec(),
             dpop_key: self.dpop.as_ref().map(|dpop| dpop.pkcs8().to_owned()),
         };
-        let lock = self.entry.lock().await?;
+        let lock = self.entry()?.lock().await?;
         // Another process may have registered meanwhile; only the tokens are ours to replace.
-        self.credentials = self.entry.load()?;
+        self.credentials = self.entry()?.load()?;
         self.keep(&lock, grant, tokens)?;
         self.http.note("The token is kept, for this server only.");
         Ok(())
@@ -575,6 +613,13 @@ impl Flow {
             resource: &found.resource,
             scope,
             dpop_jkt: self.dpop.as_ref().map(Dpop::thumbprint).transpose()?,
+            told_apart_by: if redirect_uri_for(&found.server.issuer).path() == loopback.redirect_uri.path() {
+                ToldApartBy::RedirectUri
+            } else if self.settings.issuer.is_some() || self.settings.any_issuer {
+                ToldApartBy::Person
+            } else {
+                ToldApartBy::Nothing
+            },
         };
         let how = (self.settings.user_agent, self.settings.login_timeout);
         let code = authorize(&self.http, &found.server, &question, loopback, how).await?;
@@ -593,20 +638,21 @@ impl Flow {
 
     /// Who we are to this authorization server, by the specification's priority; and where its answer shall go.
     async fn client_for(&self, server: &AuthorizationServer) -> Result<(Client, Loopback)> {
-        let anywhere = || Loopback::bind(&self.settings.redirect_uri);
+        let chosen = self.settings.redirect_uri.clone();
+        // What is registered beforehand, or stands in a document, is the same for all servers.
+        let shared = || Loopback::bind(&chosen.clone().unwrap_or_else(default_redirect_uri));
         if self.settings.client.is_some() {
-            return Ok((self.preregistered(server)?, anywhere()?));
+            return Ok((self.preregistered(server)?, shared()?));
         }
-        if let Some(id) =
-            self.settings.client_metadata.as_ref().filter(|_| server.client_id_metadata_document_supported)
-        {
+        if let Some(id) = self.described_at(server) {
             self.http.note("The authorization server takes the URL of a document about us as our client_id.");
-            return Ok((Client { id: id.clone(), authentication: Authentication::None }, anywhere()?));
+            return Ok((Client { id: id.clone(), authentication: Authentication::None }, shared()?));
         }
+        let redirect_uri = chosen.clone().unwrap_or_else(|| redirect_uri_for(&server.issuer));
         let known = self.credentials.registrations.get(&server.issuer);
         let fresh = known.filter(|known| {
             known.client_secret_expires_at.is_none_or(|at| Utc::now() < at)
-                && is_redirect_uri(&known.redirect_uri, &self.settings.redirect_uri)
+                && is_redirect_uri(&known.redirect_uri, &redirect_uri)
         });
         if let Some(known) = fresh
             && let Some(authentication) =
@@ -625,7 +671,7 @@ impl Flow {
             ))
             .advice("Register a client there yourself, and name it with --client-id and --issuer."));
         };
-        let loopback = anywhere()?;
+        let loopback = Loopback::bind(&redirect_uri)?;
         let endpoint = server.endpoint("registration_endpoint", Some(endpoint))?;
         let registration = register(&self.http, server, endpoint, &loopback.redirect_uri).await?;
         let authentication =
@@ -633,8 +679,13 @@ impl Flow {
                 .unwrap_or(Authentication::None);
         let client = Client { id: registration.client_id.clone(), authentication };
         let issuer = server.issuer.clone();
-        self.entry.update(|credentials| drop(credentials.registrations.insert(issuer, registration))).await?;
+        self.entry()?.update(|credentials| drop(credentials.registrations.insert(issuer, registration))).await?;
         Ok((client, loopback))
+    }
+
+    /// The URL of a document about us, where the server takes one.
+    fn described_at(&self, server: &AuthorizationServer) -> Option<&String> {
+        self.settings.client_metadata.as_ref().filter(|_| server.client_id_metadata_document_supported)
     }
 
     /// The client of the settings, authenticated in a way that the server knows.
@@ -697,13 +748,19 @@ fn scopes(text: &str) -> Result<Vec<String>> {
     Ok(scopes)
 }
 
-/// A refusal in the words of the MCP server.
+/// A refusal in the words of the MCP server: of its challenge, else of its body, which is a JSON-RPC error, or has `error`
+/// and `error_description`.
 fn refusal(answer: &Answer, challenge: &Challenges, what: &str) -> Failure {
-    let param = |name| challenge.error(name).map(terminal::line);
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let description = param("error_description").or(body["error_description"].as_str().map(terminal::line));
-    let said = param("error").into_iter().chain(description).collect::<Vec<_>>().join(", ");
+    let words = Words::of(&answer.body);
+    let error = challenge.error("error").map(terminal::line).or(words.error);
+    let description = challenge.error("error_description").map(terminal::line).or(words.description);
+    let said = error.into_iter().chain(description).collect::<Vec<_>>().join(", ");
     let said = if said.is_empty() { format!("it answers {}", answer.status) } else { said };
-    let wanted = param("scope").map_or(String::new(), |scope| format!("; it wants the scopes: {scope}"));
-    Failure::authorization(format!("{what}: {said}{wanted}")).at(answer.exchange)
+    let wanted = challenge
+        .error("scope")
+        .map_or(String::new(), |scope| format!("; it wants the scopes: {}", terminal::line(scope)));
+    let logged = words.correlation_id.map_or(String::new(), |id| format!(" (its log has more: {id})"));
+    let mut failure = Failure::authorization(format!("{what}: {said}{wanted}{logged}")).at(answer.exchange);
+    failure.advice = words.advice;
+    failure
 }

@@ -13,15 +13,21 @@ use std::{
 };
 
 use actix_web::web::Bytes;
-use common::network::{is_loopback, is_public};
-use futures_util::{Stream, StreamExt, stream};
+use common::{
+    jsonrpc::METHOD_NOT_FOUND,
+    network::{is_loopback, is_public},
+};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, FuturesUnordered},
+};
 use reqwest::{
     Method, Response, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect::Policy,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::{Host, Url};
 
 use crate::{
@@ -38,6 +44,10 @@ pub const MAX_DOCUMENT: usize = 256 * 1024;
 /// The longest answer of an MCP server, in bytes; of an event stream, all of it together.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 const MAX_REDIRECTS: usize = 3;
+/// How many requests of a server are answered within one stream.
+const MAX_REPLIES: usize = 100;
+/// How long the last of these answers may take when the stream has said what it was opened for.
+const LAST_REPLIES: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How far into the network the documents of a server may lead: not nearer to this computer than the server is itself.
@@ -156,6 +166,23 @@ impl Request {
     }
 }
 
+/// What a request says of the session that it belongs to; the rest of its headers is about its own message.
+const OF_THE_SESSION: [&str; 3] = ["Accept", "MCP-Protocol-Version", SESSION_ID];
+pub const SESSION_ID: &str = "Mcp-Session-Id";
+
+impl Request {
+    /// A message to the same server, in the same session. `session` is what the server has just called it.
+    fn in_session(&self, message: Value, session: Option<&str>) -> Self {
+        let is = |name: &str, header: &str| name.eq_ignore_ascii_case(header);
+        let mut headers = self.headers.clone();
+        headers.retain(|(name, _)| OF_THE_SESSION.iter().any(|one| is(name, one)));
+        if let Some(session) = session.filter(|_| !headers.iter().any(|(name, _)| is(name, SESSION_ID))) {
+            headers.push((SESSION_ID.to_owned(), session.to_owned()));
+        }
+        Request { headers, body: Body::Json(message), limit: MAX_DOCUMENT, ..self.clone() }
+    }
+}
+
 /// An answer, read to its end.
 pub struct Answer {
     /// The number of the exchange, as the trace counts them.
@@ -166,19 +193,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON.
-    ///
-    /// # Errors
-    /// If it is none.
-    pub fn json<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            // What should not be there may be a secret, such as one that is a number.
-            let why = error.to_string();
-            let why = why.rsplit_once(", expected ").map_or(why.clone(), |(_, rest)| format!("there should be {rest}"));
-            Failure::authorization(format!("{what} cannot be read: {why}")).at(self.exchange)
-        })
-    }
-
     /// All values of a header that are text.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
@@ -285,51 +299,89 @@ impl Http {
     pub async fn send(&self, why: &str, request: &Request) -> Result<Answer> {
         let (exchange, response) = self.begin(why, request).await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let mut body = Vec::new();
-        let mut chunks = Box::pin(bounded(response, request.limit));
-        while let Some(chunk) = chunks.next().await {
-            body.extend_from_slice(&chunk.map_err(|error| broken(&request.url, &error).at(exchange))?);
-        }
+        let body = whole(bounded(response, request.limit))
+            .await
+            .map_err(|error| unread(&request.url, status, &error).at(exchange))?;
         self.trace.response(&self.secrets, status, &headers, &body);
         Ok(Answer { exchange, status, headers, body })
     }
 
     /// The same for MCP, whose answers may be event streams: of these, only the message is read that answers `id`, as
-    /// the server may keep the stream open.
+    /// the server may keep the stream open. A request that the server makes meanwhile is answered at once, as it may wait
+    /// for that (MCP 2025-11-25 "Ping"); `authorize` makes our answer a request that the server lets through.
     ///
     /// # Errors
     /// The same, and if the stream ends without that message.
-    pub async fn send_message(&self, why: &str, request: &Request, id: &Value) -> Result<Answer> {
-        let (exchange, response) = self.begin(why, request).await?;
+    pub async fn send_message(
+        &self,
+        why: &str,
+        request: &Request,
+        id: &Value,
+        authorize: impl Fn(&Request) -> Result<Request>,
+    ) -> Result<Answer> {
+        let (exchange, response) = self.begin(why, &authorize(request)?).await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let at = |error: Failure| error.at(exchange);
-        let chunks = Box::pin(bounded(response, request.limit));
-        let body = if status == StatusCode::OK && is_event_stream(&headers) {
-            let mut chunks = chunks;
-            let mut events = EventStream::default();
-            loop {
-                let Some(chunk) = chunks.next().await else {
-                    return Err(at(Failure::network("the event stream ended without an answer")));
-                };
-                let chunk = chunk.map_err(|error| at(broken(&request.url, &error)))?;
-                // Notifications and the server's own requests come on the same stream.
-                let answers =
-                    |data: &Vec<u8>| serde_json::from_slice(data).is_ok_and(|message: Value| is_response(&message, id));
-                let mut data = chunk.iter().filter_map(|byte| events.push(*byte));
-                if let Some(answer) = data.find(answers) {
-                    break answer;
+        let at = |error: &ReadError| unread(&request.url, status, error).at(exchange);
+        let mut chunks = Box::pin(bounded(response, request.limit));
+        if !(status == StatusCode::OK && is_event_stream(&headers)) {
+            let body = whole(chunks).await.map_err(|error| at(&error))?;
+            self.trace.response(&self.secrets, status, &headers, &body);
+            return Ok(Answer { exchange, status, headers, body });
+        }
+        self.trace.head(&self.secrets, status, &headers);
+        let session = headers.get(SESSION_ID).and_then(|value| value.to_str().ok());
+        let mut events = EventStream::default();
+        let (mut replies, mut answered) = (FuturesUnordered::new(), 0);
+        let answer = loop {
+            // The stream is read on while a reply is under way: a server may serve one request at a time.
+            let chunk = tokio::select! {
+                biased;
+                Some(()) = replies.next() => continue,
+                chunk = chunks.next() => chunk,
+            };
+            let Some(chunk) = chunk.transpose().map_err(|error| at(&error))? else { break None };
+            let mut messages = chunk.into_iter().filter_map(|byte| events.push(byte));
+            let answer = messages.find(|data| {
+                let message: Value = serde_json::from_slice(data).unwrap_or_default();
+                if let Some(reply) = reply(&message)
+                    && answered < MAX_REPLIES
+                {
+                    answered += 1;
+                    self.trace.body(&self.secrets, data);
+                    replies.push(self.deliver(authorize(&request.in_session(reply, session))));
                 }
+                is_response(&message, id)
+            });
+            if answer.is_some() {
+                break answer;
             }
-        } else {
-            let mut chunks = chunks;
-            let mut body = Vec::new();
-            while let Some(chunk) = chunks.next().await {
-                body.extend_from_slice(&chunk.map_err(|error| at(broken(&request.url, &error)))?);
-            }
-            body
         };
-        self.trace.response(&self.secrets, status, &headers, &body);
+        // Those who asked before they answered hear from us, too, if they listen.
+        let all = async { while replies.next().await.is_some() {} };
+        let in_time = tokio::time::timeout(LAST_REPLIES, all).await.is_ok();
+        if !in_time {
+            self.note("The server does not take our answers to its requests.");
+        }
+        let body = answer.ok_or_else(|| Failure::network("the event stream ended without an answer").at(exchange))?;
+        if answered > 0 {
+            self.note(&format!("The stream of exchange {exchange} goes on."));
+        }
+        self.trace.body(&self.secrets, &body);
         Ok(Answer { exchange, status, headers, body })
+    }
+
+    /// Sends our answer to a request of the server's. Whether it arrives is the server's business.
+    async fn deliver(&self, reply: Result<Request>) {
+        let sent = async {
+            let reply = reply?;
+            let (_, response) = self.begin("Answer the server's request, which came in the stream", &reply).await?;
+            // A server that takes it says 202 and no more (MCP 2025-11-25 "Sending Messages to the Server").
+            self.trace.response(&self.secrets, response.status(), response.headers(), &[]);
+            Ok::<(), Failure>(())
+        };
+        if let Err(failure) = sent.await {
+            self.note(&format!("That answer did not arrive: {}.", failure.message));
+        }
     }
 
     async fn begin(&self, why: &str, request: &Request) -> Result<(u32, Response)> {
@@ -388,6 +440,19 @@ impl Http {
     }
 }
 
+/// The URL without these parameters in its query. An endpoint may have a query of its own, which stays as it is (RFC 6749
+/// §3.1, §3.2); but no parameter may be sent twice, and which of two counts is anybody's guess.
+pub fn without(url: &Url, names: &[&str]) -> Url {
+    let Some(query) = url.query() else { return url.clone() };
+    let is_named = |pair: &&str| {
+        url::form_urlencoded::parse(pair.as_bytes()).next().is_some_and(|(name, _)| names.contains(&&*name))
+    };
+    let rest: Vec<&str> = query.split('&').filter(|pair| !is_named(pair)).collect();
+    let mut url = url.clone();
+    url.set_query((!rest.is_empty()).then(|| rest.join("&")).as_deref());
+    url
+}
+
 /// A URL in a message, without its query, which may hold anything.
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
@@ -400,14 +465,41 @@ pub fn shown(url: &Url) -> String {
 pub fn is_response(message: &Value, id: &Value) -> bool {
     let error = message["error"].is_object();
     message["jsonrpc"] == "2.0"
-        && message.get("method").is_none()
+        && message["method"].is_null()
         && (message["result"].is_object() || error)
         && (message["id"] == *id || (message["id"].is_null() && error))
+}
+
+/// Our answer to a request of the server's: to a ping an empty result (MCP 2025-11-25 "Ping"), to everything else that
+/// this client has no such method, as it has none of the capabilities (JSON-RPC 2.0 §5.1). `None`: it is not a request.
+fn reply(message: &Value) -> Option<Value> {
+    let id = &message["id"];
+    let method = message["method"].as_str()?;
+    if message["jsonrpc"] != "2.0" || !(id.is_string() || id.is_i64() || id.is_u64()) {
+        return None;
+    }
+    if method == "ping" {
+        return Some(json!({ "jsonrpc": "2.0", "id": id, "result": {} }));
+    }
+    let error = json!({ "code": METHOD_NOT_FOUND, "message": "This client has no such method." });
+    Some(json!({ "jsonrpc": "2.0", "id": id, "error": error }))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+/// All of a body.
+async fn whole(
+    chunks: impl Stream<Item = std::result::Result<Bytes, ReadError>>,
+) -> std::result::Result<Vec<u8>, ReadError> {
+    let mut body = Vec::new();
+    let mut chunks = Box::pin(chunks);
+    while let Some(chunk) = chunks.next().await {
+        body.extend_from_slice(&chunk?);
+    }
+    Ok(body)
 }
 
 /// The chunks of a body, up to a limit.
@@ -444,6 +536,15 @@ impl Error for ReadError {
             ReadError::TooLong(_) => None,
         }
     }
+}
+
+/// Why an answer that has begun could not be read. One that is too long is an answer nevertheless.
+fn unread(url: &Url, status: StatusCode, error: &ReadError) -> Failure {
+    let mut failure = broken(url, error);
+    if matches!(error, ReadError::TooLong(_)) {
+        failure.status = Some(status.as_u16());
+    }
+    failure
 }
 
 /// Why there is no answer, in a sentence: the causes at the bottom say more than the HTTP client's own words, which
@@ -498,6 +599,52 @@ mod tests {
             assert!(parse_url(url).is_err(), "{url}");
         }
         assert!(parse_url(&format!("https://mcp.example/{}", "x".repeat(MAX_URL))).is_err());
+    }
+
+    #[test]
+    fn what_is_sent_is_not_in_the_query_already() {
+        for (url, rest) in [
+            ("https://as.example/authorize", "https://as.example/authorize"),
+            ("https://as.example/authorize?", "https://as.example/authorize?"),
+            ("https://as.example/authorize?resource=x", "https://as.example/authorize"),
+            (
+                "https://as.example/authorize?tenant=a&resource=https://x.example",
+                "https://as.example/authorize?tenant=a",
+            ),
+            ("https://as.example/?%72esource=x&resource&a=b%20c+d&resource=y", "https://as.example/?a=b%20c+d"),
+            ("https://as.example/?resources=x&Resource=y", "https://as.example/?resources=x&Resource=y"),
+        ] {
+            assert_eq!(without(&Url::parse(url).unwrap(), &["resource", "state"]).as_str(), rest, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_servers_request_has_an_answer_and_nothing_else_has() {
+        let error = |id: Value| {
+            let error = json!({ "code": -32601, "message": "This client has no such method." });
+            Some(json!({ "jsonrpc": "2.0", "id": id, "error": error }))
+        };
+        for (message, answer) in [
+            (
+                json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }),
+                Some(json!({ "jsonrpc": "2.0", "id": 1, "result": {} })),
+            ),
+            (
+                json!({ "jsonrpc": "2.0", "id": "a", "method": "sampling/createMessage", "params": {} }),
+                error(json!("a")),
+            ),
+            (json!({ "jsonrpc": "2.0", "id": 0, "method": "roots/list" }), error(json!(0))),
+            (json!({ "jsonrpc": "2.0", "id": -1, "method": "elicitation/create" }), error(json!(-1))),
+            (json!({ "jsonrpc": "2.0", "id": 1, "method": "Ping" }), error(json!(1))),
+            (json!({ "jsonrpc": "2.0", "method": "notifications/message" }), None),
+            (json!({ "jsonrpc": "2.0", "id": null, "method": "ping" }), None),
+            (json!({ "jsonrpc": "2.0", "id": 1.5, "method": "ping" }), None),
+            (json!({ "jsonrpc": "2.0", "id": 1, "result": {} }), None),
+            (json!({ "jsonrpc": "1.0", "id": 1, "method": "ping" }), None),
+            (json!([{ "jsonrpc": "2.0", "id": 1, "method": "ping" }]), None),
+        ] {
+            assert_eq!(reply(&message), answer, "{message}");
+        }
     }
 
     #[tokio::test]

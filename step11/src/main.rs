@@ -3,7 +3,8 @@
 //! The map: [`mcp`] speaks MCP, and sends each request through [`flow`], which is the authorization flow. Where a server
 //! turns a request away, [`challenge`] reads why, [`metadata`] finds out who gives tokens, [`registration`] is who we are
 //! there, [`authorize`] takes a person to the log-in and back, [`token`] gets tokens, [`dpop`] binds them to a key, and
-//! [`store`] keeps them. [`http`] is the one way out, and holds what is true of every exchange ([`event_stream`] reads answers that come as events); [`trace`] shows them.
+//! [`store`] keeps them. [`http`] is the one way out, and holds what is true of every exchange ([`event_stream`] reads answers that come as events,
+//! [`document`] documents, [`words`] refusals); [`trace`] shows them.
 //! [`commands`] are what a person can ask for; [`arguments`] makes what was typed into what a tool takes, and [`terminal`] makes safe what a server has us print.
 
 mod arguments;
@@ -11,6 +12,7 @@ mod authorize;
 mod challenge;
 mod commands;
 mod conformance;
+mod document;
 mod dpop;
 mod event_stream;
 mod failure;
@@ -24,6 +26,7 @@ mod store;
 mod terminal;
 mod token;
 mod trace;
+mod words;
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
@@ -129,19 +132,25 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
     }
     let options = &args.options;
     let settings = Settings::try_from(options)?;
-    let store = Store::open(options.credentials.clone(), settings.timeout)?;
+    // With a token at hand nothing is kept, so no folder is needed.
+    let open = || Store::open(options.credentials.clone(), settings.timeout);
     let output = Output { json: options.json, secrets: secrets.clone() };
     let trace = match (&args.command, options.json) {
         (Command::Trace { .. }, false) => Trace::Stdout,
         (Command::Trace { .. }, true) => Trace::Stderr,
         _ => Trace::Off,
     };
-    let entry = store.entry(settings.server.as_str(), &settings.profile());
-    match &args.command {
-        Command::Status => return commands::status(&store, &settings, &output),
-        Command::Logout => return commands::logout(&store, options, &output).await,
-        _ => {}
-    }
+    let entry = match &args.command {
+        Command::Status => return commands::status(&open()?, &settings, &output),
+        Command::Logout => return commands::logout(&open()?, options, &output).await,
+        Command::Login if settings.token.is_some() => {
+            return Err(Failure::usage(
+                "a log-in gets a token, and --token-file or MCP_TOKEN gives one: leave one out",
+            ));
+        }
+        _ if settings.token.is_some() => None,
+        _ => Some(open()?.entry(settings.server.as_str(), &settings.profile())),
+    };
     let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), trace).await?;
     let mut flow = Flow::new(http, settings, entry)?;
     if matches!(args.command, Command::Login) {

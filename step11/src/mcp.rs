@@ -7,15 +7,16 @@ use common::{
     jsonrpc::{HEADER_MISMATCH, UNSUPPORTED_PROTOCOL_VERSION},
     mcp::{LEGACY, MODERN},
 };
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::{
     arguments::{self, header_value},
     failure::{Failure, Result},
     flow::Flow,
-    http::{Answer, Body, MAX_MESSAGE, Request, is_response},
+    http::{Answer, Body, MAX_MESSAGE, Request, SESSION_ID, is_response},
     terminal,
+    words::Words,
 };
 
 /// `MissingRequiredClientCapabilityError`.
@@ -78,7 +79,11 @@ impl Session {
             {
                 return Err(refused(&error, answer.exchange));
             }
-            _ if answer.status.is_server_error() => return Err(no_message(&answer)),
+            Some(Err(error)) if modern_only && answer.status.is_server_error() => {
+                return Err(refused(&error, answer.exchange));
+            }
+            // A JSON-RPC error with such a status is a legacy server's way to say that it has no such method.
+            None if answer.status.is_server_error() => return Err(no_message(&answer)),
             _ if modern_only => {
                 return Err(Failure::network(format!("the server does not speak MCP {MODERN}")).at(answer.exchange));
             }
@@ -110,7 +115,7 @@ impl Session {
         let result = Self::result(&answer, outcome)?;
         let chosen = result["protocolVersion"].as_str().unwrap_or_default();
         self.era = Era::Legacy(legacy(chosen).map_err(|failure| failure.at(answer.exchange))?);
-        let session_id = answer.header_values("mcp-session-id").next().map(str::to_owned);
+        let session_id = answer.header_values(SESSION_ID).next().map(str::to_owned);
         if let Some(id) = &session_id {
             self.flow.http.secrets.add(id, "session");
         }
@@ -278,7 +283,7 @@ impl Session {
                     add("MCP-Protocol-Version", version);
                 }
                 if let Some(id) = &self.legacy_id {
-                    add("Mcp-Session-Id", id);
+                    add(SESSION_ID, id);
                 }
             }
         }
@@ -303,10 +308,14 @@ fn refused(error: &RpcError, exchange: u32) -> Failure {
 fn no_message(answer: &Answer) -> Failure {
     let advice = if answer.status.is_redirection() {
         "The server is elsewhere. If you trust that place, give its address with --server."
+    } else if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
+        "Try again later."
     } else {
         "Is this the address of an MCP server's endpoint? It often ends in /mcp."
     };
-    Failure::network(format!("the server answers {} and no MCP message", answer.status))
+    let words = if answer.status.is_success() { None } else { Words::of(&answer.body).sentence() };
+    let words = words.map_or(String::new(), |words| format!(": {words}"));
+    Failure::network(format!("the server answers {} and no MCP message{words}", answer.status))
         .at(answer.exchange)
         .advice(advice)
 }

@@ -1,12 +1,12 @@
 //! What the MCP server and its authorization server say of themselves (RFC 9728, RFC 8414, OpenID Connect Discovery),
 //! and the order in which they are asked (MCP 2026-07-28 "Authorization Server Discovery").
 
-use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::{
-    failure::{Failure, Result},
-    http::{Http, parse_url, shown},
+    document::Document,
+    failure::{Failure, Kind, Result},
+    http::{Answer, Http, parse_url, shown},
     terminal,
 };
 
@@ -15,18 +15,26 @@ const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 
 /// The parts of RFC 9728 §2 that a client acts upon.
-#[derive(Deserialize)]
 pub struct ProtectedResource {
     pub resource: String,
-    #[serde(default)]
     pub authorization_servers: Vec<String>,
     pub scopes_supported: Option<Vec<String>>,
-    #[serde(default)]
     pub dpop_bound_access_tokens_required: bool,
 }
 
+impl ProtectedResource {
+    fn read(text: &[u8]) -> Result<Self> {
+        let document = Document::read("the protected resource's metadata", text)?;
+        Ok(ProtectedResource {
+            resource: document.required_text("resource")?,
+            authorization_servers: document.texts("authorization_servers")?.unwrap_or_default(),
+            scopes_supported: document.texts("scopes_supported")?,
+            dpop_bound_access_tokens_required: document.flag("dpop_bound_access_tokens_required")?,
+        })
+    }
+}
+
 /// The parts of RFC 8414 §2 and its extensions that a client acts upon.
-#[derive(Deserialize)]
 pub struct AuthorizationServer {
     pub issuer: String,
     pub authorization_endpoint: Option<String>,
@@ -35,35 +43,41 @@ pub struct AuthorizationServer {
     pub registration_endpoint: Option<String>,
     /// RFC 7009.
     pub revocation_endpoint: Option<String>,
-    #[serde(default, deserialize_with = "null_is_none")]
     pub scopes_supported: Vec<String>,
     /// RFC 7636.
-    #[serde(default, deserialize_with = "null_is_none")]
     pub code_challenge_methods_supported: Vec<String>,
-    #[serde(default = "client_secret_basic")]
     pub token_endpoint_auth_methods_supported: Vec<String>,
     /// RFC 9207.
-    #[serde(default, deserialize_with = "null_is_none")]
     pub authorization_response_iss_parameter_supported: bool,
     /// draft-ietf-oauth-client-id-metadata-document.
-    #[serde(default, deserialize_with = "null_is_none")]
     pub client_id_metadata_document_supported: bool,
     /// RFC 9449.
-    #[serde(default, deserialize_with = "null_is_none")]
     pub dpop_signing_alg_values_supported: Vec<String>,
 }
 
-/// Some servers write `null` where they mean nothing.
-fn null_is_none<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> std::result::Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
-}
-
-/// What is meant where nothing is said (RFC 8414 §2).
-fn client_secret_basic() -> Vec<String> {
-    vec!["client_secret_basic".to_owned()]
-}
-
 impl AuthorizationServer {
+    fn read(text: &[u8]) -> Result<Self> {
+        let document = Document::read("the authorization server's metadata", text)?;
+        let list = |member| Ok::<_, Failure>(document.texts(member)?.unwrap_or_default());
+        Ok(AuthorizationServer {
+            issuer: document.required_text("issuer")?,
+            authorization_endpoint: document.text("authorization_endpoint")?,
+            token_endpoint: document.text("token_endpoint")?,
+            registration_endpoint: document.text("registration_endpoint")?,
+            revocation_endpoint: document.text("revocation_endpoint")?,
+            scopes_supported: list("scopes_supported")?,
+            code_challenge_methods_supported: list("code_challenge_methods_supported")?,
+            // What is meant where nothing is said (RFC 8414 §2).
+            token_endpoint_auth_methods_supported: document
+                .texts("token_endpoint_auth_methods_supported")?
+                .unwrap_or_else(|| vec!["client_secret_basic".to_owned()]),
+            authorization_response_iss_parameter_supported: document
+                .flag("authorization_response_iss_parameter_supported")?,
+            client_id_metadata_document_supported: document.flag("client_id_metadata_document_supported")?,
+            dpop_signing_alg_values_supported: list("dpop_signing_alg_values_supported")?,
+        })
+    }
+
     /// An endpoint that the flow cannot do without.
     ///
     /// # Errors
@@ -80,55 +94,115 @@ impl AuthorizationServer {
     }
 }
 
-/// Asks the MCP server who protects it: at the challenge's URL first, then at the two well-known ones. `None`: it says
-/// so nowhere.
+/// A search that found nothing, and what each place answered.
+#[derive(Debug, Default)]
+pub struct NotFound {
+    answers: Vec<Failure>,
+    /// Whether a place knows the document and does not give it: a document about another, or a server that fails. Else
+    /// there is simply none.
+    withheld: bool,
+}
+
+impl NotFound {
+    fn add(&mut self, why: Failure, withheld: bool) {
+        self.answers.push(why);
+        self.withheld |= withheld;
+    }
+
+    pub fn is_withheld(&self) -> bool {
+        self.withheld
+    }
+
+    /// Both searches were in vain.
+    pub fn and(mut self, other: NotFound) -> Self {
+        self.answers.extend(other.answers);
+        self
+    }
+
+    /// The failure, with all the answers.
+    pub fn failure(self, what: &str) -> Failure {
+        let network = self.answers.iter().any(|answer| answer.kind == Kind::Network);
+        let said: Vec<&str> = self.answers.iter().map(|answer| answer.message.as_str()).collect();
+        let kind = if network { Kind::Network } else { Kind::Authorization };
+        let mut failure = Failure::new(kind, format!("{what}: {}", said.join("; ")));
+        failure.advice = self.answers.into_iter().find_map(|answer| answer.advice);
+        failure
+    }
+}
+
+/// Looks for a document at several places of one host, the first that has it. `read` says of an answer what it is; or why
+/// not, and whether that is withheld.
+async fn search<T>(
+    http: &Http,
+    why: &str,
+    places: Vec<Url>,
+    mut not_found: NotFound,
+    read: impl Fn(&Url, &Answer) -> std::result::Result<T, (Failure, bool)>,
+) -> Result<std::result::Result<T, NotFound>> {
+    let last = places.len().saturating_sub(1);
+    for (index, place) in places.into_iter().enumerate() {
+        let outcome = match http.get(why, place.clone()).await {
+            // No need to wait for a host again that does not answer.
+            Err(failure) if failure.is_nowhere() => return Err(failure),
+            Err(failure) => Err((failure, true)),
+            Ok(answer) if answer.status.is_success() => {
+                let about = |(failure, withheld): (Failure, bool)| {
+                    let message = format!("{}: {}", shown(&place), failure.message);
+                    (Failure { message, ..failure }, withheld)
+                };
+                read(&place, &answer).map_err(about)
+            }
+            Ok(answer) => {
+                let message = format!("{} answers {}", shown(&place), answer.status);
+                Err((Failure::authorization(message), !answer.status.is_client_error()))
+            }
+        };
+        match outcome {
+            Ok(found) => return Ok(Ok(found)),
+            Err((failure, withheld)) => {
+                let more = if index == last { "" } else { " There are other places to look." };
+                http.note(&format!("Not here: {}.{more}", failure.message));
+                not_found.add(failure, withheld);
+            }
+        }
+    }
+    Ok(Err(not_found))
+}
+
+/// Asks the MCP server who protects it: at the challenge's URL first, then at the two well-known ones, all of them on the
+/// server's own origin.
 ///
 /// # Errors
-/// If a document is there and is not to be believed.
+/// If the server does not answer.
 pub async fn protected_resource(
     http: &Http,
     server: &Url,
     challenged: Option<&str>,
-) -> Result<Option<ProtectedResource>> {
-    let mut candidates = Vec::new();
-    if let Some(text) = challenged {
-        let url = parse_url(text)
-            .map_err(|why| Failure::authorization(format!("the challenge's resource_metadata is refused: {why}")))?;
-        if url.origin() != server.origin() {
-            return Err(Failure::authorization(format!(
-                "the challenge's resource_metadata {} is on another origin than the MCP server",
-                shown(&url)
-            )));
-        }
-        candidates.push((url, true));
-    }
-    for url in well_known_resource(server) {
-        if !candidates.iter().any(|(known, _)| *known == url) {
-            candidates.push((url, false));
-        }
-    }
-    for (url, challenged) in candidates {
-        let why = "Ask the MCP server who protects it (RFC 9728)";
-        let answer = http.get(why, url.clone()).await?;
-        if answer.status.is_client_error() {
-            http.note("Not here. There are other places to look.");
-            continue;
-        }
-        if answer.status != 200 {
-            return Err(
-                Failure::authorization(format!("{} answers {}", shown(&url), answer.status)).at(answer.exchange)
-            );
-        }
-        let document: ProtectedResource = answer.json("the protected resource's metadata")?;
-        check_resource(server, (!challenged).then_some(&url), &document.resource)
-            .map_err(|failure| failure.at(answer.exchange))?;
-        http.note(&format!(
-            "`resource` is the server that was asked, as it must be. Its authorization servers: {}.",
-            document.authorization_servers.join(", ")
-        ));
-        return Ok(Some(document));
-    }
-    Ok(None)
+) -> Result<std::result::Result<ProtectedResource, NotFound>> {
+    let mut not_found = NotFound::default();
+    let challenged = challenged.and_then(|text| {
+        let refused = match parse_url(text) {
+            Ok(url) if url.origin() == server.origin() => return Some(url),
+            Ok(url) => format!("{} is on another origin than the MCP server", shown(&url)),
+            Err(why) => why,
+        };
+        let failure = Failure::authorization(format!("the challenge's resource_metadata is not asked: {refused}"));
+        http.note(&format!("{}. There are other places to look.", failure.message));
+        not_found.add(failure, true);
+        None
+    });
+    let mut places: Vec<Url> = challenged.iter().cloned().collect();
+    places.extend(well_known_resource(server).into_iter().filter(|url| Some(url) != challenged.as_ref()));
+    let why = "Ask the MCP server who protects it (RFC 9728)";
+    search(http, why, places, not_found, |place, answer| {
+        let document = ProtectedResource::read(&answer.body).map_err(|failure| (failure, false))?;
+        let is_challenged = Some(place) == challenged.as_ref();
+        let about = check_resource(server, (!is_challenged).then_some(place), &document.resource)
+            .map_err(|failure| (failure, true))?;
+        http.note(&format!("{about} Its authorization servers: {}.", document.authorization_servers.join(", ")));
+        Ok(document)
+    })
+    .await
 }
 
 /// The well-known URLs of a resource (RFC 9728 §3.1): with its path, then without.
@@ -141,65 +215,79 @@ fn well_known_resource(server: &Url) -> Vec<Url> {
     if with_path == root { vec![root] } else { vec![with_path, root] }
 }
 
-/// `resource` must be what was asked for, byte for byte (RFC 9728 §3.3): the server's URL; or the origin itself, in the
-/// document at the root, if it was `probed` for there. To a document that the challenge named, the origin does not do: it
-/// must be about the URL that was challenged. Else a server could make us fetch tokens that are meant for another.
-fn check_resource(server: &Url, probed: Option<&Url>, resource: &str) -> Result<()> {
+/// `resource` must be what was asked for, byte for byte (RFC 9728 §3.3): the server's URL; or its origin, in the document
+/// at the root if it was `probed` for there, and in the one that the server's own challenge names. Everything else is
+/// about another server: it could make us fetch tokens that are meant for that one. Says what was compared.
+fn check_resource(server: &Url, probed: Option<&Url>, resource: &str) -> Result<&'static str> {
     let origin = server.origin().ascii_serialization();
+    let is_origin = resource.strip_suffix('/').unwrap_or(resource) == origin;
     let mut root = server.clone();
     root.set_path(PROTECTED_RESOURCE);
     root.set_query(None);
-    let of_origin = probed == Some(&root) && resource.strip_suffix('/').unwrap_or(resource) == origin;
     // `Url` writes an empty path as `/`; the two mean the same server, and either may be published.
-    let of_server = resource == server.as_str() || (server.path() == "/" && resource == origin);
-    if of_server || of_origin {
-        return Ok(());
+    if resource == server.as_str() || (server.path() == "/" && resource == origin) {
+        return Ok("`resource` is the server that was asked, as it must be.");
     }
-    Err(Failure::authorization(format!(
+    match probed {
+        Some(url) if is_origin && *url == root => {
+            return Ok(
+                "`resource` is the origin of the server that was asked, as it may be in the document at the root.",
+            );
+        }
+        None if is_origin => {
+            return Ok(
+                "`resource` is only the origin of the server that was asked. The server's own challenge leads here, so that is accepted.",
+            );
+        }
+        _ => {}
+    }
+    let failure = Failure::authorization(format!(
         "the metadata is about another resource: {:?} instead of {:?}",
         terminal::line(resource),
         server.as_str()
-    ))
-    .advice("If that is the address you meant, give it with --server, letter for letter."))
+    ));
+    // At the origin alone there need not be an endpoint.
+    Err(if is_origin {
+        failure
+    } else {
+        failure.advice("If that is the address you meant, give it with --server, letter for letter.")
+    })
 }
 
-/// Asks an authorization server what it offers: the well-known URLs in the specification's order, the first that
-/// answers. `None`: it says so nowhere.
+/// Asks an authorization server what it offers: the well-known URLs in the specification's order, the first that has
+/// metadata of this issuer. Where nobody named the issuer and the client `guessed` it, it may end in a slash, or not.
 ///
 /// # Errors
-/// If a document is there and is not to be believed.
-pub async fn authorization_server(http: &Http, issuer: &str) -> Result<Option<AuthorizationServer>> {
+/// If the issuer may not be asked, or does not answer.
+pub async fn authorization_server(
+    http: &Http,
+    issuer: &str,
+    guessed: bool,
+) -> Result<std::result::Result<AuthorizationServer, NotFound>> {
     let url = parse_url(issuer)
         .map_err(|why| Failure::authorization(format!("the authorization server is refused: {why}")))?;
     if url.query().is_some() {
         return Err(Failure::authorization(format!("the issuer {:?} must not have a query", terminal::line(issuer))));
     }
-    for candidate in well_known_issuer(&url) {
-        let why = "Ask the authorization server what it offers (RFC 8414, OpenID Connect Discovery)";
-        let answer = http.get(why, candidate.clone()).await?;
-        if answer.status.is_client_error() {
-            http.note("Not here. There are other places to look.");
-            continue;
-        }
-        if answer.status != 200 {
-            return Err(
-                Failure::authorization(format!("{} answers {}", shown(&candidate), answer.status)).at(answer.exchange)
-            );
-        }
-        let document: AuthorizationServer = answer.json("the authorization server's metadata")?;
+    let why = "Ask the authorization server what it offers (RFC 8414, OpenID Connect Discovery)";
+    search(http, why, well_known_issuer(&url), NotFound::default(), |_, answer| {
+        let document = AuthorizationServer::read(&answer.body).map_err(|failure| (failure, false))?;
         // Identical, without any normalization (RFC 8414 §3.3): else one server could speak for another.
-        if document.issuer != issuer {
-            return Err(Failure::authorization(format!(
+        if document.issuer == issuer {
+            http.note("`issuer` is the one that was asked, letter for letter, as it must be.");
+        } else if guessed && document.issuer.strip_suffix('/') == Some(issuer) {
+            http.note("`issuer` is the server's origin with a slash. Nobody named it without, so that is accepted.");
+        } else {
+            let failure = Failure::authorization(format!(
                 "the metadata is of another issuer: {:?} instead of {:?}",
                 terminal::line(&document.issuer),
                 terminal::line(issuer)
-            ))
-            .at(answer.exchange));
+            ));
+            return Err((failure, true));
         }
-        http.note("`issuer` is the one that was asked, letter for letter, as it must be.");
-        return Ok(Some(document));
-    }
-    Ok(None)
+        Ok(document)
+    })
+    .await
 }
 
 /// The well-known URLs of an issuer, in the order in which they are tried.
@@ -296,12 +384,16 @@ mod tests {
             (root, "https://mcp.example//", false),
             (root, "https://mcp.example.evil.example", false),
             (root, "https://evil.example/mcp", false),
+            (root, "https://mcp.example/other", false),
+            (root, "http://mcp.example", false),
+            (root, "https://mcp.example:8443", false),
+            (root, "https://mcp.example?x=y", false),
             (root, "", false),
         ] {
             assert_eq!(check_resource(&server, Some(document), resource).is_ok(), good, "{document} {resource}");
-            // Where the challenge named the document, only the URL itself will do.
-            let exact = resource == server.as_str();
-            assert_eq!(check_resource(&server, None, resource).is_ok(), exact, "{document} {resource}");
+            // Where the challenge named the document, its place does not matter.
+            let named = [server.as_str(), "https://mcp.example", "https://mcp.example/"].contains(&resource);
+            assert_eq!(check_resource(&server, None, resource).is_ok(), named, "{document} {resource}");
         }
         let bare = url("https://mcp.example");
         let root = &well_known_resource(&bare)[0];

@@ -3,18 +3,18 @@
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
 use crate::{
+    document::Document,
     failure::{Failure, Result},
     http::{Body, Http, Request},
     metadata::AuthorizationServer,
     store::Registration,
     terminal,
-    token::oauth_failure,
+    token::{has_error, oauth_failure},
 };
 
 /// How long an assertion of who we are is good, in seconds. It is used at once.
@@ -72,14 +72,14 @@ impl Client {
     /// If the assertion cannot be signed.
     pub fn authenticate(&self, http: &Http, issuer: &str, request: &mut Request) -> Result<()> {
         let Body::Form(form) = &mut request.body else { return Ok(()) };
+        // Beside `Basic` and an assertion, too: it is no secret, no specification forbids it, and there are servers that
+        // look for it here first. Only a grant that says by itself who is asking needs none (RFC 7521 §4.1).
+        if !self.id.is_empty() {
+            form.push(("client_id", self.id.clone()));
+        }
         match &self.authentication {
-            // An assertion may say by itself who is asking (RFC 7521 §4.1).
-            Authentication::None if self.id.is_empty() => {}
-            Authentication::None => form.push(("client_id", self.id.clone())),
-            Authentication::SecretPost(secret) => {
-                form.push(("client_id", self.id.clone()));
-                form.push(("client_secret", secret.clone()));
-            }
+            Authentication::None => {}
+            Authentication::SecretPost(secret) => form.push(("client_secret", secret.clone())),
             Authentication::SecretBasic(secret) => {
                 use base64::{Engine, engine::general_purpose::STANDARD};
                 // Form-encoded each before they are joined (RFC 6749 §2.3.1): a colon in one would end it too early.
@@ -105,15 +105,6 @@ impl Client {
         }
         Ok(())
     }
-}
-
-/// What an authorization server answers (RFC 7591 §3.2.1).
-#[derive(Deserialize)]
-struct ClientInformation {
-    client_id: String,
-    client_secret: Option<String>,
-    client_secret_expires_at: Option<i64>,
-    token_endpoint_auth_method: Option<String>,
 }
 
 /// Registers with an authorization server.
@@ -145,35 +136,36 @@ pub async fn register(
     });
     let why = "Register with the authorization server (RFC 7591)";
     let answer = http.send(why, &Request::post(endpoint, Body::Json(metadata))).await?;
-    if answer.status != 201 && answer.status != 200 {
+    if !answer.status.is_success() || has_error(&answer.body) {
         return Err(oauth_failure(&answer, "the authorization server refuses to register this client")
             .advice("Register a client there yourself, and name it with --client-id and --issuer."));
     }
-    let information: ClientInformation = answer.json("the registration")?;
-    if let Some(secret) = &information.client_secret {
+    let at = |failure: Failure| failure.at(answer.exchange);
+    let information = Document::read("the registration", &answer.body).map_err(at)?;
+    let client_id = information.required_text("client_id").map_err(at)?;
+    let client_secret = information.text("client_secret").map_err(at)?;
+    if let Some(secret) = &client_secret {
         http.secrets.add(secret, "client secret");
     }
     // Who gives a secret and says no more means it to be used, in the way that is meant by default (RFC 7591 §2).
-    let unsaid = match (&information.client_secret, method) {
+    let unsaid = match (&client_secret, method) {
         (Some(_), "none") => "client_secret_basic",
         _ => method,
     };
-    let method = information.token_endpoint_auth_method.unwrap_or_else(|| unsaid.to_owned());
-    let known = Authentication::secret(information.client_secret.as_deref(), &method).is_some();
-    if !known || information.client_id.is_empty() {
-        return Err(Failure::authorization(format!(
-            "the registration is of no use: client_id or client_secret is missing, or {:?} is no way to authenticate that \
-             this client has",
+    let method = information.text("token_endpoint_auth_method").map_err(at)?.unwrap_or_else(|| unsaid.to_owned());
+    if Authentication::secret(client_secret.as_deref(), &method).is_none() {
+        return Err(at(Failure::authorization(format!(
+            "the registration is of no use: client_secret is missing, or {:?} is no way to authenticate that this client has",
             terminal::line(&method)
-        ))
-        .at(answer.exchange));
+        ))));
     }
-    http.note(&format!("We are {} from now on, at this authorization server only.", information.client_id));
-    let expires = information.client_secret_expires_at.filter(|at| *at > 0);
+    // 0 means that it does not expire (RFC 7591 §3.2.1).
+    let expires = information.seconds("client_secret_expires_at").map_err(at)?.filter(|at| *at > 0);
+    http.note(&format!("We are {client_id} from now on, at this authorization server only."));
     Ok(Registration {
-        client_id: information.client_id,
-        client_secret: information.client_secret,
-        client_secret_expires_at: expires.and_then(|at| DateTime::from_timestamp(at, 0)),
+        client_id,
+        client_secret,
+        client_secret_expires_at: expires.and_then(|at| DateTime::from_timestamp(i64::try_from(at).ok()?, 0)),
         token_endpoint_auth_method: method,
         redirect_uri: redirect_uri.to_string(),
     })

@@ -1,6 +1,12 @@
 //! What a person can choose. Secrets come from files and the environment: a command line is for everybody to see.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{
+    env, fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -13,6 +19,10 @@ use crate::{
 
 /// Where a client's secret may come from.
 pub const CLIENT_SECRET: &str = "MCP_CLIENT_SECRET";
+/// Where a ready-made access token may come from.
+const TOKEN: &str = "MCP_TOKEN";
+/// The longest access token, in bytes: no server takes a header that is longer.
+const MAX_TOKEN: u64 = 64 * 1024;
 
 #[derive(Args)]
 pub struct Options {
@@ -38,15 +48,10 @@ pub struct Options {
     /// The same, and read the last page's address from standard input though it is no terminal
     #[arg(long, global = true, help_heading = "Log-in")]
     paste: bool,
-    /// Where the browser comes back to, on this computer; port 0 is any that is free
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:0/callback",
-        help_heading = "Log-in"
-    )]
-    redirect_uri: String,
+    /// Where the browser comes back to, on this computer; port 0 is any that is free [default:
+    /// http://127.0.0.1:0/callback; where this client registers itself, with a path of its own for each authorization server]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Log-in")]
+    redirect_uri: Option<String>,
     /// Ask for these scopes instead of those that the server names, separated by spaces
     #[arg(long, global = true, value_name = "SCOPES", help_heading = "Log-in")]
     scope: Option<String>,
@@ -80,6 +85,10 @@ pub struct Options {
     #[arg(long, global = true, env = "MCP_CLIENT_METADATA", value_name = "URL", help_heading = "Client")]
     client_metadata: Option<String>,
 
+    /// An access token that you have already, in a file that only you can read; or in the environment as MCP_TOKEN. It is
+    /// used as it is: there is no log-in, and nothing is kept
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Machines and companies")]
+    token_file: Option<PathBuf>,
     /// How to get a token
     #[arg(long, global = true, value_enum, default_value_t = GrantKind::AuthorizationCode, help_heading = "Machines and companies")]
     grant: GrantKind,
@@ -153,7 +162,8 @@ pub struct Settings {
     pub timeout: Duration,
     pub login_timeout: Duration,
     pub user_agent: UserAgent,
-    pub redirect_uri: Url,
+    /// `None`: one for each authorization server where we register ourselves, else [`default_redirect_uri`].
+    pub redirect_uri: Option<Url>,
     pub scope: Option<Vec<String>>,
     pub dpop: bool,
     pub protocol_version: Option<String>,
@@ -161,6 +171,8 @@ pub struct Settings {
     /// `None`: whichever the server names.
     pub issuer: Option<String>,
     pub client_metadata: Option<String>,
+    /// A token that the person has already: then none is got.
+    pub token: Option<String>,
     pub grant: Grant,
     /// Whether what proves who we are may be shown to whatever issuer the MCP server names. Nobody can ask for it on the
     /// command line: it is for the conformance suite, see [`crate::conformance`].
@@ -169,19 +181,20 @@ pub struct Settings {
 
 impl Settings {
     /// What holds for a person who names nothing but the server.
-    pub fn new(server: Url, redirect_uri: Url) -> Self {
+    pub fn new(server: Url) -> Self {
         Settings {
             server,
             timeout: Duration::from_mins(1),
             login_timeout: Duration::from_mins(5),
             user_agent: UserAgent::Browser,
-            redirect_uri,
+            redirect_uri: None,
             scope: None,
             dpop: false,
             protocol_version: None,
             client: None,
             issuer: None,
             client_metadata: None,
+            token: None,
             grant: Grant::AuthorizationCode,
             any_issuer: false,
         }
@@ -193,10 +206,11 @@ impl Settings {
     /// Says what does not.
     pub fn check(&self) -> Result<()> {
         let url = |name: &str, text: &str| parse_url(text).map_err(|why| Failure::usage(format!("{name}: {why}")));
-        if self.redirect_uri.scheme() != "http"
-            || !matches!(self.redirect_uri.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
-            || self.redirect_uri.query().is_some()
-        {
+        if self.redirect_uri.as_ref().is_some_and(|redirect_uri| {
+            redirect_uri.scheme() != "http"
+                || !matches!(redirect_uri.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+                || redirect_uri.query().is_some()
+        }) {
             return Err(Failure::usage(
                 "--redirect-uri must be http on localhost, 127.0.0.1 or [::1], without a query",
             ));
@@ -215,6 +229,11 @@ impl Settings {
             if id_token.is_empty() || idp_client_id.is_empty() {
                 return Err(Failure::usage("identity-assertion needs an ID token and --idp-client-id"));
             }
+        }
+        if self.token.is_some() && self.dpop {
+            return Err(Failure::usage(
+                "--dpop is about a token that is bound to a key, which a ready-made one is not",
+            ));
         }
         let machine = !matches!(self.grant, Grant::AuthorizationCode);
         if (machine || self.client.is_some()) && self.issuer.is_none() && !self.any_issuer {
@@ -247,6 +266,11 @@ impl Settings {
     }
 }
 
+/// Any free port of this computer, for the browser to come back to.
+pub fn default_redirect_uri() -> Url {
+    Url::parse("http://127.0.0.1:0/callback").expect("it is a URL")
+}
+
 /// The address of an MCP server.
 ///
 /// # Errors
@@ -259,9 +283,10 @@ impl TryFrom<&Options> for Settings {
     type Error = Failure;
 
     fn try_from(options: &Options) -> Result<Self> {
-        let redirect_uri =
-            parse_url(&options.redirect_uri).map_err(|why| Failure::usage(format!("--redirect-uri: {why}")))?;
-        let mut settings = Settings::new(server_url(&options.server)?, redirect_uri);
+        let mut settings = Settings::new(server_url(&options.server)?);
+        let redirect_uri = options.redirect_uri.as_deref().map(parse_url).transpose();
+        settings.redirect_uri = redirect_uri.map_err(|why| Failure::usage(format!("--redirect-uri: {why}")))?;
+        settings.token = options.token()?;
         settings.timeout = Duration::from_secs(options.timeout);
         settings.login_timeout = Duration::from_secs(options.login_timeout);
         if options.no_browser || env::var_os("SSH_CONNECTION").is_some() {
@@ -293,6 +318,23 @@ impl Options {
         Ok(Preregistered { id: id.to_owned(), secret, key })
     }
 
+    fn token(&self) -> Result<Option<String>> {
+        let (token, from) = match &self.token_file {
+            Some(file) => (read_own(file)?, file.display().to_string()),
+            None => match env::var(TOKEN) {
+                Ok(token) if !token.is_empty() => (token, TOKEN.to_owned()),
+                Ok(_) | Err(env::VarError::NotPresent) => return Ok(None),
+                Err(env::VarError::NotUnicode(_)) => (String::new(), TOKEN.to_owned()),
+            },
+        };
+        let token = token.trim();
+        // `b64token` would do (RFC 6750 §2.1); some servers use other characters, but none that end a header.
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::local(format!("{from} does not hold an access token, and nothing else")));
+        }
+        Ok(Some(token.to_owned()))
+    }
+
     fn grant(&self) -> Result<Grant> {
         let missing = |name: &str| Failure::usage(format!("this --grant needs {name}"));
         Ok(match self.grant {
@@ -311,6 +353,28 @@ impl Options {
             },
         })
     }
+}
+
+/// Reads a secret that only its owner may read: what was opened is looked at, not what the name leads to later.
+fn read_own(path: &Path) -> Result<String> {
+    let fail = |why: &str| Failure::local(format!("cannot use {}: {why}", path.display()));
+    let broken = |error: io::Error| fail(&error.to_string());
+    let file = fs::File::open(path).map_err(broken)?;
+    let metadata = file.metadata().map_err(broken)?;
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let advice = format!("Take that right away: chmod go= {}", path.display());
+        return Err(fail(&format!("others may read it (mode {mode:o})")).advice(advice));
+    }
+    if metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(fail("it belongs to somebody else"));
+    }
+    let mut text = String::new();
+    file.take(MAX_TOKEN + 1).read_to_string(&mut text).map_err(broken)?;
+    if text.len() as u64 > MAX_TOKEN {
+        return Err(fail(&format!("it is longer than {} KiB", MAX_TOKEN / 1024)));
+    }
+    Ok(text)
 }
 
 fn read(file: &PathBuf) -> Result<String> {

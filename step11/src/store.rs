@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -94,12 +94,18 @@ impl Store {
         let broken = |error| Failure::local(format!("the folder {} cannot be used: {error}", folder.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(broken)?;
         // Who can rename files there can put theirs in place of ours.
-        let mode = fs::metadata(&folder).map_err(broken)?.permissions().mode();
-        if mode & 0o002 != 0 {
-            return Err(Failure::local(format!("anybody may write to the folder {}", folder.display()))
-                .advice("Take that right away (chmod o-w), or name another folder with --credentials."));
-        }
-        Ok(Store { folder, patience: 2 * timeout + MARGIN })
+        let metadata = fs::metadata(&folder).map_err(broken)?;
+        let mode = metadata.mode() & 0o777;
+        let (who, advice) = if metadata.uid() != rustix::process::geteuid().as_raw() {
+            ("somebody else owns", "Name another folder with --credentials.")
+        } else if mode & 0o002 != 0 {
+            ("anybody may write to", "Take that right away (chmod go-w), or name another folder with --credentials.")
+        } else if mode & 0o020 != 0 {
+            ("a group may write to", "Take that right away (chmod go-w), or name another folder with --credentials.")
+        } else {
+            return Ok(Store { folder, patience: 2 * timeout + MARGIN });
+        };
+        Err(Failure::local(format!("{who} the folder {} (mode {mode:o})", folder.display())).advice(advice))
     }
 
     /// The place for one server and one kind of client.

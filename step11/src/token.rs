@@ -1,17 +1,14 @@
 //! The token endpoint (RFC 6749 §3.2): all grants are one request with different parameters.
 
-use oauth2::{
-    RefreshToken, Scope, TokenResponse as _,
-    basic::{BasicErrorResponse, BasicTokenResponse},
-};
-use serde::Deserialize;
+use oauth2::{Scope, TokenResponse as _, basic::BasicTokenResponse};
 use serde_json::Value;
 use url::Url;
 
 use crate::{
+    document::{Document, says_nothing, seconds},
     dpop::Dpop,
     failure::{Failure, Result},
-    http::{Answer, Body, Http, Request},
+    http::{Answer, Body, Http, Request, without},
     registration::Client,
     terminal,
 };
@@ -69,7 +66,8 @@ impl TokenEndpoint<'_> {
     /// If there is no token response.
     pub async fn ask(&self, why: &str, grant: &[(&'static str, &str)]) -> Result<TokenResponse> {
         let answer = self.send(why, grant).await?;
-        if answer.status != 200 {
+        // 200 is the rule (RFC 6749 §5.1, §5.2); some servers say 201, and some say 200 to an error.
+        if !answer.status.is_success() || has_error(&answer.body) {
             let failure = oauth_failure(&answer, "the authorization server gives no token");
             return Err(match failure.oauth_error.as_deref() {
                 Some("invalid_scope") => failure.advice("Name the scopes that this client may have with --scope."),
@@ -86,12 +84,17 @@ impl TokenEndpoint<'_> {
         let token_type = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
         Ok(TokenResponse { response: tokens, token_type, exchange: answer.exchange })
     }
+
     /// Sends the request; and once more, if the server wants its nonce in the DPoP proof (RFC 9449 §8).
     async fn send(&self, why: &str, grant: &[(&'static str, &str)]) -> Result<Answer> {
         let mut form: Vec<_> = grant.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         form.push(("resource", self.resource.to_owned()));
         let mut request = Request::post(self.url.clone(), Body::Form(form));
         self.client.authenticate(self.http, self.issuer, &mut request)?;
+        if let Body::Form(form) = &request.body {
+            let names: Vec<&str> = form.iter().map(|(name, _)| *name).collect();
+            request.url = without(&request.url, &names);
+        }
         let Some(dpop) = self.dpop else { return self.http.send(why, &request).await };
         let headers = request.headers.len();
         request.headers.push(("DPoP".to_owned(), dpop.proof(&request.method, &request.url, None)?));
@@ -118,7 +121,7 @@ impl TokenResponse {
     pub fn tokens(self) -> Result<Tokens> {
         let TokenResponse { response: tokens, token_type: expected, exchange } = self;
         let access_token = tokens.access_token().secret().clone();
-        let refresh_token = tokens.refresh_token().map(RefreshToken::secret).cloned();
+        let refresh_token = tokens.refresh_token().map(|token| token.secret().clone());
         let fail = |why: &str| Err(Failure::authorization(why).at(exchange));
         // `b64token` (RFC 6750 §2.1): what else could stand in a header, or end it?
         if access_token.is_empty() || !access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -141,20 +144,20 @@ impl TokenResponse {
     }
 }
 
-/// Reads a token response. Its lifetime is a number (RFC 6749 §5.1), which some servers write as text.
+/// Reads a token response. A lifetime is any number, and what says nothing is absent: there is no empty refresh token
+/// (RFC 6749 §A.17).
 fn read(body: &[u8]) -> Option<BasicTokenResponse> {
     let mut document: Value = serde_json::from_slice(body).ok()?;
-    if let Some(number) = document["expires_in"].as_str().map(str::parse::<u64>) {
-        document["expires_in"] = Value::from(number.ok()?);
+    let members = document.as_object_mut()?;
+    for optional in ["expires_in", "refresh_token", "scope"] {
+        if members.get(optional).is_some_and(says_nothing) {
+            members.remove(optional);
+        }
+    }
+    if let Some(lifetime) = members.get_mut("expires_in") {
+        *lifetime = Value::from(seconds(lifetime)?);
     }
     serde_json::from_value(document).ok()
-}
-
-/// What an identity provider answers (RFC 8693 §2.2.1). The grant it gives is called `access_token`, and is none.
-#[derive(Deserialize)]
-struct ExchangedToken {
-    access_token: String,
-    issued_token_type: String,
 }
 
 /// Exchanges the identity that a person has at their company for a grant that is good at the MCP server's authorization
@@ -181,34 +184,81 @@ pub async fn identity_assertion(
     form.extend(scope.map(|scope| ("scope", scope.to_owned())));
     let why = "Exchange the ID token at the identity provider for a grant (RFC 8693)";
     let answer = http.send(why, &Request::post(idp.clone(), Body::Form(form))).await?;
-    if answer.status != 200 {
+    if !answer.status.is_success() || has_error(&answer.body) {
         return Err(oauth_failure(&answer, "the identity provider gives no grant for this server"));
     }
-    let exchanged: ExchangedToken = serde_json::from_slice(&answer.body)
-        .map_err(|_| Failure::authorization("the identity provider's answer is no token").at(answer.exchange))?;
-    http.secrets.add(&exchanged.access_token, "assertion");
-    if exchanged.issued_token_type != ID_JAG {
-        return Err(
-            Failure::authorization("the identity provider gave another token than an ID-JAG").at(answer.exchange)
-        );
+    let at = |failure: Failure| failure.at(answer.exchange);
+    // The grant is called `access_token`, and is none (RFC 8693 §2.2.1).
+    let exchanged = Document::read("the identity provider's answer", &answer.body).map_err(at)?;
+    let grant = exchanged.required_text("access_token").map_err(at)?;
+    http.secrets.add(&grant, "assertion");
+    if exchanged.required_text("issued_token_type").map_err(at)? != ID_JAG {
+        return Err(at(Failure::authorization("the identity provider gave another token than an ID-JAG")));
     }
-    Ok(exchanged.access_token)
+    Ok(grant)
+}
+
+/// The error that a body names (RFC 6749 §5.2), whatever its status.
+fn error(body: &Value) -> Option<&str> {
+    body["error"].as_str().filter(|error| !error.is_empty())
+}
+
+/// Whether an answer is an error, although its status is that of a success.
+pub fn has_error(body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|body: Value| error(&body).is_some())
 }
 
 /// A refusal in the words of the server (RFC 6749 §5.2, RFC 7591 §3.2.2).
 pub fn oauth_failure(answer: &Answer, what: &str) -> Failure {
-    let error: Option<BasicErrorResponse> = serde_json::from_slice(&answer.body).ok();
-    let said = error.as_ref().map_or_else(
-        || format!("it answers {}", answer.status),
-        |error| {
-            let description =
-                error.error_description().map_or(String::new(), |text| format!(", {}", terminal::line(text)));
-            format!("{}{description}", terminal::line(error.error().as_ref()))
-        },
-    );
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let said = match (error(&body), body["error_description"].as_str().filter(|text| !text.is_empty())) {
+        (None, _) => format!("it answers {}", answer.status),
+        (Some(error), None) => terminal::line(error),
+        (Some(error), Some(description)) => format!("{}, {}", terminal::line(error), terminal::line(description)),
+    };
     let kind = if answer.status.is_server_error() { Failure::network } else { Failure::authorization };
     let mut failure = kind(format!("{what}: {said}")).at(answer.exchange);
-    failure.oauth_error = error.map(|error| error.error().as_ref().to_owned());
+    failure.oauth_error = error(&body).map(str::to_owned);
     failure.status = Some(answer.status.as_u16());
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_says_nothing_in_a_token_response_is_absent() {
+        for nothing in [json!(null), json!("")] {
+            let response = json!({
+                "access_token": "a", "token_type": "Bearer", "refresh_token": nothing, "expires_in": nothing, "scope": nothing,
+            });
+            let response = read(response.to_string().as_bytes()).unwrap();
+            assert!(
+                response.refresh_token().is_none() && response.expires_in().is_none() && response.scopes().is_none()
+            );
+        }
+        // These two must be there.
+        for (name, value) in [("access_token", json!(null)), ("token_type", json!(null)), ("access_token", json!(5))] {
+            let mut response = json!({ "access_token": "a", "token_type": "Bearer" });
+            response[name] = value;
+            assert!(read(response.to_string().as_bytes()).is_none(), "{response}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_a_text_and_not_empty() {
+        for (body, is_error) in [
+            (json!({ "error": "bad_verification_code" }), true),
+            (json!({ "ok": false, "error": "invalid_code" }), true),
+            (json!({ "error": null, "access_token": "a" }), false),
+            (json!({ "error": "", "access_token": "a" }), false),
+            (json!(["error"]), false),
+            (json!("error"), false),
+        ] {
+            assert_eq!(has_error(body.to_string().as_bytes()), is_error, "{body}");
+        }
+    }
 }

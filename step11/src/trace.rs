@@ -111,6 +111,12 @@ impl Trace {
 
     /// What came back.
     pub fn response(self, secrets: &Secrets, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        self.head(secrets, status, headers);
+        self.body(secrets, body);
+    }
+
+    /// What came back, before its body.
+    pub fn head(self, secrets: &Secrets, status: StatusCode, headers: &HeaderMap) {
         if self == Trace::Off {
             return;
         }
@@ -121,6 +127,13 @@ impl Trace {
             for value in headers.get_all(name) {
                 show(&format!("{name}: {}", masked_header(name, &String::from_utf8_lossy(value.as_bytes()))));
             }
+        }
+    }
+
+    /// A body, or one message of a stream.
+    pub fn body(self, secrets: &Secrets, body: &[u8]) {
+        if self == Trace::Off {
+            return;
         }
         if !body.is_empty() {
             let text = match serde_json::from_slice(body) {

@@ -3,9 +3,12 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
@@ -55,6 +58,13 @@ pub enum Reply {
     },
     /// Bytes as they are, and the end of the connection.
     Raw(String),
+    /// `before`; and when `heard` has come to `enough`, `after`. A peer that says nothing hears no more for a while.
+    Wait {
+        before: String,
+        heard: Arc<AtomicUsize>,
+        enough: usize,
+        after: String,
+    },
     /// These bytes, and then one more every now and then, without end.
     Drip(String),
     /// These bytes, and then more of them as fast as they are taken, without end.
@@ -160,6 +170,14 @@ fn send(mut stream: TcpStream, reply: Reply) -> Option<()> {
             stream.write_all(format!("{text}\r\n{body}").as_bytes()).ok()
         }
         Reply::Raw(text) => stream.write_all(text.as_bytes()).ok(),
+        Reply::Wait { before, heard, enough, after } => {
+            stream.write_all(before.as_bytes()).ok()?;
+            let end = Instant::now() + Duration::from_secs(10);
+            while heard.load(Ordering::SeqCst) < enough && Instant::now() < end {
+                thread::sleep(Duration::from_millis(5));
+            }
+            stream.write_all(after.as_bytes()).ok()
+        }
         Reply::Drip(text) => {
             stream.write_all(text.as_bytes()).ok()?;
             loop {

@@ -133,6 +133,69 @@ fn long_token(args: &'static [&'static str], row: Row) -> Row {
     Row { args, authorization: Some(issue), ..row }
 }
 
+/// The same, and what it says is in the trace.
+fn traced(row: Row) -> Row {
+    row.with_args(&["trace", "echo", "message=hi"])
+}
+
+/// The resource's metadata is at the root; and this where the challenge leads.
+fn elsewhere(
+    name: &'static str,
+    ends: (i32, &'static str),
+    reply: impl Fn(&Urls) -> Reply + Send + Sync + 'static,
+) -> Row {
+    at_mcp(name, ends, move |request, urls| match request.path() {
+        PRM => Some(reply(urls)),
+        "/.well-known/oauth-protected-resource" => Some(Reply::json(200, &prm(urls))),
+        _ => None,
+    })
+}
+
+/// The authorization server's metadata is where OpenID Connect has it; and this where RFC 8414 has it.
+fn openid(
+    name: &'static str,
+    ends: (i32, &'static str),
+    reply: impl Fn(&Urls) -> Reply + Send + Sync + 'static,
+) -> Row {
+    at_authorization(name, ends, move |request, urls| match request.path() {
+        ASM => Some(reply(urls)),
+        "/.well-known/openid-configuration" => Some(Reply::json(200, &asm(urls))),
+        _ => None,
+    })
+}
+
+/// A server that asks something in the stream of a call, and waits for the answer before it gives its own.
+fn asks(name: &'static str, method: &'static str, is_right: fn(&Value) -> bool) -> Row {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let twist = move |request: &Request, _: &Urls| {
+        let message = request.json();
+        if request.path() != "/mcp" || request.header("authorization").is_none() {
+            return None;
+        }
+        if message["method"].is_null() {
+            // With the id of the question, and nothing of the call that it came in.
+            let right = message["id"] == "question" && message["jsonrpc"] == "2.0" && is_right(&message);
+            let alone = request.header("mcp-method").is_none() && request.header("mcp-name").is_none();
+            heard.fetch_add(usize::from(right && alone), Ordering::SeqCst);
+            return Some(Reply::status(202));
+        }
+        let question = json!({ "jsonrpc": "2.0", "id": "question", "method": method, "params": {} });
+        let result = json!({ "content": [{ "type": "text", "text": "hi" }] });
+        let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
+        (message["method"] == "tools/call").then(|| Reply::Wait {
+            before: format!("{STREAM}data: {question}\n\n"),
+            heard: heard.clone(),
+            enough: 1,
+            after: format!("data: {answer}\n\n"),
+        })
+    };
+    traced(at_mcp(name, (0, "Answer the server's request"), twist))
+}
+
+fn page() -> Reply {
+    Reply::Http { status: 200, headers: vec![], body: "<html>".into() }
+}
+
 fn set(pairs: &mut Pairs, name: &'static str, value: &str) {
     pairs.retain(|(known, _)| *known != name);
     pairs.push((name, value.to_owned()));
@@ -150,19 +213,31 @@ fn rows() -> Vec<Row> {
         })
     };
     vec![
-        // The challenge.
-        challenge_row("metadata on another origin", (4, "another origin"), |urls| {
+        // The challenge. What it names there is never asked; the server's own well-known places are.
+        traced(challenge_row("metadata on another origin", (0, "is on another origin"), |urls| {
             format!("Bearer resource_metadata=\"{}/prm\"", urls.evil)
-        }),
-        challenge_row("metadata in a local file", (4, "neither https nor http"), |_| {
+        })),
+        traced(challenge_row("metadata in a local file", (0, "neither https nor http"), |_| {
             "Bearer resource_metadata=\"file:///etc/passwd\"".into()
-        }),
-        challenge_row("metadata that is a script", (4, "neither https nor http"), |_| {
+        })),
+        traced(challenge_row("metadata that is a script", (0, "neither https nor http"), |_| {
             "Bearer resource_metadata=\"javascript:alert(1)\"".into()
-        }),
-        challenge_row("metadata that is a flag", (4, "is not a URL"), |_| "Bearer resource_metadata=\"--help\"".into()),
-        challenge_row("metadata over plain http elsewhere", (4, "plain http"), |_| {
+        })),
+        traced(challenge_row("metadata that is a flag", (0, "\"--help\" is not a URL"), |_| {
+            "Bearer resource_metadata=\"--help\"".into()
+        })),
+        traced(challenge_row("metadata at a relative URL", (0, "is not a URL. There are other places"), |_| {
+            format!("Bearer resource_metadata=\"{PRM}\"")
+        })),
+        traced(challenge_row("metadata over plain http elsewhere", (0, "plain http"), |_| {
             "Bearer resource_metadata=\"http://169.254.169.254/latest/meta-data\"".into()
+        })),
+        at_mcp("metadata on another origin, and none of its own", (4, "is on another origin"), |request, urls| {
+            if request.path() == PRM {
+                return Some(Reply::status(404));
+            }
+            let turned_away = request.path() == "/mcp" && request.header("authorization").is_none();
+            turned_away.then(|| unauthorized(format!("Bearer resource_metadata=\"{}/prm\"", urls.evil)))
         }),
         challenge_row("a challenge that breaks the grammar is no challenge", (0, ""), |urls| {
             format!("Bearer resource_metadata={}/prm, scope=\"x", urls.evil)
@@ -182,8 +257,19 @@ fn rows() -> Vec<Row> {
         resource("the resource with a slash", (4, "another resource"), "resource", |urls| {
             json!(format!("{}/mcp/", urls.mcp))
         }),
-        resource("the resource's origin alone", (4, "another resource"), "resource", |urls| json!(urls.mcp)),
-        at_mcp("the origin alone, at the root, where the challenge leads", (4, "another resource"), |request, urls| {
+        resource("another path of the server", (4, "another resource"), "resource", |urls| {
+            json!(format!("{}/other", urls.mcp))
+        }),
+        resource("the origin of another server", (4, "another resource"), "resource", |urls| json!(urls.evil)),
+        traced(resource("the origin alone, where the challenge leads", (0, "only the origin"), "resource", |urls| {
+            json!(urls.mcp)
+        })),
+        resource("the same with a slash", (0, ""), "resource", |urls| json!(format!("{}/", urls.mcp))),
+        resource("the origin alone, where only the search led", (4, "another resource"), "resource", |urls| {
+            json!(urls.mcp)
+        })
+        .without_challenge(),
+        at_mcp("the origin alone, at the root, where the challenge leads", (0, ""), |request, urls| {
             let root = "/.well-known/oauth-protected-resource";
             if request.path() == "/mcp" && request.header("authorization").is_none() {
                 return Some(unauthorized(format!("Bearer resource_metadata=\"{}{root}\"", urls.mcp)));
@@ -191,6 +277,12 @@ fn rows() -> Vec<Row> {
             let mut document = prm(urls);
             document["resource"] = json!(urls.mcp);
             (request.path() == root).then(|| Reply::json(200, &document))
+        }),
+        resource("members that are null", (0, ""), "dpop_bound_access_tokens_required", |_| Value::Null),
+        resource("scopes that are null", (0, ""), "scopes_supported", |_| Value::Null),
+        resource("servers that are null", (4, "no authorization server"), "authorization_servers", |_| Value::Null),
+        resource("the second of two servers", (0, ""), "authorization_servers", |urls| {
+            json!([null, "file:///etc/passwd", urls.authorization])
         }),
         resource("a resource that is no text", (4, "cannot be read"), "resource", |_| json!(["x"])),
         resource("no authorization server", (4, "no authorization server"), "authorization_servers", |_| json!([])),
@@ -213,12 +305,23 @@ fn rows() -> Vec<Row> {
             json!(["a\u{1b}[2Jb"])
         })
         .without_scope(),
-        path(at_mcp, "metadata that is a page", (4, "cannot be read"), PRM, |_| Reply::Http {
-            status: 200,
-            headers: vec![],
-            body: "<html>".into(),
-        }),
+        path(at_mcp, "metadata that is a page", (4, "it is not JSON"), PRM, |_| page()),
         path(at_mcp, "metadata that fails", (4, "answers 500"), PRM, |_| Reply::status(500)),
+        // The next place has it.
+        traced(elsewhere("a page, and then the metadata", (0, "it is not JSON. There are other places"), |_| page())),
+        traced(elsewhere("an empty object, and then the metadata", (0, "resource is missing"), |_| {
+            Reply::json(200, &json!({}))
+        })),
+        traced(elsewhere("500, and then the metadata", (0, "answers 500"), |_| Reply::status(500))),
+        traced(elsewhere("a redirect away, and then the metadata", (0, "another place"), |urls| {
+            Reply::redirect(&format!("{}/x", urls.evil))
+        })),
+        traced(elsewhere("a flood, and then the metadata", (0, "longer than 256 KiB"), |_| Reply::Flood(HEAD.into()))),
+        traced(elsewhere("another's metadata, and then the metadata", (0, "another resource"), |urls| {
+            let mut document = prm(urls);
+            document["resource"] = json!(format!("{}/mcp", urls.evil));
+            Reply::json(200, &document)
+        })),
         path(at_mcp, "metadata without end", (3, "longer than 256 KiB"), PRM, |_| Reply::Flood(HEAD.into())),
         path(at_mcp, "metadata that drips", (3, "took too long"), PRM, |_| Reply::Drip(HEAD.into())),
         path(at_mcp, "metadata that goes round in circles", (4, "again and again"), PRM, |urls| {
@@ -250,7 +353,20 @@ fn rows() -> Vec<Row> {
         server("the issuer with a slash", (4, "another issuer"), "issuer", |urls| {
             json!(format!("{}/", urls.authorization))
         }),
-        server("no issuer", (4, "cannot be read"), "issuer", |_| Value::Null),
+        server("no issuer", (4, "issuer is missing"), "issuer", |_| Value::Null),
+        // The next place has it.
+        traced(openid("a page, and then the issuer's metadata", (0, "it is not JSON. There are other places"), |_| {
+            page()
+        })),
+        traced(openid("an empty object, and then the issuer's metadata", (0, "issuer is missing"), |_| {
+            Reply::json(200, &json!({}))
+        })),
+        traced(openid("503, and then the issuer's metadata", (0, "answers 503"), |_| Reply::status(503))),
+        traced(openid("another's metadata, and then the issuer's", (0, "another issuer"), |urls| {
+            let mut document = asm(urls);
+            document["issuer"] = json!(urls.evil);
+            Reply::json(200, &document)
+        })),
         server("no PKCE", (4, "S256"), "code_challenge_methods_supported", |_| Value::Null),
         server("PKCE without S256", (4, "S256"), "code_challenge_methods_supported", |_| json!(["plain"])),
         server("no token endpoint", (4, "no token_endpoint"), "token_endpoint", |_| Value::Null),
@@ -282,16 +398,38 @@ fn rows() -> Vec<Row> {
         server("no way to authenticate", (4, "none of none"), "token_endpoint_auth_methods_supported", |_| {
             json!(["tls_client_auth"])
         }),
-        at_authorization("scopes that are null", (0, ""), |request, urls| {
+        at_authorization("members that say nothing", (0, ""), |request, urls| {
             let mut document = asm(urls);
-            document["scopes_supported"] = Value::Null;
-            (request.path() == ASM).then(|| Reply::json(200, &document))
+            for (member, nothing) in [
+                ("scopes_supported", Value::Null),
+                ("token_endpoint_auth_methods_supported", Value::Null),
+                ("client_id_metadata_document_supported", Value::Null),
+                ("dpop_signing_alg_values_supported", json!([])),
+                ("revocation_endpoint", json!("")),
+            ] {
+                document[member] = nothing;
+            }
+            match request.path() {
+                ASM => Some(Reply::json(200, &document)),
+                // The default is `client_secret_basic` (RFC 8414 §2).
+                "/register" => Some(Reply::json(201, &json!({ "client_id": "x", "client_secret": "s3cr3t-of-x" }))),
+                _ => None,
+            }
         }),
-        path(at_authorization, "an issuer that is a page", (4, "cannot be read"), ASM, |_| Reply::Http {
-            status: 200,
-            headers: vec![],
-            body: "<html>".into(),
+        at_authorization("no flag for iss, and no iss", (0, ""), |request, urls| {
+            let mut document = asm(urls);
+            document["authorization_response_iss_parameter_supported"] = Value::Null;
+            let mut pairs = answer(request, urls);
+            pairs.retain(|(name, _)| *name != "iss");
+            match request.path() {
+                ASM => Some(Reply::json(200, &document)),
+                "/authorize" => Some(come_back(request, &pairs)),
+                _ => None,
+            }
         }),
+        server("a registration_endpoint that is empty", (4, "--client-id"), "registration_endpoint", |_| json!("")),
+        server("no text where one should be", (4, "token_endpoint must be a string"), "token_endpoint", |_| json!(5)),
+        path(at_authorization, "an issuer that is a page", (4, "it is not JSON"), ASM, |_| page()),
         path(at_authorization, "an issuer without end", (3, "longer than"), ASM, |_| Reply::Flood(HEAD.into())),
         path(at_authorization, "an issuer that drips", (3, "took too long"), ASM, |_| Reply::Drip(HEAD.into())),
         path(at_authorization, "an issuer that is elsewhere", (4, "another place"), ASM, |urls| {
@@ -308,7 +446,28 @@ fn rows() -> Vec<Row> {
             Reply::json(400, &json!({ "error": "invalid_redirect_uri", "error_description": format!("no {ESC} way") }))
         }),
         path(at_authorization, "a registration that fails", (3, "answers 500"), "/register", |_| Reply::status(500)),
-        path(at_authorization, "a registration without a client_id", (4, "cannot be read"), "/register", |_| {
+        path(at_authorization, "a registration whose members say nothing", (0, ""), "/register", |_| {
+            Reply::json(
+                200,
+                &json!({
+                    "client_id": "x", "client_secret": null, "client_secret_expires_at": null, "token_endpoint_auth_method": "",
+                }),
+            )
+        }),
+        path(at_authorization, "a registration that expires at a float", (0, ""), "/register", |_| {
+            Reply::json(
+                201,
+                &json!({ "client_id": "x", "client_secret": "s3cr3t-of-x", "client_secret_expires_at": 4e9 }),
+            )
+        }),
+        path(
+            at_authorization,
+            "an error with 200 for a registration",
+            (4, "invalid_client_metadata, no"),
+            "/register",
+            |_| Reply::json(200, &json!({ "error": "invalid_client_metadata", "error_description": "no" })),
+        ),
+        path(at_authorization, "a registration without a client_id", (4, "client_id is missing"), "/register", |_| {
             Reply::json(201, &json!({ "client_name": "x" }))
         }),
         path(at_authorization, "a registration of an unknown kind", (4, "of no use"), "/register", |_| {
@@ -361,10 +520,17 @@ fn rows() -> Vec<Row> {
             ..path(at_authorization, "nobody comes back", (4, "nobody came back"), "/authorize", |_| Reply::status(200))
         },
         // The token.
-        path(at_authorization, "a page instead of a token", (4, "no token response"), "/token", |_| Reply::Http {
-            status: 200,
-            headers: vec![],
-            body: "<html>".into(),
+        path(at_authorization, "a page instead of a token", (4, "no token response"), "/token", |_| page()),
+        path(at_authorization, "a token with 201", (0, ""), "/token", |_| Reply::json(201, &tokens(0))),
+        path(at_authorization, "201 and no token", (4, "no token response"), "/token", |_| {
+            Reply::json(201, &json!({}))
+        }),
+        path(at_authorization, "an error with 200", (4, "bad_verification_code, The code is wrong."), "/token", |_| {
+            let error = json!({ "error": "bad_verification_code", "error_description": "The code is wrong." });
+            Reply::json(200, &error)
+        }),
+        path(at_authorization, "an error with 200, and more", (4, "gives no token: invalid_code"), "/token", |_| {
+            Reply::json(200, &json!({ "ok": false, "error": "invalid_code" }))
         }),
         path(at_authorization, "a token without end", (3, "longer than"), "/token", |_| Reply::Flood(HEAD.into())),
         path(at_authorization, "a token that drips", (3, "took too long"), "/token", |_| Reply::Drip(HEAD.into())),
@@ -406,6 +572,11 @@ fn rows() -> Vec<Row> {
         token("a life in words", (4, "no token response"), "expires_in", json!("for ever")),
         token("a life that is a number in a text", (0, ""), "expires_in", json!("3600")),
         token("a token for ever", (0, ""), "expires_in", json!(u64::MAX)),
+        token("a life that is a float", (0, ""), "expires_in", json!(3599.0)),
+        token("a life that is nothing", (0, ""), "expires_in", Value::Null),
+        token("a life that is a list", (4, "no token response"), "expires_in", json!([3600])),
+        token("a scope that is null", (0, ""), "scope", Value::Null),
+        token("an error that is null", (0, ""), "error", Value::Null),
         // The MCP server.
         at_mcp("401 without end", (4, "refuses the token"), |request, urls| {
             (request.path() == "/mcp").then(|| unauthorized(challenge(urls, ", error=\"invalid_token\"")))
@@ -430,9 +601,30 @@ fn rows() -> Vec<Row> {
                 Reply::status(403).with("WWW-Authenticate", &value)
             })
         },
-        method("403 for good", (4, "does not allow this"), "tools/call", |_, _| {
+        method("403 for good", (4, "does not allow this: forbidden, never"), "tools/call", |_, _| {
             Reply::json(403, &json!({ "error": "forbidden", "error_description": format!("never{ESC}") }))
         }),
+        method(
+            "403 for good, in JSON-RPC",
+            (4, "does not allow this: forbidden, never"),
+            "tools/call",
+            |request, _| {
+                let data = json!({ "error": "forbidden", "correlation_id": "4711", "advice": "Ask the operator." });
+                let error = json!({ "code": 403, "message": format!("never{ESC}"), "data": data });
+                Reply::json(403, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": error }))
+            },
+        ),
+        method("401 for good, in JSON-RPC", (4, "it asked for: invalid_token, It has"), "tools/call", |_, urls| {
+            let error = json!({ "code": 401, "message": "It has expired.", "data": { "error": "invalid_token" } });
+            let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
+            Reply::json(401, &body).with("WWW-Authenticate", &challenge(urls, ""))
+        }),
+        method(
+            "503 with words",
+            (3, "answers 503 Service Unavailable and no MCP message: busy, Come back."),
+            "tools/call",
+            |_, _| Reply::json(503, &json!({ "error": "busy", "error_description": "Come back." })),
+        ),
         method("the endpoint is elsewhere: the token stays", (3, "answers 307"), "tools/call", |_, urls| Reply::Http {
             status: 307,
             headers: vec![("Location".into(), format!("{}/mcp", urls.evil))],
@@ -449,6 +641,15 @@ fn rows() -> Vec<Row> {
             let message = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": { "content": [{ "type": "text", "text": "hi" }] } });
             let other = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": {} });
             Reply::Drip(format!("{STREAM}data: {other}\r\n\r\ndata: {message}\r\n\r\n"))
+        }),
+        asks("a ping in the stream", "ping", |reply| reply["result"] == json!({})),
+        asks("a question to a model", "sampling/createMessage", |reply| reply["error"]["code"] == -32601),
+        asks("a question to the person", "elicitation/create", |reply| reply["error"]["code"] == -32601),
+        asks("a question for folders", "roots/list", |reply| reply["error"]["code"] == -32601),
+        // They are answered up to a bound, which `check` knows.
+        method("pings without end", (3, "took too long"), "tools/call", |_, _| {
+            let ping = |id: usize| format!("data: {}\n\n", json!({ "jsonrpc": "2.0", "id": id, "method": "ping" }));
+            Reply::Drip(format!("{STREAM}{}", (0..5_000).map(ping).collect::<String>()))
         }),
         method("a request of the server's with the same id", (0, ""), "tools/call", |request, _| {
             let id = &request.json()["id"];
@@ -469,11 +670,7 @@ fn rows() -> Vec<Row> {
             let error = json!({ "jsonrpc": "2.0", "error": { "code": -32020, "message": "no header" } });
             Reply::Drip(format!("{STREAM}data: {error}\n\n"))
         }),
-        method("a page instead of an answer", (3, "no MCP message"), "tools/call", |_, _| Reply::Http {
-            status: 200,
-            headers: vec![],
-            body: "<html>".into(),
-        }),
+        method("a page instead of an answer", (3, "no MCP message"), "tools/call", |_, _| page()),
         method("another request's answer", (3, "no MCP message"), "tools/call", |_, _| {
             Reply::json(200, &json!({ "jsonrpc": "2.0", "id": 999, "result": {} }))
         }),
@@ -537,6 +734,30 @@ fn rows() -> Vec<Row> {
             response(request, json!({ "tools": {} }))
         }),
         method("a server that fails", (3, "answers 500"), "server/discover", |_, _| Reply::status(500)),
+        method(
+            "a server that fails in JSON-RPC",
+            (5, "the server refuses: oh no (-32603)"),
+            "server/discover",
+            |request, _| {
+                let error = json!({ "code": -32603, "message": "oh no" });
+                Reply::json(500, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": error }))
+            },
+        )
+        .with_args(&["--protocol-version", "2026-07-28", "call", "echo", "message=hi"]),
+        at_mcp("a legacy server that says 500 to what it does not know", (0, ""), |request, _| {
+            request.header("authorization")?;
+            match request.json()["method"].as_str() {
+                Some("server/discover") => {
+                    let error = json!({ "code": -32603, "message": "no such method" });
+                    Some(Reply::json(500, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": error })))
+                }
+                Some("initialize") => {
+                    Some(response(request, json!({ "protocolVersion": "2025-11-25", "capabilities": {} })))
+                }
+                Some("notifications/initialized") => Some(Reply::status(202)),
+                _ => None,
+            }
+        }),
         method("a version from the future", (3, "none of our versions"), "server/discover", |request, _| {
             response(request, json!({ "supportedVersions": ["2099-01-01"] }))
         }),
@@ -560,6 +781,22 @@ fn rows() -> Vec<Row> {
 }
 
 impl Row {
+    fn with_args(self, args: &'static [&'static str]) -> Self {
+        Row { args, ..self }
+    }
+
+    /// The challenge names no metadata, so that it is searched for.
+    fn without_challenge(mut self) -> Self {
+        let inner = self.mcp.take();
+        self.mcp = Some(Arc::new(move |request, urls| {
+            if request.path() == "/mcp" && request.header("authorization").is_none() {
+                return Some(unauthorized("Bearer".into()));
+            }
+            inner.as_ref().and_then(|twist| twist(request, urls))
+        }));
+        self
+    }
+
     /// The challenge names no scope, so that the metadata's count.
     fn without_scope(mut self) -> Self {
         let inner = self.mcp.take();
