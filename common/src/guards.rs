@@ -27,17 +27,29 @@ use actix_web::{
 };
 use anyhow::{Result, bail};
 use futures_util::{FutureExt, Stream};
-use url::{Host, Origin, Url};
+use url::{Host, Url};
 
 use crate::{
     config::PublicUrl,
     http::{ErrorBody, error_response},
     jsonrpc::{ErrorObject, Failure, INTERNAL_ERROR},
-    network::is_localhost,
 };
 
 /// The headers of an answer that a page in a browser may read.
-const EXPOSED: &str = "WWW-Authenticate, Retry-After, X-Correlation-Id";
+const EXPOSED: &str = "WWW-Authenticate, Retry-After, X-Correlation-Id, X-MCP-User, X-MCP-Scopes";
+/// The headers that a page may send. The last two are for pages made for servers with sessions; nothing reads them.
+const ALLOWED: [&str; 7] = [
+    "Authorization",
+    "Content-Type",
+    "MCP-Protocol-Version",
+    "Mcp-Method",
+    "Mcp-Name",
+    "Mcp-Session-Id",
+    "Last-Event-ID",
+];
+
+/// The names of this computer.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// What the request line in the log calls the caller. The authentication step sets it.
 pub struct LogUser(pub String);
@@ -56,12 +68,12 @@ struct Allowed {
 impl Guards {
     pub(crate) fn new(public_url: &PublicUrl, allow_origin: &[String], allow_host: &[String]) -> Result<Self> {
         let public = public_url.to_url();
-        let mut origins = vec![public.origin()];
+        let mut origins: Vec<_> = Origin::of(&public).into_iter().collect();
         for text in allow_origin {
-            match parse_origin(text) {
-                Some(origin) => origins.push(origin.origin()),
+            match Origin::parse(text) {
+                Some(origin) => origins.push(origin),
                 None => bail!(
-                    "--allow-origin: {text:?} is not an origin such as https://app.example, with nothing behind it"
+                    "--allow-origin: {text:?} is not an origin such as https://app.example or chrome-extension://abc, with nothing behind it"
                 ),
             }
         }
@@ -80,7 +92,7 @@ impl Guards {
         Cors::default()
             .allow_any_origin() // `check` has let only allowed ones through
             .allowed_methods(["GET", "POST", "DELETE"]) // a refusal that a page can read beats one it cannot
-            .allowed_headers(["Authorization", "Content-Type", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"])
+            .allowed_headers(ALLOWED)
             .expose_headers(EXPOSED.split(", "))
             .max_age(600)
     }
@@ -92,8 +104,8 @@ impl Guards {
             (Some(value), None) => value
                 .to_str()
                 .ok()
-                .and_then(parse_origin)
-                .is_some_and(|url| is_localhost(&url) || self.0.origins.contains(&url.origin())),
+                .and_then(Origin::parse)
+                .is_some_and(|origin| origin.is_loopback() || self.0.origins.contains(&origin)),
             (Some(_), Some(_)) => false,
         }
     }
@@ -112,7 +124,7 @@ impl Guards {
             _ => (authority, None),
         };
         let is_port = |port: &str| !port.starts_with('+') && port.parse::<u16>().is_ok();
-        let mut names = ["localhost", "127.0.0.1", "[::1]"].into_iter().chain(self.0.hosts.iter().map(String::as_str));
+        let mut names = LOOPBACK.into_iter().chain(self.0.hosts.iter().map(String::as_str));
         port.is_none_or(is_port) && names.any(|name| host.eq_ignore_ascii_case(name))
     }
 
@@ -168,12 +180,38 @@ impl Guards {
     }
 }
 
-/// An origin as a browser writes it (RFC 6454 §6.1): scheme, host and port, nothing behind.
-fn parse_origin(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let (_, authority) = text.split_once("://")?; // the URL parser forgives what no browser sends
-    let bare = !authority.is_empty() && !authority.contains(['/', '\\', '?', '#', '@']);
-    (matches!(url.scheme(), "http" | "https") && bare).then_some(url)
+/// An origin (RFC 6454 §4), of any scheme: desktop apps and browser extensions have their own. The type of the URL
+/// library is not enough, as it takes each of those for an origin that equals nothing, not even itself.
+#[derive(PartialEq, Eq)]
+struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// An origin as a browser writes it (RFC 6454 §6.1): scheme, host and port, nothing behind. One parser for the
+    /// option and for the header, so that what can be allowed can also come.
+    fn parse(text: &str) -> Option<Self> {
+        let (_, authority) = text.split_once("://")?;
+        // What the URL parser forgives and no browser sends; `*` would look like a pattern.
+        let bare =
+            !authority.is_empty() && !authority.ends_with(':') && !authority.contains(['/', '\\', '?', '#', '@']);
+        if !bare || text.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '*' | '%')) {
+            return None;
+        }
+        Self::of(&Url::parse(text).ok()?)
+    }
+
+    fn of(url: &Url) -> Option<Self> {
+        let (scheme, host) = (url.scheme().to_owned(), url.host_str()?.to_owned());
+        Some(Origin { scheme, host, port: url.port_or_known_default() })
+    }
+
+    /// A page from this computer, at any port.
+    fn is_loopback(&self) -> bool {
+        matches!(&*self.scheme, "http" | "https") && LOOPBACK.contains(&&*self.host)
+    }
 }
 
 /// A handler panicked. The panic's message is in the log; the client learns nothing of it.

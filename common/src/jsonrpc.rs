@@ -22,7 +22,8 @@ pub struct Envelope<'a> {
     pub id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    /// `null` counts as absent.
+    #[serde(borrow, default)]
     pub params: Option<&'a RawValue>,
 }
 

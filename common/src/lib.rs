@@ -6,7 +6,7 @@
 //! - [`server`]: binding, running, stopping, and how a program ends;
 //! - [`guards`]: what is checked on every request (Origin, Host, panics), and the log;
 //! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
-//! - [`jsonrpc`] and [`mcp`]: the messages on the wire;
+//! - [`jsonrpc`] and [`mcp`]: the messages on the wire; [`params`]: how they are read;
 //! - [`oauth`]: the metadata documents;
 //! - [`network`]: which addresses are the public internet;
 //! - [`token_cache`]: tokens that were verified before;
@@ -23,5 +23,6 @@ pub mod keys;
 pub mod mcp;
 pub mod network;
 pub mod oauth;
+pub mod params;
 pub mod server;
 pub mod token_cache;

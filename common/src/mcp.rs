@@ -1,11 +1,14 @@
 //! The MCP messages this server speaks (MCP 2026-07-28 and 2025-11-25, "Schema Reference").
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::jsonrpc::{ErrorObject, present, written};
+use crate::{
+    jsonrpc::{ErrorObject, written},
+    params::{empty, object, read},
+};
 
 /// The version whose requests carry everything with them, in `_meta`.
 pub const MODERN: &str = "2026-07-28";
@@ -29,7 +32,8 @@ pub struct ServerCapabilities {
     pub prompts: Option<Map<String, Value>>,
 }
 
-/// `initialize`, what the client says (2025-11-25 "Lifecycle").
+/// `initialize`, what the client says (2025-11-25 "Lifecycle"). It must also name itself and its capabilities; as
+/// nothing here depends on them, a client that does not is answered.
 #[derive(Deserialize)]
 pub struct InitializeParams {
     #[serde(rename = "protocolVersion")]
@@ -137,8 +141,8 @@ pub struct ListToolsResult {
 pub struct CallToolParams<'a> {
     #[serde(borrow)]
     pub name: Cow<'a, str>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub arguments: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "object")]
+    arguments: Option<&'a RawValue>,
 }
 
 impl<'a> CallToolParams<'a> {
@@ -148,13 +152,8 @@ impl<'a> CallToolParams<'a> {
     /// # Errors
     /// The tool error to return, which says what does not fit.
     pub fn arguments<T: Deserialize<'a>>(&self) -> Result<T, CallToolResult> {
-        let json = self.arguments.map_or("{}", RawValue::get);
-        // Types of which serde makes structs also take JSON arrays; a schema of type object does not.
-        if !json.starts_with('{') {
-            return Err(CallToolResult::error("The arguments must be an object."));
-        }
-        serde_json::from_str(json).map_err(|error| {
-            CallToolResult::error(format!("The arguments do not fit the tool's inputSchema: {error}."))
+        read(self.arguments.unwrap_or_else(empty)).map_err(|misfit| {
+            CallToolResult::error(format!("The arguments do not fit the tool's inputSchema: {misfit}."))
         })
     }
 }
@@ -223,10 +222,22 @@ pub struct ListPromptsResult {
 
 /// `prompts/get`, what the client says. Arguments are strings ("Prompts", `GetPromptRequestParams`).
 #[derive(Deserialize)]
-pub struct GetPromptParams {
-    pub name: String,
-    #[serde(default)]
-    pub arguments: BTreeMap<String, String>,
+pub struct GetPromptParams<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "object")]
+    arguments: Option<&'a RawValue>,
+}
+
+impl<'a> GetPromptParams<'a> {
+    /// The arguments as the prompt's own type.
+    ///
+    /// # Errors
+    /// `-32602`, which says what does not fit.
+    pub fn arguments<T: Deserialize<'a>>(&self) -> Result<T, ErrorObject> {
+        read(self.arguments.unwrap_or_else(empty))
+            .map_err(|misfit| ErrorObject::invalid_params(format!("The arguments do not fit the prompt: {misfit}.")))
+    }
 }
 
 #[derive(Serialize)]

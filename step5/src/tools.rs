@@ -7,8 +7,9 @@ use chrono_tz::Tz;
 use common::{
     jsonrpc::{ErrorObject, written},
     mcp::{CallToolParams, CallToolResult, ListParams, ListToolsResult, Tool, ToolAnnotations},
+    params::Integer,
 };
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
 use crate::rpc::Call;
@@ -24,30 +25,26 @@ pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
 pub async fn call(call: &Call<'_>) -> Result<CallToolResult, ErrorObject> {
     let params: CallToolParams = call.params()?;
     let outcome = match &*params.name {
-        "echo" => params.arguments().map(echo),
+        "echo" => params.arguments().and_then(echo),
         "get_time" => params.arguments().and_then(get_time),
         name => return Err(ErrorObject::invalid_params(format!("Unknown tool: {name}"))),
     };
     Ok(outcome.unwrap_or_else(|error| error))
 }
 
+/// How long the text of `echo` may become, in bytes: a small request must not make a huge answer.
+const MAX_ECHO: usize = 64 * 1024;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Echo {
     message: String,
-    #[serde(default = "once", deserialize_with = "one_to_ten")]
-    repeat_count: usize,
+    #[serde(default = "once")]
+    repeat_count: Integer<1, 10>,
 }
 
-fn once() -> usize {
-    1
-}
-
-/// JSON Schema's `integer` is about the value, not the spelling: `2.0` is one (2020-12 "Validation" §6.1.1).
-fn one_to_ten<'de, D: Deserializer<'de>>(json: D) -> Result<usize, D::Error> {
-    let number = f64::deserialize(json)?.to_string();
-    let count = number.parse().ok().filter(|count| (1..=10).contains(count));
-    count.ok_or_else(|| D::Error::custom("repeat_count must be an integer from 1 to 10"))
+fn once() -> Integer<1, 10> {
+    Integer(1)
 }
 
 #[derive(Serialize)]
@@ -55,10 +52,15 @@ struct EchoResult<'a> {
     text: &'a str,
 }
 
-fn echo(arguments: Echo) -> CallToolResult {
-    let text = arguments.message.repeat(arguments.repeat_count);
+fn echo(Echo { message, repeat_count: Integer(count) }: Echo) -> Result<CallToolResult, CallToolResult> {
+    let count = usize::from(count);
+    if message.len() * count > MAX_ECHO {
+        let text = format!("message must be at most {} bytes long to be repeated {count} times.", MAX_ECHO / count);
+        return Err(CallToolResult::error(text));
+    }
+    let text = message.repeat(count);
     let structured = written(&EchoResult { text: &text });
-    CallToolResult::new(text, structured)
+    Ok(CallToolResult::new(text, structured))
 }
 
 #[derive(Deserialize)]
@@ -75,7 +77,7 @@ fn utc() -> String {
 fn get_time(arguments: GetTime) -> Result<CallToolResult, CallToolResult> {
     let zone: Tz = arguments.timezone.parse().map_err(|_| {
         CallToolResult::error(format!(
-            "Unknown time zone {:?}: give an IANA name, such as Europe/Paris.",
+            "timezone must be an IANA time zone name, such as Europe/Paris, not {:?}.",
             arguments.timezone
         ))
     })?;
@@ -96,7 +98,7 @@ fn definitions() -> Vec<Tool> {
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "message": { "type": "string", "description": "What to say" },
+                    "message": { "type": "string", "description": "What to say; at most 64 KiB when repeated" },
                     "repeat_count": {
                         "type": "integer", "minimum": 1, "maximum": 10, "default": 1,
                         "description": "How many times, with nothing between"

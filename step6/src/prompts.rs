@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use common::{
-    jsonrpc::ErrorObject,
+    jsonrpc::{ErrorObject, present},
     mcp::{GetPromptParams, GetPromptResult, ListParams, ListPromptsResult, Prompt, PromptArgument},
 };
+use serde::Deserialize;
 
 use crate::rpc::Call;
 
@@ -18,25 +19,30 @@ pub async fn list(call: &Call<'_>) -> Result<ListPromptsResult, ErrorObject> {
 /// `prompts/get`: fills in the prompt that the params name.
 pub async fn get(call: &Call<'_>) -> Result<GetPromptResult, ErrorObject> {
     let params: GetPromptParams = call.params()?;
-    let argument = |name: &str| params.arguments.get(name).map(String::as_str);
     let Some(prompt) = PROMPTS.iter().find(|prompt| prompt.name == params.name) else {
         return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", params.name)));
     };
-    if let Some(unknown) =
-        params.arguments.keys().find(|name| prompt.arguments.iter().all(|known| known.name != **name))
-    {
-        return Err(ErrorObject::invalid_params(format!("The prompt {} has no argument {unknown}.", prompt.name)));
-    }
     let text = match prompt.name {
-        "greeting" => greeting(argument("name"), argument("style"))?,
-        _ => help(argument("topic")),
+        "greeting" => greeting(params.arguments()?)?,
+        _ => help(params.arguments()?),
     };
     Ok(GetPromptResult::user(prompt.description, text))
 }
 
-fn greeting(name: Option<&str>, style: Option<&str>) -> Result<String, ErrorObject> {
-    let name = name.ok_or_else(|| ErrorObject::invalid_params("The argument name is missing: whom shall I greet?"))?;
-    match style.unwrap_or("casual") {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Greeting {
+    name: String,
+    #[serde(default = "casual")]
+    style: String,
+}
+
+fn casual() -> String {
+    "casual".to_owned()
+}
+
+fn greeting(Greeting { name, style }: Greeting) -> Result<String, ErrorObject> {
+    match &*style {
         "formal" => Ok(format!("Write a formal greeting, such as: Good day, {name}. It is a pleasure to meet you.")),
         "casual" => Ok(format!("Write a casual greeting, such as: Hi {name}, how are things?")),
         "enthusiastic" => {
@@ -46,8 +52,15 @@ fn greeting(name: Option<&str>, style: Option<&str>) -> Result<String, ErrorObje
     }
 }
 
-fn help(topic: Option<&str>) -> String {
-    match topic {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Help {
+    #[serde(default, deserialize_with = "present")]
+    topic: Option<String>,
+}
+
+fn help(Help { topic }: Help) -> String {
+    match topic.as_deref() {
         Some("tools") => "Explain the tools of this server, such as echo, which repeats a message.".to_owned(),
         Some("prompts") => "Explain the prompts of this server, such as greeting, which greets somebody.".to_owned(),
         Some(topic) => format!("Say that there is no help on {topic:?}, only on tools and on prompts."),

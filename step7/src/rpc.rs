@@ -23,12 +23,13 @@ use common::{
     http::JsonBody,
     jsonrpc::{
         Envelope, ErrorObject, Failure, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST,
-        METHOD_NOT_FOUND, PARSE_ERROR, Success, UNSUPPORTED_PROTOCOL_VERSION, present, written,
+        METHOD_NOT_FOUND, PARSE_ERROR, Success, UNSUPPORTED_PROTOCOL_VERSION, written,
     },
     mcp::{
         CacheScope, Caching, DiscoverResult, EmptyResult, Implementation, InitializeParams, InitializeResult, LEGACY,
         MODERN, McpResult, ServerCapabilities,
     },
+    params::{self, Text},
 };
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ use serde_json::{Map, json, value::RawValue};
 
 const INSTRUCTIONS: &str = "A teaching server: its tools and prompts are few, and say themselves what they do.";
 const META: &str = "io.modelcontextprotocol/";
+/// What only modern requests have in `_meta`. Other keys of the protocol are older, such as `related-task`.
+const MODERN_META: [&str; 3] = ["protocolVersion", "clientCapabilities", "clientInfo"];
 static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 static METHOD: HeaderName = HeaderName::from_static("mcp-method");
 static NAME: HeaderName = HeaderName::from_static("mcp-name");
@@ -74,7 +77,7 @@ type Parsed<'a> = Result<Option<Call<'a>>, Refusal<'a>>;
 /// The parameters that concern the protocol rather than the method.
 #[derive(Default, Deserialize)]
 struct Head<'a> {
-    #[serde(borrow, default, rename = "_meta", deserialize_with = "present")]
+    #[serde(borrow, default, rename = "_meta")]
     meta: Option<&'a RawValue>,
     #[serde(borrow, default)]
     name: Option<&'a RawValue>,
@@ -85,14 +88,14 @@ struct Head<'a> {
 impl<'a> Call<'a> {
     /// The method's own parameters, as its own type.
     pub fn params<T: Deserialize<'a>>(&self) -> Result<T, ErrorObject> {
-        serde_json::from_str(self.params.get())
-            .map_err(|error| ErrorObject::invalid_params(format!("The params do not fit: {error}.")))
+        params::read(self.params)
+            .map_err(|misfit| ErrorObject::invalid_params(format!("The params do not fit: {misfit}.")))
     }
 
     /// Takes the message apart, and tells its era.
     fn parse(http: &'a HttpRequest, methods: &'a Methods, body: &'a [u8]) -> Parsed<'a> {
         let bad = |id, message: &str| Refusal::bad(id, ErrorObject::new(INVALID_REQUEST, message));
-        let text = std::str::from_utf8(body).map_err(|_| Refusal::not_json("it is not UTF-8"))?;
+        let text = std::str::from_utf8(body).map_err(|_| Refusal::not_json("The body is not UTF-8."))?;
         let envelope: Envelope = match serde_json::from_str(text) {
             Ok(_) if text.trim_start().starts_with('[') => {
                 return Err(bad(None, "Send one message at a time: MCP has no batches."));
@@ -101,7 +104,7 @@ impl<'a> Call<'a> {
             // JSON that is no message, or no JSON at all? Only reading it to the end can tell.
             Err(_) => match serde_json::from_str::<serde::de::IgnoredAny>(text) {
                 Ok(_) => return Err(bad(None, "A message is one JSON object, and names each member once.")),
-                Err(error) => return Err(Refusal::not_json(&error.to_string())),
+                Err(_) => return Err(Refusal::not_json("The body is not JSON.")),
             },
         };
         let string = |json: &'a RawValue| serde_json::from_str::<Text>(json.get()).ok().map(|text| text.0);
@@ -121,13 +124,14 @@ impl<'a> Call<'a> {
         let Some(id) = id else {
             return Err(bad(None, "The member id must be a string or an integer."));
         };
-        let params = envelope.params.unwrap_or_else(|| serde_json::from_str("{}").expect("it is JSON"));
+        let params = envelope.params.unwrap_or_else(params::empty);
         let version = header(http, &PROTOCOL_VERSION);
         let modern_header = version.as_deref().is_some_and(|version| version >= MODERN);
-        let head =
-            serde_json::from_str::<Head>(params.get()).map_err(|_| bad(Some(id), "The params name a member twice."))?;
+        let head = serde_json::from_str::<Head>(params.get())
+            .map_err(|_| bad(Some(id), "The params must name each member once, in Unicode."))?;
         let meta = head.meta.map_or(Ok(BTreeMap::new()), |meta| serde_json::from_str(meta.get()));
-        let modern_meta = meta.iter().flat_map(BTreeMap::keys).any(|key: &Cow<str>| key.starts_with(META));
+        let is_modern = |key: &Cow<str>| key.strip_prefix(META).is_some_and(|key| MODERN_META.contains(&key));
+        let modern_meta = meta.iter().flat_map(BTreeMap::keys).any(is_modern);
         let era = if modern_header || modern_meta { Era::Modern } else { Era::Legacy };
         Ok(Some(Call { http, method, methods, era, version, id, params, head, meta }))
     }
@@ -229,10 +233,6 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A string, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// All versions we serve, newest first.
 fn served() -> Vec<&'static str> {
     [MODERN].into_iter().chain(LEGACY).collect()
@@ -276,7 +276,7 @@ impl<'a> Refusal<'a> {
     }
 
     fn not_json(why: &str) -> Self {
-        Self::bad(None, ErrorObject::new(PARSE_ERROR, format!("The body is not JSON: {why}.")))
+        Self::bad(None, ErrorObject::new(PARSE_ERROR, why))
     }
 }
 

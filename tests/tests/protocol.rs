@@ -1,7 +1,7 @@
 //! JSON-RPC and MCP, the modern protocol and the legacy one, row by row of the contract's table.
 #![allow(clippy::unwrap_used)]
 
-use integration_tests::{LEGACY, MODERN, Reply, Server, meta, rpc, with_meta};
+use integration_tests::{LEGACY, MODERN, Reply, Server, gen_token, meta, rpc, with_meta};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
@@ -90,11 +90,12 @@ async fn what_is_no_json_rpc_request_is_an_invalid_request() {
         json!({ "jsonrpc": "2.0", "id": true, "method": "ping" }),
         json!({ "jsonrpc": "2.0", "id": [1], "method": "ping" }),
         json!({ "jsonrpc": "2.0", "id": {}, "method": "ping" }),
-        json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": null }),
         json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": [] }),
         json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": "x" }),
         json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": 1 }),
-        json!({ "jsonrpc": "2.0", "method": "notifications/initialized", "params": null }),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": true }),
+        json!({ "jsonrpc": "2.0", "id": null, "method": "ping", "params": null }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized", "params": [] }),
         json!({ "jsonrpc": "2.0", "id": 1, "result": {} }),
         json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": 1, "message": "no" } }),
     ] {
@@ -264,13 +265,140 @@ async fn a_modern_request_without_version_or_capabilities_in_meta_has_invalid_pa
 }
 
 #[tokio::test]
-async fn a_modern_key_in_meta_makes_a_request_modern() {
+async fn only_what_every_modern_request_has_in_meta_makes_a_request_modern() {
     let server = step4();
-    let params = json!({ "_meta": { "io.modelcontextprotocol/logLevel": "info" } });
-    let reply = send(server.legacy("tools/list", params)).await;
-    assert_eq!(reply.outcome(), (400, HEADER_MISMATCH), "{reply:?}");
-    let params = json!({ "_meta": { "progressToken": 1, "example.com/x": 1 } });
-    result(server.legacy("tools/list", params), "keys of others").await;
+    for key in ["protocolVersion", "clientCapabilities", "clientInfo"] {
+        let params = json!({ "_meta": { format!("io.modelcontextprotocol/{key}"): {} } });
+        let reply = send(server.legacy("tools/list", params)).await;
+        assert_eq!(reply.outcome(), (400, HEADER_MISMATCH), "{key}: {reply:?}");
+    }
+    for meta in [
+        json!({ "io.modelcontextprotocol/related-task": { "taskId": "t1" } }), // MCP 2025-11-25 "Tasks"
+        json!({ "io.modelcontextprotocol/logLevel": "info" }),
+        json!({ "io.modelcontextprotocol/ProtocolVersion": MODERN }),
+        json!({ "example.com/protocolVersion": MODERN, "protocolVersion": MODERN }),
+        json!({ "progressToken": 1, "example.com/x": 1 }),
+        json!({ "progressToken": null }),
+        json!({}),
+    ] {
+        for version in [None, Some(LEGACY[0])] {
+            let request = server.legacy("tools/list", json!({ "_meta": meta }));
+            let request =
+                version.iter().fold(request, |request, version| request.header("MCP-Protocol-Version", *version));
+            let result = result(request, &format!("{meta} {version:?}")).await;
+            assert!(result.get("resultType").is_none(), "{meta} {version:?}: {result}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn null_for_an_optional_member_counts_as_absent_in_every_step() {
+    for step in 2..=10 {
+        let server = Server::start(&format!("step{step}")).unwrap();
+        let token = (step >= 6).then(|| gen_token(&server.keys(), server.url(), &[]).unwrap());
+        let send = async |body: &Value, headers: Headers<'_>| {
+            let request =
+                headers.iter().fold(server.post(body), |request, (name, value)| request.header(*name, *value));
+            send(token.iter().fold(request, |request, token| request.bearer_auth(token))).await
+        };
+        let message =
+            |method: &str, params: Value| json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let reply = send(&message("ping", json!(null)), &[]).await;
+        assert_eq!(reply.outcome(), (200, 0), "step {step}: {reply:?}");
+        let reply = send(&message("ping", json!({ "_meta": null })), &[]).await;
+        assert_eq!(reply.outcome(), (200, 0), "step {step}: {reply:?}");
+        let notification = json!({ "jsonrpc": "2.0", "method": "notifications/initialized", "params": null });
+        assert_eq!(send(&notification, &[]).await.status, 202, "step {step}");
+        let reply = send(&json!({ "jsonrpc": "2.0", "id": null, "method": "ping", "params": null }), &[]).await;
+        assert_eq!(reply.outcome(), (400, INVALID_REQUEST), "step {step}: an id is not optional: {reply:?}");
+        // What is absent from a modern request's `_meta` is missing, not a disagreement.
+        let modern: Headers = &[("MCP-Protocol-Version", MODERN), ("Mcp-Method", "server/discover")];
+        for params in [json!(null), json!({ "_meta": null })] {
+            let reply = send(&message("server/discover", params.clone()), modern).await;
+            assert_eq!(reply.outcome(), (400, INVALID_PARAMS), "step {step} {params}: {reply:?}");
+        }
+        let mut params = with_meta(json!({ "cursor": null }));
+        params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!(null);
+        params["_meta"]["progressToken"] = json!(null);
+        let reply = send(&message("server/discover", params), modern).await;
+        assert_eq!(reply.outcome(), (200, 0), "step {step}: {reply:?}");
+        if step < 3 {
+            continue;
+        }
+        for method in ["tools/list", "prompts/list"] {
+            for params in [json!(null), json!({ "cursor": null }), json!({ "cursor": null, "_meta": null })] {
+                let reply = send(&message(method, params.clone()), &[]).await;
+                assert_eq!(reply.outcome(), (200, 0), "step {step} {method} {params}: {reply:?}");
+            }
+        }
+        if step < 4 {
+            continue;
+        }
+        for (method, name) in [("tools/call", "get_time"), ("tools/call", "echo"), ("prompts/get", "help")] {
+            let params = json!({ "name": name, "arguments": null, "_meta": null });
+            let reply = send(&message(method, params), &[]).await;
+            assert_eq!(reply.outcome(), (200, 0), "step {step} {method} {name}: {reply:?}");
+            let is_error = &reply.json()["result"]["isError"];
+            assert_eq!(*is_error == true, name == "echo", "step {step} {name}: {reply:?}");
+        }
+        // What a method or a tool needs, or what has a type of its own, cannot be null.
+        for (method, params) in [
+            ("tools/call", json!(null)),
+            ("tools/call", json!({ "name": null })),
+            ("prompts/get", json!({ "name": "help", "arguments": { "topic": null } })),
+            ("initialize", json!(null)),
+            ("initialize", json!({ "protocolVersion": null })),
+        ] {
+            let reply = send(&message(method, params.clone()), &[]).await;
+            assert_eq!(reply.outcome(), (200, INVALID_PARAMS), "step {step} {method} {params}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_are_not_an_object_are_invalid_params_in_every_step() {
+    for step in 4..=10 {
+        let server = Server::start(&format!("step{step}")).unwrap();
+        let token = gen_token(&server.keys(), server.url(), &["--username", "admin"]);
+        let token = (step >= 6).then(|| token.unwrap());
+        let tools: &[&str] = if step < 9 {
+            &["echo", "get_time", "no_such_tool"]
+        } else {
+            &["echo", "get_time", "no_such_tool", "whoami", "save_note", "list_notes", "delete_note", "list_users"]
+        };
+        let named = tools.iter().map(|name| ("tools/call", *name));
+        for (method, name) in named.chain([("prompts/get", "greeting"), ("prompts/get", "help")]) {
+            for arguments in
+                [json!([]), json!(["hi"]), json!("{}"), json!(""), json!(0), json!(1.5), json!(true), json!(false)]
+            {
+                let params = json!({ "name": name, "arguments": arguments });
+                for (era, request) in both(&server, method, &params) {
+                    let reply = send(token.iter().fold(request, |request, token| request.bearer_auth(token))).await;
+                    let case = format!("step {step} {era} {method} {params}: {reply:?}");
+                    assert_eq!(reply.outcome(), (200, INVALID_PARAMS), "{case}");
+                    let says = reply.json()["error"]["message"].clone();
+                    assert_eq!(says, "The params do not fit: arguments must be an object.", "{case}");
+                }
+            }
+        }
+    }
+}
+
+/// The schema requires `capabilities` and `clientInfo`. Nothing here depends on them, so nobody is turned away.
+#[tokio::test]
+async fn initialize_is_answered_whatever_the_client_says_of_itself() {
+    let server = step4();
+    let version = LEGACY[0];
+    for params in [
+        json!({ "protocolVersion": version }),
+        json!({ "protocolVersion": version, "capabilities": {} }),
+        json!({ "protocolVersion": version, "clientInfo": { "name": "tests", "version": "1" } }),
+        json!({ "protocolVersion": version, "capabilities": null, "clientInfo": null }),
+        json!({ "protocolVersion": version, "capabilities": 5, "clientInfo": [], "other": "x" }),
+    ] {
+        let result = result(server.legacy("initialize", params.clone()), &params.to_string()).await;
+        assert_eq!(result["protocolVersion"], version, "{params}: {result}");
+    }
 }
 
 #[tokio::test]
@@ -369,33 +497,212 @@ async fn an_unknown_tool_or_prompt_and_malformed_params_are_invalid_params() {
 #[tokio::test]
 async fn arguments_that_break_a_tools_schema_are_a_result_that_says_so() {
     let server = step4();
-    for (tool, arguments, says) in [
-        ("echo", json!({}), "message"),
-        ("echo", json!({ "message": 1 }), "string"),
-        ("echo", json!({ "message": null }), "string"),
-        ("echo", json!({ "message": "hi", "repeat_count": 0 }), "repeat_count"),
-        ("echo", json!({ "message": "hi", "repeat_count": 11 }), "repeat_count"),
-        ("echo", json!({ "message": "hi", "repeat_count": -1 }), "repeat_count"),
-        ("echo", json!({ "message": "hi", "repeat_count": 1.5 }), "repeat_count"),
-        ("echo", json!({ "message": "hi", "repeat_count": 1e300 }), "repeat_count"),
-        ("echo", json!({ "message": "hi", "repeat_count": "2" }), "string"),
-        ("echo", json!({ "message": "hi", "repeat_count": null }), "null"),
-        ("echo", json!({ "message": "hi", "volume": 11 }), "volume"),
-        ("echo", json!([]), "object"),
-        ("echo", json!(["hi"]), "object"),
-        ("echo", json!("hi"), "object"),
-        ("get_time", json!({ "timezone": "Atlantis/Center" }), "Atlantis/Center"),
-        ("get_time", json!({ "timezone": "" }), "zone"),
-        ("get_time", json!({ "timezone": 1 }), "string"),
-        ("get_time", json!({ "zone": "UTC" }), "zone"),
+    let unknown = |name: &str, known: &str| {
+        format!("{name} is not one of the properties (they are {known}), and additional ones are not allowed")
+    };
+    let one_to_ten = "repeat_count must be an integer from 1 to 10".to_owned();
+    let text = "message must be a string".to_owned();
+    let zone = "timezone must be an IANA time zone name, such as Europe/Paris".to_owned();
+    let mut cases = vec![
+        ("echo", json!({}), "message is required".to_owned()),
+        ("echo", json!({ "repeat_count": 2 }), "message is required".to_owned()),
+        ("echo", json!({ "message": "hi", "volume": 11 }), unknown("volume", "message, repeat_count")),
+        ("echo", json!({ "Message": "hi" }), unknown("Message", "message, repeat_count")),
+        ("get_time", json!({ "timezone": "Atlantis/Center" }), format!("{zone}, not \"Atlantis/Center\"")),
+        ("get_time", json!({ "timezone": "x".repeat(1000) }), zone.clone()),
+        ("get_time", json!({ "timezone": "" }), zone.clone()),
+        ("get_time", json!({ "timezone": "+02:00" }), zone),
+        ("get_time", json!({ "timezone": 1 }), "timezone must be a string".to_owned()),
+        ("get_time", json!({ "timezone": null }), "timezone must be a string".to_owned()),
+        ("get_time", json!({ "zone": "UTC" }), unknown("zone", "timezone")),
+    ];
+    for message in [json!(5), json!(-1), json!(2.5), json!(null), json!(true), json!([]), json!(["hi"]), json!({})] {
+        cases.push(("echo", json!({ "message": message }), text.clone()));
+    }
+    for count in [
+        json!(0),
+        json!(11),
+        json!(-1),
+        json!(1.5),
+        json!(1e300),
+        json!(u64::MAX),
+        json!("2"),
+        json!("NaN"),
+        json!(null),
+        json!(false),
+        json!([2]),
+        json!({ "value": 2 }),
     ] {
+        cases.push(("echo", json!({ "message": "hi", "repeat_count": count }), one_to_ten.clone()));
+    }
+    for (tool, arguments, says) in cases {
         let params = json!({ "name": tool, "arguments": arguments });
         for (era, request) in both(&server, "tools/call", &params) {
             let case = format!("{era} {params}");
             let result = result(request, &case).await;
             assert_eq!(result["isError"], true, "{case}: {result}");
             let text = result["content"][0]["text"].as_str().unwrap();
-            assert!(text.contains(says), "{case}: {text:?} does not say {says:?}");
+            assert!(text.contains(&says), "{case}: {text:?} does not say {says:?}");
+            assert_plain(text);
+        }
+    }
+}
+
+/// What helps nobody outside: a parser's position, types of Rust, what libraries say of themselves.
+fn assert_plain(message: &str) {
+    let words = [
+        "line ",
+        "column",
+        "expected",
+        "invalid type",
+        "EOF",
+        "serde",
+        "struct",
+        "f64",
+        "i64",
+        "u16",
+        "variant",
+        "field",
+    ];
+    for word in words {
+        assert!(!message.contains(word), "{message:?} says {word:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_protocol_names_the_member_in_json_schemas_words() {
+    let server = step4();
+    let call = |params: Value| ("tools/call", params);
+    let greeting = |arguments: Value| ("prompts/get", json!({ "name": "greeting", "arguments": arguments }));
+    for ((method, params), says) in [
+        (("initialize", json!({})), "protocolVersion is required"),
+        (("initialize", json!({ "protocolVersion": 1 })), "protocolVersion must be a string"),
+        (("initialize", json!({ "protocolVersion": ["2025-11-25"] })), "protocolVersion must be a string"),
+        (call(json!({})), "name is required"),
+        (call(json!({ "name": 1 })), "name must be a string"),
+        (call(json!({ "name": ["echo"] })), "name must be a string"),
+        (call(json!({ "name": "echo", "arguments": 1 })), "arguments must be an object"),
+        (("tools/list", json!({ "cursor": 5 })), "cursor must be a string"),
+        (("prompts/list", json!({ "cursor": {} })), "cursor must be a string"),
+        (("prompts/get", json!({})), "name is required"),
+        (("prompts/get", json!({ "name": 1.5 })), "name must be a string"),
+        (greeting(json!({})), "name is required"),
+        (greeting(json!({ "name": 5 })), "name must be a string"),
+        (greeting(json!({ "name": null })), "name must be a string"),
+        (greeting(json!({ "name": "Ada", "style": 1 })), "style must be a string"),
+        (greeting(json!({ "name": "Ada", "style": null })), "style must be a string"),
+        (greeting(json!({ "name": "Ada", "style": "rude" })), "style must be formal, casual or enthusiastic"),
+        (
+            greeting(json!({ "name": "Ada", "planet": "Mars" })),
+            "planet is not one of the properties (they are name, style)",
+        ),
+        (("prompts/get", json!({ "name": "help", "arguments": { "topic": [] } })), "topic must be a string"),
+        (("tools/list", json!({ "_meta": 5 })), "_meta must be an object"),
+    ] {
+        let reply = send(server.legacy(method, params.clone())).await;
+        assert_eq!(reply.outcome(), (200, INVALID_PARAMS), "{method} {params}: {reply:?}");
+        let message = reply.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(says), "{method} {params}: {message:?} does not say {says:?}");
+        assert_plain(&message);
+    }
+    for (body, says) in [
+        (r#"{"jsonrpc":"2.0","id":1,"#, "The body is not JSON."),
+        ("{'id':1}", "The body is not JSON."),
+        ("", "The body is not JSON."),
+        ("[]", "Send one message at a time: MCP has no batches."),
+        ("5", "A message is one JSON object, and names each member once."),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"ping"}"#,
+            "A message is one JSON object, and names each member once.",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{},"_meta":{}}}"#,
+            "The params must name each member once, in Unicode.",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"\ud800":1}}"#,
+            "The params must name each member once, in Unicode.",
+        ),
+    ] {
+        let reply = send(server.post_text(body)).await;
+        assert_eq!(reply.status, 400, "{body}: {reply:?}");
+        assert_eq!(reply.json()["error"]["message"], says, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_only_bytes_can_say_is_refused_or_understood_as_json_schema_says() {
+    let server = step4();
+    let long = "x".repeat(900_000);
+    let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
+    for (arguments, says) in [
+        (r#"{"message":"hi","repeat_count":1e400}"#.to_owned(), "repeat_count must be an integer from 1 to 10"),
+        (r#"{"message":"hi","repeat_count":-1e400}"#.to_owned(), "repeat_count must be an integer from 1 to 10"),
+        (
+            r#"{"message":"hi","repeat_count":99999999999999999999999}"#.to_owned(),
+            "repeat_count must be an integer from 1 to 10",
+        ),
+        (r#"{"message":1e400}"#.to_owned(), "message must be a string"),
+        (r#"{"message":"a","message":"b"}"#.to_owned(), "message is there twice"),
+        (r#"{"message":"a","m\u0065ssage":"b"}"#.to_owned(), "message is there twice"),
+        (r#"{"message":"a","repeat_count":1,"repeat_count":2}"#.to_owned(), "repeat_count is there twice"),
+        (r#"{"message":"\ud800"}"#.to_owned(), "message must be Unicode text"),
+        (r#"{"message":"hi","\udfff":1}"#.to_owned(), "must be Unicode text"),
+        (format!(r#"{{"message":{deep}}}"#), "message must be a string"),
+        (format!(r#"{{"message":"hi","other":{deep}}}"#), "other is not one of the properties"),
+        (format!(r#"{{"message":"hi","{long}":1}}"#), "… is not one of the properties"),
+        (format!(r#"{{"message":"{long}"}}"#), "message must be at most 65536 bytes"),
+    ] {
+        let params = format!(r#"{{"name":"echo","arguments":{arguments}}}"#);
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let case: String = arguments.chars().take(100).collect();
+        let result = result(server.post_text(body), &case).await;
+        assert_eq!(result["isError"], true, "{case}: {result}");
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(says), "{case}: {text:?} does not say {says:?}");
+        assert_plain(text);
+    }
+    for (count, times) in [("2.0", 2), ("1e0", 1), ("0.3E1", 3), ("10.000", 10)] {
+        let params = format!(r#"{{"name":"echo","arguments":{{"message":"x","repeat_count":{count}}}}}"#);
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let result = result(server.post_text(body), count).await;
+        assert_eq!(result["content"][0]["text"], "x".repeat(times), "{count}: {result}");
+    }
+    // NaN and Infinity are no JSON (RFC 8259 §6).
+    for value in ["NaN", "Infinity", "-Infinity", "01", "+1", ".5", "0x10"] {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"message":{value}}}}}}}"#
+        );
+        assert_eq!(send(server.post_text(body)).await.outcome(), (400, PARSE_ERROR), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn echo_says_at_most_64_kib() {
+    let server = step4();
+    for (unit, length, count, fits) in [
+        ("x", 65_536, 1, true),
+        ("x", 65_537, 1, false),
+        ("x", 6_553, 10, true),
+        ("x", 6_554, 10, false),
+        ("é", 3_276, 10, true), // bytes count, not characters
+        ("é", 3_277, 10, false),
+        ("x", 900_000, 10, false),
+        ("", 0, 10, true),
+    ] {
+        let params = json!({ "name": "echo", "arguments": { "message": unit.repeat(length), "repeat_count": count } });
+        for (era, request) in both(&server, "tools/call", &params) {
+            let case = format!("{era} {length} × {unit:?} × {count}");
+            let result = result(request, &case).await;
+            assert_eq!(result["isError"], !fits, "{case}");
+            let text = result["content"][0]["text"].as_str().unwrap();
+            if fits {
+                assert_eq!(text, unit.repeat(length * count), "{case}");
+                assert_eq!(result["structuredContent"]["text"], text, "{case}");
+            } else {
+                assert!(text.starts_with("message must be at most ") && text.contains("bytes"), "{case}: {text}");
+                assert!(result.get("structuredContent").is_none(), "{case}");
+            }
         }
     }
 }
@@ -554,16 +861,6 @@ async fn a_body_made_to_hurt_a_parser_is_answered_and_the_server_goes_on() {
     ] {
         let reply = send(server.post_text(body)).await;
         assert_eq!(reply.outcome(), outcome, "{reply:?}");
-    }
-}
-
-#[tokio::test]
-async fn arguments_that_are_null_are_no_object() {
-    let server = step4();
-    for (era, request) in both(&server, "tools/call", &json!({ "name": "get_time", "arguments": null })) {
-        let reply = send(request).await;
-        let told = reply.outcome() == (200, INVALID_PARAMS) || reply.json()["result"]["isError"] == true;
-        assert!(told, "{era}: {reply:?}");
     }
 }
 
