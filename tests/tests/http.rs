@@ -50,6 +50,10 @@ const FOREIGN_ORIGINS: [&str; 14] = [
     "",
 ];
 
+/// The headers that pages send, and those that they read.
+const SENT: &str = "authorization,content-type,mcp-protocol-version,mcp-method,mcp-name,mcp-session-id,last-event-id";
+const EXPOSED: [&str; 5] = ["www-authenticate", "retry-after", "x-correlation-id", "x-mcp-user", "x-mcp-scopes"];
+
 #[tokio::test]
 async fn a_foreign_origin_is_refused_on_every_route() {
     for package in ["step1", "step4"] {
@@ -89,8 +93,8 @@ async fn a_loopback_origin_is_allowed_on_any_port() {
         assert_eq!(reply.status, 200, "{origin}: {reply:?}");
         assert!(!reply.header("access-control-allow-origin").is_empty(), "{origin}: {reply:?}");
         let exposed = reply.header("access-control-expose-headers").to_lowercase();
-        for name in ["www-authenticate", "retry-after", "x-correlation-id"] {
-            assert!(exposed.contains(name), "{name}: {reply:?}");
+        for name in EXPOSED {
+            assert!(exposed.split(", ").any(|exposed| exposed == name), "{name}: {reply:?}");
         }
         let reply = send(server.legacy("ping", json!({})).header("Origin", origin)).await;
         assert_eq!(reply.status, 200, "{origin}: {reply:?}");
@@ -128,6 +132,100 @@ async fn allow_origin_and_allow_host_add_to_what_is_allowed() {
     assert_refused(&reply, 403, "forbidden_origin", "c.example");
 }
 
+const OTHER_SCHEMES: [&str; 6] = [
+    "chrome-extension://abcdefghijklmnop",
+    "moz-extension://6c3ff8d2-1d5e-4f5c-9d0b-0a7e3a1b2c3d",
+    "tauri://localhost",
+    "app://notes.example",
+    "vscode-webview://abc",
+    "capacitor://app.example:8100",
+];
+
+#[tokio::test]
+async fn an_origin_of_any_scheme_can_be_allowed_and_only_exactly_that_one_is() {
+    let args: Vec<_> = OTHER_SCHEMES.iter().flat_map(|origin| ["--allow-origin", origin]).collect();
+    let (open, closed) = (Server::start_with("step4", &args).unwrap(), start("step4"));
+    for origin in OTHER_SCHEMES {
+        let reply = send(open.legacy("ping", json!({})).header("Origin", origin)).await;
+        assert_eq!(reply.outcome(), (200, 0), "{origin}: {reply:?}");
+        assert!(
+            matches!(reply.header("access-control-allow-origin"), "*")
+                || reply.header("access-control-allow-origin") == origin
+        );
+        let reply = send(preflight(&open, "/mcp", origin)).await;
+        assert!(reply.status.is_success(), "{origin}: {reply:?}");
+        // Nobody is let in by default: `tauri://localhost` is not a loopback origin of a browser.
+        let reply = send(closed.get("/health").header("Origin", origin)).await;
+        assert_refused(&reply, 403, "forbidden_origin", origin);
+        for other in [
+            format!("{origin}x"),
+            format!("{origin}/"),
+            format!("{origin}/index.html"),
+            format!("{origin}.evil.example"),
+            format!("{origin}?"),
+            format!("{origin}#"),
+            format!("x{origin}"),
+            origin.replace("://", ":"),
+            origin.replace("://", ":///"),
+            origin.replace("://", "://x@"),
+            origin.replace("://", "://%00"),
+            format!("{}:81", origin.trim_end_matches(":8100")),
+            origin.split_once("://").map(|(_, host)| format!("https://{host}")).unwrap(),
+        ] {
+            let reply = send(open.get("/health").header("Origin", &other)).await;
+            let loopback = other == "https://localhost";
+            assert_eq!(reply.status, if loopback { 200 } else { 403 }, "{other}: {reply:?}");
+        }
+    }
+    let reply = send(open.get("/health").header("Origin", "chrome-extension://ABCDEFGHIJKLMNOP")).await;
+    assert_refused(&reply, 403, "forbidden_origin", "the id of an extension has no capitals");
+}
+
+#[test]
+fn what_is_not_one_exact_origin_is_refused_at_start() {
+    for origin in [
+        "null",
+        "*",
+        "",
+        "app.example",
+        "https://",
+        "https:app.example",
+        "https://app.example/",
+        "https://app.example/path",
+        "https://app.example?",
+        "https://app.example#x",
+        "https://user@app.example",
+        "https://*.example",
+        "https://*",
+        "*://app.example",
+        "https://app.example:",
+        "https://app.example:99999",
+        "https://app.example:*",
+        "https://a.example,https://b.example",
+        " https://app.example",
+        "https://app.example ",
+        "https://app%2eexample",
+        "chrome-extension://",
+        "chrome-extension://*",
+        "chrome-extension://abc/",
+        "tauri://localhost/index.html",
+        "file:///",
+        "file://",
+        "data:text/html,x",
+        "blob:https://app.example",
+        "about:blank",
+    ] {
+        let output = integration_tests::command("step1")
+            .unwrap()
+            .args(["--port", "0", &format!("--allow-origin={origin}")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{origin:?}: {said}");
+        assert!(said.contains("--allow-origin") && said.contains("is not an origin"), "{origin:?}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_host_that_is_not_ours_is_refused_on_every_route() {
     for package in ["step1", "step4"] {
@@ -152,7 +250,7 @@ fn preflight(server: &Server, path: &str, origin: &str) -> RequestBuilder {
         .request(Method::OPTIONS, path)
         .header("Origin", origin)
         .header("Access-Control-Request-Method", "POST")
-        .header("Access-Control-Request-Headers", "authorization,content-type,mcp-protocol-version,mcp-method,mcp-name")
+        .header("Access-Control-Request-Headers", SENT)
 }
 
 #[tokio::test]
@@ -162,13 +260,13 @@ async fn a_preflight_from_an_allowed_origin_is_told_what_it_may_send_and_read() 
         let reply = send(preflight(&server, "/mcp", "http://localhost:3000")).await;
         assert!(matches!(reply.status.as_u16(), 200 | 204), "{package}: {reply:?}");
         let allowed = reply.header("access-control-allow-headers").to_lowercase();
-        for header in ["authorization", "content-type", "mcp-protocol-version", "mcp-method", "mcp-name"] {
+        for header in SENT.split(',') {
             assert!(allowed.split(',').any(|name| name.trim() == header), "{package} {header}: {reply:?}");
         }
         assert!(reply.header("access-control-allow-methods").contains("POST"), "{package}: {reply:?}");
         let exposed = reply.header("access-control-expose-headers").to_lowercase();
-        for name in ["www-authenticate", "retry-after", "x-correlation-id"] {
-            assert!(exposed.contains(name), "{name}: {reply:?}");
+        for name in EXPOSED {
+            assert!(exposed.split(", ").any(|exposed| exposed == name), "{name}: {reply:?}");
         }
         assert!(matches!(reply.header("access-control-allow-origin"), "*" | "http://localhost:3000"), "{reply:?}");
     }
@@ -326,9 +424,16 @@ async fn a_preflight_may_ask_for_headers_we_do_not_know_and_learns_which_we_do()
 #[tokio::test]
 async fn an_origin_that_only_a_forgiving_parser_takes_for_ours_is_refused() {
     let server = Server::start("step4").unwrap();
-    for origin in
-        ["http:localhost", "http:///localhost", "http://localhost/..", "http://localhost\\", "http://x@localhost"]
-    {
+    for origin in [
+        "http:localhost",
+        "http:///localhost",
+        "http://localhost/..",
+        "http://localhost\\",
+        "http://x@localhost",
+        "http://local\thost",
+        "http://localhost:",
+        "http://local%68ost",
+    ] {
         let reply = Reply::of(server.get("/health").header("Origin", origin)).await.unwrap();
         assert_eq!(reply.status, 403, "{origin}");
     }
