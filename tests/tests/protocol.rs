@@ -299,7 +299,7 @@ async fn null_for_an_optional_member_counts_as_absent_in_every_step() {
         let send = async |body: &Value, headers: Headers<'_>| {
             let request =
                 headers.iter().fold(server.post(body), |request, (name, value)| request.header(*name, *value));
-            send(token.iter().fold(request, |request, token| request.bearer_auth(token))).await
+            send(token.iter().fold(request, RequestBuilder::bearer_auth)).await
         };
         let message =
             |method: &str, params: Value| json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
@@ -372,7 +372,7 @@ async fn arguments_that_are_not_an_object_are_invalid_params_in_every_step() {
             {
                 let params = json!({ "name": name, "arguments": arguments });
                 for (era, request) in both(&server, method, &params) {
-                    let reply = send(token.iter().fold(request, |request, token| request.bearer_auth(token))).await;
+                    let reply = send(token.iter().fold(request, RequestBuilder::bearer_auth)).await;
                     let case = format!("step {step} {era} {method} {params}: {reply:?}");
                     assert_eq!(reply.outcome(), (200, INVALID_PARAMS), "{case}");
                     let says = reply.json()["error"]["message"].clone();
