@@ -5,11 +5,14 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
+use serde_json::json;
+use tokio::time::sleep;
 
-use crate::{has, is_there};
+use crate::{Reply, Server, gen_token, has, is_there};
 
 /// Where Chromium is.
 pub fn chromium() -> String {
@@ -76,4 +79,32 @@ pub fn go(test: &str, package: &str) -> Result<Option<PathBuf>> {
     let status = build.args(["build", "-o"]).arg(&program).arg(format!("./{package}")).current_dir(&folder).status()?;
     ensure!(status.success(), "go build ./{package} in tests/interop/go: {status}");
     Ok(Some(program))
+}
+
+/// A provider, a step 10 that trusts it and soon gives up its keys when it is gone, and a token of alice's.
+///
+/// # Errors
+/// If they do not come up.
+pub fn with_provider() -> Result<(Server, Server, String)> {
+    let provider = Server::start("auth-server")?;
+    let hurried = ["--jwks-cooldown", "1s", "--jwks-min-age", "1s", "--jwks-max-age", "1s", "--max-stale", "2s"];
+    let server = Server::start_with("step10", &[&["--issuer", provider.url()][..], &hurried].concat())?;
+    let token = gen_token(&provider.keys(), server.url(), &["--issuer", provider.url(), "--username", "alice"])?;
+    Ok((provider, server, token))
+}
+
+/// Ends the provider, and waits until the server knows that and answers 503 with `Retry-After`.
+///
+/// # Errors
+/// If that is not so after a minute.
+pub async fn lose(provider: Server, server: &Server, token: &str) -> Result<()> {
+    drop(provider);
+    let gone = Instant::now();
+    while Reply::of(server.get("/health")).await?.json()["status"] != "unavailable" {
+        ensure!(gone.elapsed() < Duration::from_mins(1), "the server does not notice that its provider is away");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let reply = Reply::of(server.legacy("ping", json!({})).bearer_auth(token)).await?;
+    ensure!(reply.status == 503 && reply.header("retry-after").parse::<u32>()? > 0, "{reply:?}");
+    Ok(())
 }

@@ -1,13 +1,16 @@
 //! An independent client, the official Rust SDK, connects, lists, calls and gets.
 
-use anyhow::Result;
-use integration_tests::{Server, gen_token};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use integration_tests::{Server, gen_token, interop};
 use rmcp::{
     ClientLifecycleMode, ClientServiceExt, ServiceExt,
     model::{CallToolRequestParams, GetPromptRequestParams, ProtocolVersion},
     transport::{StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig},
 };
 use serde_json::json;
+use tokio::time::timeout;
 
 fn transport(server: &Server, token: Option<String>) -> StreamableHttpClientTransport<reqwest::Client> {
     let mut config = StreamableHttpClientTransportConfig::with_uri(format!("{}/mcp", server.url()));
@@ -15,11 +18,14 @@ fn transport(server: &Server, token: Option<String>) -> StreamableHttpClientTran
     StreamableHttpClientTransport::from_config(config)
 }
 
+fn eras() -> [ClientLifecycleMode; 2] {
+    let modern = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
+    [ClientLifecycleMode::Initialize, modern]
+}
+
 #[tokio::test]
 async fn the_rust_sdk_uses_steps_4_6_and_9_in_both_eras() -> Result<()> {
-    let modern = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
-    let eras = [ClientLifecycleMode::Initialize, modern];
-    for (step, era) in ["step4", "step6", "step9"].into_iter().flat_map(|step| eras.clone().map(|era| (step, era))) {
+    for (step, era) in ["step4", "step6", "step9"].into_iter().flat_map(|step| eras().map(|era| (step, era))) {
         let server = Server::start(step)?;
         let token = match step {
             "step4" => None,
@@ -50,5 +56,29 @@ async fn the_rust_sdk_is_turned_away_without_a_token() -> Result<()> {
     let server = Server::start("step9")?;
     let error = ().serve(transport(&server, None)).await.err().map(|error| format!("{error:?}")).unwrap_or_default();
     assert!(error.contains("Auth"), "{error}");
+    Ok(())
+}
+
+/// What other SDKs do then: see `sdks.rs`.
+#[tokio::test]
+async fn the_rust_sdk_does_not_wait_when_the_provider_is_away() -> Result<()> {
+    const SOON: Duration = Duration::from_secs(5);
+    let (provider, server, token) = interop::with_provider()?;
+    let mut clients = Vec::new();
+    for era in eras() {
+        clients.push(().serve_with_lifecycle(transport(&server, Some(token.clone())), era).await?);
+    }
+    interop::lose(provider, &server, &token).await?;
+    for client in clients {
+        let called = timeout(SOON, client.list_all_tools()).await.context("a call is still waiting")?;
+        let error = called.err().context("a call without keys succeeded")?.to_string();
+        assert!(error.contains("503"), "{error}");
+    }
+    for era in eras() {
+        let connecting = ().serve_with_lifecycle(transport(&server, Some(token.clone())), era);
+        let connected = timeout(SOON, connecting).await.context("a connection is still waiting")?;
+        let error = format!("{:?}", connected.err().context("connected without keys")?);
+        assert!(error.contains("503"), "{error}");
+    }
     Ok(())
 }

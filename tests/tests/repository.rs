@@ -1,0 +1,94 @@
+//! The repository itself: what is ignored, what a script may fetch, and whether the pages' links lead somewhere.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Result, ensure};
+use integration_tests::{is_there, readme::root};
+use regex::Regex;
+
+/// What git says, line by line; `None` where this is no clone.
+fn git(args: &[&str]) -> Result<Option<Vec<String>>> {
+    if !is_there("the repository", "git, and a clone", root().join(".git").exists()) {
+        return Ok(None);
+    }
+    let output = Command::new("git").args(args).current_dir(root()).output()?;
+    ensure!(output.status.code() < Some(2), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(Some(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect()))
+}
+
+/// The tracked files that are text.
+fn files() -> Result<Option<Vec<(PathBuf, String)>>> {
+    let Some(paths) = git(&["ls-files"])? else { return Ok(None) };
+    let text = |path: String| fs::read_to_string(root().join(&path)).ok().map(|text| (path.into(), text));
+    Ok(Some(paths.into_iter().filter_map(text).collect()))
+}
+
+#[test]
+fn what_servers_leave_behind_is_ignored_wherever_they_were_started() -> Result<()> {
+    let left = [
+        "keys/mcp_private_key.pem",
+        "step6/keys/mcp_private_key.pem",
+        "data/notes.db",
+        "step9/data/auth.db-wal",
+        "step6/other/mcp_private_key.pem",
+        "target/debug/step6",
+        "tests/interop/go/target/x",
+    ];
+    let Some(ignored) = git(&[&["check-ignore"][..], &left].concat())? else { return Ok(()) };
+    assert_eq!(ignored, left);
+    let tracked = git(&["ls-files", "--cached", "--ignored", "--exclude-standard"])?;
+    assert_eq!(tracked, Some(vec![]), "tracked, and ignored too");
+    Ok(())
+}
+
+/// Each registry's own client knows where it is, and the mirrors and proxies of whoever runs it.
+#[test]
+fn no_file_has_a_registrys_download_address() -> Result<()> {
+    let hosts = ["repo1?[.]maven", "registry[.]npmjs", "pypi[.]org", "pythonhosted", "proxy[.]golang", "sum[.]golang"];
+    let hosts =
+        [&hosts[..], &["(static|index)[.]crates", "static[.]rust-lang", "deb[.]debian", "\"resolved\":"]].concat();
+    let address = Regex::new(&hosts.join("|"))?;
+    let Some(files) = files()? else { return Ok(()) };
+    assert!(files.len() > 200, "{} files", files.len());
+    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with("tests/tests/repository.rs")) {
+        let found = text.lines().find(|line| address.is_match(line));
+        assert_eq!(found, None, "{}", path.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_links_in_the_pages_lead_somewhere() -> Result<()> {
+    let link = Regex::new(r"\]\(([^)#:\s]+)(#[^)]*)?\)")?;
+    let Some(files) = files()? else { return Ok(()) };
+    let mut count = 0;
+    for (path, text) in files.iter().filter(|(path, _)| path.extension().is_some_and(|it| it == "md")) {
+        for found in link.captures_iter(text) {
+            let to = root().join(path.parent().unwrap_or(Path::new(""))).join(&found[1]);
+            assert!(to.exists(), "{}: {} is not there", path.display(), &found[1]);
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count} links");
+    Ok(())
+}
+
+#[test]
+fn every_package_is_under_the_two_licences_that_are_here() -> Result<()> {
+    for (file, says) in
+        [("LICENSE-MIT", "Copyright (c) 2026 the authors"), ("LICENSE-APACHE", "Version 2.0, January 2004")]
+    {
+        let text = fs::read_to_string(root().join(file))?;
+        assert!(text.contains(says), "{file}");
+    }
+    assert!(fs::read_to_string(root().join("Cargo.toml"))?.contains("license = \"MIT OR Apache-2.0\""));
+    let Some(files) = files()? else { return Ok(()) };
+    for (path, text) in files.iter().filter(|(path, _)| path.ends_with("Cargo.toml") && path.components().count() > 1) {
+        assert!(text.contains("license.workspace = true"), "{}", path.display());
+    }
+    Ok(())
+}
