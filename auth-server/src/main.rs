@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use actix_web::{App, HttpResponse, HttpServer, middleware::from_fn, web};
+use actix_web::{App, HttpResponse, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
 use auth_server::{AuthArgs, AuthServer, dev_password, store::Store, users::Users};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -84,7 +84,7 @@ async fn serve(args: Args) -> Result<()> {
     let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, &issuer, args.resource).await?;
     let metadata = web::Data::new(auth_server.metadata());
     let guards = listener.guards.clone();
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .wrap(guards.cors())
             .wrap(from_fn(Guards::check))
@@ -95,8 +95,8 @@ async fn serve(args: Args) -> Result<()> {
             .service(web::resource("/.well-known/jwks.json").get(jwks))
             .configure(|app| auth_server.configure(app))
             .default_service(web::to(http::not_found))
-    });
-    listener.serve(server).await
+    };
+    listener.serve(app).await
 }
 
 async fn document(metadata: web::Data<AuthorizationServerMetadata>) -> HttpResponse {

@@ -39,6 +39,9 @@ pub struct ServerArgs {
     /// Also accept this name, without a port, in the Host header (repeatable)
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
+    /// Connections at a time; requests on further ones are answered with 503 [default: 12000, or what `ulimit -Hn` allows]
+    #[arg(long, env = "MCP_MAX_CONNECTIONS", value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub max_connections: Option<usize>,
 }
 
 /// An http(s) URL without path, query, fragment or user: an MCP server has a host name of its own. Every URL that this

@@ -331,7 +331,7 @@ fn log_request<B>(outcome: &Result<ServiceResponse<B>, Error>, started: Instant)
 
 #[cfg(test)]
 mod tests {
-    use actix_web::{App, HttpServer, middleware::from_fn};
+    use actix_web::{App, middleware::from_fn};
     use clap::Parser;
 
     use super::*;
@@ -366,15 +366,15 @@ mod tests {
         let listener = Args::parse_from(["test", "--port", "0"]).server.bind().unwrap();
         let port = listener.public_url.to_url().port().unwrap();
         let guards = listener.guards.clone();
-        let server = HttpServer::new(move || {
+        let app = move || {
             App::new()
                 .wrap(guards.cors())
                 .wrap(from_fn(Guards::check))
                 .app_data(web::Data::new(guards.clone()))
                 .service(web::resource("/panics").get(panics))
                 .service(web::resource("/works").get(works))
-        });
-        let running = actix_web::rt::spawn(listener.serve(server.workers(1)));
+        };
+        let running = actix_web::rt::spawn(listener.serve(app));
         for _ in 0..3 {
             let answer = exchange(port, "/panics").await;
             assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");

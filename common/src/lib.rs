@@ -3,7 +3,7 @@
 //! A step's own files hold its lesson; this crate holds the rest, so that the lessons stay short:
 //!
 //! - [`config`]: the command line every server shares, and the public URL that names everything;
-//! - [`server`]: binding, running, stopping, and how a program ends;
+//! - [`server`]: binding, running, stopping, and how a program ends; `connections`: what its peers may cost it;
 //! - [`guards`]: what is checked on every request (Origin, Host, panics), and the log;
 //! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire; [`params`]: how they are read;
@@ -15,6 +15,7 @@
 
 pub mod claims;
 pub mod config;
+mod connections;
 pub mod files;
 pub mod guards;
 pub mod http;

@@ -5,13 +5,14 @@ use std::{
     io::{ErrorKind, IsTerminal, Write},
     net::{TcpListener, ToSocketAddrs},
     process::ExitCode,
-    time::Duration,
+    sync::Arc,
 };
 
 use actix_http::{Request, Response};
+use actix_server::Server;
 use actix_service::IntoServiceFactory;
 use actix_web::{
-    Error, HttpServer,
+    Error,
     body::MessageBody,
     dev::{AppConfig, Service, ServiceFactory},
 };
@@ -22,6 +23,7 @@ use url::Url;
 
 use crate::{
     config::{PublicUrl, ServerArgs},
+    connections::{self, Limits},
     guards::Guards,
     network::is_loopback,
 };
@@ -101,6 +103,7 @@ pub struct Listener {
     allow_insecure_http: bool,
     /// What is checked on every request.
     pub guards: Guards,
+    max_connections: Option<usize>,
 }
 
 impl Listener {
@@ -115,7 +118,8 @@ impl Listener {
         let on_loopback = is_loopback(&public_url.to_url())
             && sockets.iter().all(|socket| socket.local_addr().is_ok_and(|address| address.ip().is_loopback()));
         let allow_insecure_http = args.allow_insecure_http;
-        Ok(Listener { sockets, url, public_url, on_loopback, allow_insecure_http, guards })
+        let max_connections = args.max_connections;
+        Ok(Listener { sockets, url, public_url, on_loopback, allow_insecure_http, guards, max_connections })
     }
 
     /// For other URLs that people and tokens are sent to. `option`: what gives it.
@@ -126,11 +130,11 @@ impl Listener {
         require_https(option, url, self.allow_insecure_http)
     }
 
-    /// Serves until SIGINT or SIGTERM, then lets the requests under way finish.
+    /// Serves the app until SIGINT or SIGTERM, then lets the requests under way finish.
     ///
     /// # Errors
-    /// If the sockets or the signals cannot be used.
-    pub async fn serve<F, I, S, B>(self, server: HttpServer<F, I, S, B>) -> Result<()>
+    /// If the sockets or the signals cannot be used, or the machine does not allow so many connections.
+    pub async fn serve<F, I, S, B>(self, app: F) -> Result<()>
     where
         F: Fn() -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request>,
@@ -142,12 +146,16 @@ impl Listener {
         S::Service: 'static,
         B: MessageBody + 'static,
     {
-        let mut server = server
+        let limits = Limits::new(self.max_connections)?;
+        let mut server = Server::build()
             .disable_signals() // actix takes SIGINT for "drop everything"
-            .shutdown_timeout(SHUTDOWN_SECONDS)
-            .client_request_timeout(Duration::from_secs(5));
+            .shutdown_timeout(SHUTDOWN_SECONDS);
         for socket in self.sockets {
-            server = server.listen(socket)?;
+            let (app, limits, stopping) = (app.clone(), Arc::clone(&limits), server.graceful_shutdown_signal());
+            let address = socket.local_addr()?;
+            server = server.listen(address.to_string(), socket, move || {
+                connections::http(app(), Arc::clone(&limits), address, stopping.clone())
+            })?;
         }
         let server = server.run();
         let handle = server.handle();

@@ -7,7 +7,7 @@ mod rpc;
 
 use std::process::ExitCode;
 
-use actix_web::{App, HttpServer, middleware::from_fn, web};
+use actix_web::{App, middleware::from_fn, web};
 use clap::Parser;
 use common::{
     config::{HELP, ServerArgs},
@@ -41,7 +41,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let health = web::Data::new(Health::new(&["health", "mcp"]));
 
     let guards = listener.guards.clone();
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
             .wrap(guards.cors())
@@ -52,6 +52,6 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .service(web::resource("/health").get(health::health))
             .service(web::resource("/mcp").post(rpc::handle))
             .default_service(web::to(http::not_found))
-    });
-    listener.serve(server).await
+    };
+    listener.serve(app).await
 }

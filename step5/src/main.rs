@@ -12,7 +12,7 @@ mod tools;
 
 use std::process::ExitCode;
 
-use actix_web::{App, HttpServer, middleware::from_fn, web};
+use actix_web::{App, middleware::from_fn, web};
 use clap::Parser;
 use common::{
     config::{HELP, KeyArgs, ServerArgs},
@@ -55,7 +55,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let health = web::Data::new(Health::new(&["health", "mcp", "tools", "prompts", "jwks"]));
 
     let guards = listener.guards.clone();
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
             .wrap(guards.cors())
@@ -68,6 +68,6 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .service(web::resource("/mcp").post(rpc::handle))
             .service(web::resource("/.well-known/jwks.json").get(jwks::jwks))
             .default_service(web::to(http::not_found))
-    });
-    listener.serve(server).await
+    };
+    listener.serve(app).await
 }

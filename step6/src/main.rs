@@ -13,7 +13,7 @@ mod tools;
 
 use std::process::ExitCode;
 
-use actix_web::{App, HttpServer, middleware::from_fn, web};
+use actix_web::{App, middleware::from_fn, web};
 use auth::Auth;
 use clap::Parser;
 use common::{
@@ -63,7 +63,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 
     let auth = web::Data::new(auth);
     let guards = listener.guards.clone();
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
             .wrap(guards.cors())
@@ -77,6 +77,6 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .service(web::resource("/mcp").post(rpc::handle).wrap(from_fn(auth::authenticate)))
             .service(web::resource("/.well-known/jwks.json").get(jwks::jwks))
             .default_service(web::to(http::not_found))
-    });
-    listener.serve(server).await
+    };
+    listener.serve(app).await
 }

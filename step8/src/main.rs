@@ -15,7 +15,7 @@ mod tools;
 
 use std::process::ExitCode;
 
-use actix_web::{App, HttpServer, middleware::from_fn, web};
+use actix_web::{App, middleware::from_fn, web};
 use auth::Auth;
 use auth_server::{AuthArgs, AuthServer};
 use clap::Parser;
@@ -80,7 +80,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 
     let auth = web::Data::new(auth);
     let guards = listener.guards.clone();
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
             .wrap(guards.cors())
@@ -100,6 +100,6 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .service(web::resource(metadata::DOCUMENTATION).get(metadata::documentation))
             .configure(|app| auth_server.configure(app))
             .default_service(web::to(http::not_found))
-    });
-    listener.serve(server).await
+    };
+    listener.serve(app).await
 }
