@@ -274,6 +274,10 @@ check_rpc() {
     json 'server/discover serves 2026-07-28' 200 '.result | .resultType == "complete" and (.supportedVersions | index("2026-07-28")) != null'
     rpc ping
     json 'ping is answered' 200 '.id == 1 and has("result")'
+    rpc ping null
+    json 'params that are null count as absent' 200 '.id == 1 and has("result")'
+    rpc ping '{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t1"}}}' -H 'MCP-Protocol-Version: 2025-11-25'
+    json 'a key of 2025-11-25 in _meta does not make a request modern' 200 '.id == 1 and has("result")'
     post '{"jsonrpc":'
     json 'what is not JSON is a parse error' 400 '.error.code == -32700'
     post '[{"jsonrpc":"2.0","id":1,"method":"ping"}]'
@@ -309,6 +313,14 @@ check_calls() {
     json 'an argument out of range is a result that says so' 200 '.result.isError == true and (.result.content[0].text | length > 0)'
     tool get_time '{"timezone":"Nowhere/Atlantis"}'
     json 'an unknown time zone is a result that says so' 200 '.result.isError == true'
+    tool echo '{"message":5}'
+    json 'a message that is a number is a result that names it' 200 '.result.isError == true and (.result.content[0].text | test("message") and (test("line [0-9]") | not))'
+    tool echo '{"message":"'"$(printf '%06554d' 0)"'","repeat_count":10}'
+    json 'echo says at most 64 KiB' 200 '.result.isError == true'
+    tool echo '["hi"]'
+    json 'arguments in an array are an error' 200 '.error.code == -32602'
+    tool get_time null
+    json 'arguments that are null count as absent' 200 '.result.content[0].text | test("^[0-9]{4}-")'
     tool no_such_tool
     json 'an unknown tool is an error' 200 '.error.code == -32602'
     rpc prompts/get '{"name":"greeting","arguments":{"name":"Ada","style":"formal"}}'

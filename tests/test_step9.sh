@@ -36,6 +36,9 @@ tool list_users
 no_header 'bob may not list users, whatever the scope' 403 www-authenticate insufficient_scope
 rpc tools/list
 json 'bob is not shown list_users' 200 '[.result.tools[].name] | index("whoami") != null and index("list_users") == null'
+as guest
+rpc tools/list
+json 'a guest is shown no tools, as it may call none' 200 '.result.tools == []'
 as admin
 rpc tools/list
 json 'an admin is shown list_users' 200 '[.result.tools[].name] | index("list_users") != null'
@@ -49,6 +52,18 @@ if [ -n "$SERVER" ]; then
 fi
 tool list_notes
 json 'the note is still there' 200 "$mine == 1"
+tool save_note '{"text":"another"}'
+another=$("$JQ" -c '.result.structuredContent.id // 0' <<<"$BODY" 2>/dev/null)
+tool list_notes '{"limit":1}'
+json 'list_notes has pages' 200 '.result.structuredContent | (.notes | length) == 1 and (.next_cursor | type) == "string"'
+next=$("$JQ" -c '.result.structuredContent.next_cursor // 0' <<<"$BODY" 2>/dev/null)
+tool list_notes '{"limit":1,"cursor":'"${next:-0}"'}'
+json 'a cursor leads to the next page' 200 '.result.structuredContent.notes | length == 1'
+tool list_notes '{"limit":101}'
+json 'a page has at most 100 notes' 200 '.result.isError == true'
+tool list_notes '{"cursor":"nowhere"}'
+json 'a cursor that was never given out is a result that says so' 200 '.result.isError == true'
+tool delete_note '{"id":'"${another:-0}"'}'
 tool save_note '{"text":"'"$(printf '%04097d' 0)"'"}'
 json 'a note over 4 KiB is refused' 200 '.result.isError == true'
 tool delete_note '{"id":'"${id:-0}"'}'

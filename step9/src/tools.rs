@@ -12,12 +12,13 @@ use common::{
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
-use crate::{rpc::Call, user_tools};
+use crate::{permissions, rpc::Call, user_tools};
 
 /// `tools/list`: every tool that the caller's role does not forbid, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListToolsResult, ErrorObject> {
     call.params::<ListParams>()?.first_page()?;
-    Ok(ListToolsResult { tools: TOOLS.iter().map(AsRef::as_ref).chain(user_tools::visible_to(call.user)).collect() })
+    let shown = TOOLS.iter().filter(|(name, _)| permissions::role_allows(call.user, name));
+    Ok(ListToolsResult { tools: shown.map(|(_, tool)| &**tool).collect() })
 }
 
 /// `tools/call`: runs the tool that the params name. A tool that we do not have is an error of the
@@ -86,8 +87,10 @@ fn get_time(arguments: GetTime) -> Result<CallToolResult, CallToolResult> {
     Ok(CallToolResult::new(time, structured))
 }
 
-/// The definitions, written once: they never change.
-static TOOLS: LazyLock<Vec<Box<RawValue>>> = LazyLock::new(|| definitions().iter().map(written).collect());
+/// The names, and the definitions, written once: they never change.
+static TOOLS: LazyLock<Vec<(&str, Box<RawValue>)>> = LazyLock::new(|| {
+    definitions().iter().chain(&user_tools::definitions()).map(|tool| (tool.name, written(tool))).collect()
+});
 
 fn definitions() -> Vec<Tool> {
     vec![

@@ -3,20 +3,22 @@
 //! Notes belong to (`iss`, `sub`), never to a name, which somebody else may have at another issuer.
 //! They are in SQLite, where a note that was acknowledged is on disk.
 
-use std::{path::PathBuf, sync::LazyLock, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use actix_web::{
     http::header::{HeaderMap, HeaderName, HeaderValue},
     web,
 };
 use anyhow::Context;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{SecondsFormat, Utc};
 use clap::Args;
 use common::{
-    claims::{Claims, Role},
+    claims::Claims,
     files,
-    jsonrpc::{ErrorObject, written},
+    jsonrpc::{ErrorObject, present, written},
     mcp::{CallToolParams, CallToolResult, Tool, ToolAnnotations},
+    params::Integer,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -26,14 +28,12 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{auth::User, rpc::Call};
+use crate::rpc::Call;
 
 /// The longest note, in bytes.
 const MAX_NOTE: usize = 4096;
 /// How many notes a user may keep.
 const MAX_NOTES: i64 = 1000;
-/// How many users `list_users` shows.
-const MAX_USERS: i64 = 1000;
 
 /// Where the notes are.
 #[derive(Args)]
@@ -73,7 +73,7 @@ impl Notes {
         .execute(&pool)
         .await
         .with_context(cannot)?;
-        sqlx::query("CREATE INDEX IF NOT EXISTS notes_by_user ON notes (iss, sub)")
+        sqlx::query("CREATE INDEX IF NOT EXISTS notes_in_order ON notes (iss, sub, created_at, id)")
             .execute(&pool)
             .await
             .with_context(cannot)?;
@@ -82,7 +82,7 @@ impl Notes {
 
     /// `None`: this user has too many already. One statement, so that two at once cannot pass the limit.
     async fn save(&self, owner: &Claims, text: &str) -> sqlx::Result<Option<Value>> {
-        let id = uuid::Uuid::new_v4().to_string();
+        let id = uuid::Uuid::now_v7().to_string(); // in the order in which they are made, for notes of one millisecond
         let created_at = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let saved = sqlx::query(
             "INSERT INTO notes (id, iss, sub, username, text, created_at) SELECT ?, ?, ?, ?, ?, ?
@@ -102,15 +102,23 @@ impl Notes {
         Ok((saved.rows_affected() == 1).then(|| json!({ "id": id, "text": text, "created_at": created_at })))
     }
 
-    async fn list(&self, owner: &Claims) -> sqlx::Result<Vec<Value>> {
-        let rows = sqlx::query("SELECT id, text, created_at FROM notes WHERE iss = ? AND sub = ? ORDER BY seq")
-            .bind(&owner.iss)
-            .bind(&owner.sub)
-            .fetch_all(&self.0)
-            .await?;
-        let note = |row: &sqlx::sqlite::SqliteRow| -> sqlx::Result<Value> {
-            let (id, text, created_at): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            Ok(json!({ "id": id, "text": text, "created_at": created_at }))
+    /// The notes after a position, oldest first, and one more than fits the page if there are more.
+    async fn list(&self, owner: &Claims, after: &Position, limit: u16) -> sqlx::Result<Vec<(Position, Value)>> {
+        let rows = sqlx::query(
+            "SELECT created_at, id, text FROM notes WHERE iss = ? AND sub = ? AND (created_at, id) > (?, ?)
+             ORDER BY created_at, id LIMIT ?",
+        )
+        .bind(&owner.iss)
+        .bind(&owner.sub)
+        .bind(&after.0)
+        .bind(&after.1)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.0)
+        .await?;
+        let note = |row: &sqlx::sqlite::SqliteRow| -> sqlx::Result<(Position, Value)> {
+            let (created_at, id, text): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let note = json!({ "id": id, "text": text, "created_at": created_at });
+            Ok(((created_at, id), note))
         };
         rows.iter().map(note).collect()
     }
@@ -125,17 +133,21 @@ impl Notes {
         Ok(deleted.rows_affected() == 1)
     }
 
-    /// Those who keep notes, by the name of their newest note.
-    async fn users(&self) -> sqlx::Result<Vec<Value>> {
+    /// Those who keep notes, by the name of their newest note; otherwise as [`list`](Self::list).
+    async fn users(&self, after: &Position, limit: u16) -> sqlx::Result<Vec<(Position, Value)>> {
         let rows = sqlx::query(
-            "SELECT iss, sub, username, count(*), max(seq) FROM notes GROUP BY iss, sub ORDER BY iss, sub LIMIT ?",
+            "SELECT iss, sub, username, count(*), max(seq) FROM notes WHERE (iss, sub) > (?, ?)
+             GROUP BY iss, sub ORDER BY iss, sub LIMIT ?",
         )
-        .bind(MAX_USERS)
+        .bind(&after.0)
+        .bind(&after.1)
+        .bind(i64::from(limit) + 1)
         .fetch_all(&self.0)
         .await?;
-        let user = |row: &sqlx::sqlite::SqliteRow| -> sqlx::Result<Value> {
+        let user = |row: &sqlx::sqlite::SqliteRow| -> sqlx::Result<(Position, Value)> {
             let (iss, sub, username): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            Ok(json!({ "iss": iss, "sub": sub, "username": username, "notes": row.try_get::<i64, _>(3)? }))
+            let user = json!({ "iss": iss, "sub": sub, "username": username, "notes": row.try_get::<i64, _>(3)? });
+            Ok(((iss, sub), user))
         };
         rows.iter().map(user).collect()
     }
@@ -157,23 +169,82 @@ struct DeleteNote {
     id: String,
 }
 
+/// Which part of a list is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    #[serde(default = "fifty")]
+    limit: Integer<1, 100>,
+    #[serde(default, deserialize_with = "present")]
+    cursor: Option<String>,
+}
+
+fn fifty() -> Integer<1, 100> {
+    Integer(50)
+}
+
+/// Where a page ended: the values of the two columns by which its list is sorted. The default is before everything.
+type Position = (String, String);
+
+impl Page {
+    /// The position after which the page of a tool's list begins.
+    fn after(&self, tool: &str) -> Result<Position, CallToolResult> {
+        let Some(cursor) = &self.cursor else { return Ok(Position::default()) };
+        let json = URL_SAFE_NO_PAD.decode(cursor).ok();
+        match json.and_then(|json| serde_json::from_slice::<(String, String, String)>(&json).ok()) {
+            Some((of, first, second)) if of == tool => Ok((first, second)),
+            _ => Err(CallToolResult::error(format!("cursor must be a next_cursor of {tool}."))),
+        }
+    }
+
+    /// The result of a tool whose list has these rows, one more than the limit if there are more. What a cursor says is
+    /// our business (MCP "Pagination"); it names its tool, since in another list it would lead anywhere.
+    fn result(&self, tool: &str, list: &str, mut rows: Vec<(Position, Value)>) -> Value {
+        let limit = usize::from(self.limit.0);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| more).map(|((first, second), _)| json!([tool, first, second]).to_string());
+        let mut page = json!({ list: rows.into_iter().map(|(_, item)| item).collect::<Vec<_>>() });
+        if let Some(last) = last {
+            page["next_cursor"] = URL_SAFE_NO_PAD.encode(last).into();
+        }
+        page
+    }
+}
+
+/// Why a tool has no result: what the model can mend, and everything else.
+enum Fault {
+    Tool(CallToolResult),
+    Protocol(ErrorObject),
+}
+
+impl From<CallToolResult> for Fault {
+    fn from(error: CallToolResult) -> Self {
+        Fault::Tool(error)
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Fault::Protocol(ErrorObject::internal(&error))
+    }
+}
+
 /// Runs the tool that the params name, on behalf of the caller.
 pub async fn call(call: &Call<'_>, params: &CallToolParams<'_>) -> Result<CallToolResult, ErrorObject> {
-    let claims: &Claims = call.user;
     let notes = call.http.app_data::<web::Data<Notes>>();
     let notes = notes.ok_or_else(|| ErrorObject::internal(&"no notes were opened"))?;
-    let failed = |error: sqlx::Error| ErrorObject::internal(&error);
-    macro_rules! arguments {
-        ($type:ty) => {
-            match params.arguments::<$type>() {
-                Ok(arguments) => arguments,
-                Err(error) => return Ok(error),
-            }
-        };
+    match run(call.user, notes, params).await {
+        Ok(answer) => Ok(CallToolResult::json(&answer)),
+        Err(Fault::Tool(error)) => Ok(error),
+        Err(Fault::Protocol(error)) => Err(error),
     }
-    let answer = match &*params.name {
+}
+
+async fn run(claims: &Claims, notes: &Notes, params: &CallToolParams<'_>) -> Result<Value, Fault> {
+    Ok(match &*params.name {
         "whoami" => {
-            let Nothing {} = arguments!(Nothing);
+            let Nothing {} = params.arguments()?;
             json!({
                 "iss": claims.iss, "sub": claims.sub, "username": claims.username(), "client_id": claims.client_id,
                 "scopes": claims.scope.iter().collect::<Vec<_>>(), "roles": claims.roles(),
@@ -181,37 +252,30 @@ pub async fn call(call: &Call<'_>, params: &CallToolParams<'_>) -> Result<CallTo
             })
         }
         "save_note" => {
-            let SaveNote { text } = arguments!(SaveNote);
+            let SaveNote { text } = params.arguments()?;
             if text.len() > MAX_NOTE {
-                return Ok(CallToolResult::error(format!(
-                    "A note has at most {MAX_NOTE} bytes; this one has {}.",
-                    text.len()
-                )));
+                let error = format!("text must be at most {MAX_NOTE} bytes long; it has {}.", text.len());
+                return Err(CallToolResult::error(error).into());
             }
-            match notes.save(claims, &text).await.map_err(failed)? {
-                Some(note) => note,
-                None => {
-                    return Ok(CallToolResult::error(format!(
-                        "You have {MAX_NOTES} notes already: delete some first."
-                    )));
-                }
-            }
+            let too_many = || CallToolResult::error(format!("You have {MAX_NOTES} notes already: delete some first."));
+            notes.save(claims, &text).await?.ok_or_else(too_many)?
         }
         "list_notes" => {
-            let Nothing {} = arguments!(Nothing);
-            json!({ "notes": notes.list(claims).await.map_err(failed)? })
+            let page: Page = params.arguments()?;
+            let rows = notes.list(claims, &page.after("list_notes")?, page.limit.0).await?;
+            page.result("list_notes", "notes", rows)
         }
         "delete_note" => {
-            let DeleteNote { id } = arguments!(DeleteNote);
-            json!({ "deleted": notes.delete(claims, &id).await.map_err(failed)? })
+            let DeleteNote { id } = params.arguments()?;
+            json!({ "deleted": notes.delete(claims, &id).await? })
         }
         "list_users" => {
-            let Nothing {} = arguments!(Nothing);
-            json!({ "users": notes.users().await.map_err(failed)? })
+            let page: Page = params.arguments()?;
+            let rows = notes.users(&page.after("list_users")?, page.limit.0).await?;
+            page.result("list_users", "users", rows)
         }
-        name => return Err(ErrorObject::invalid_params(format!("Unknown tool: {name}"))),
-    };
-    Ok(CallToolResult::json(&answer))
+        name => return Err(Fault::Protocol(ErrorObject::invalid_params(format!("Unknown tool: {name}")))),
+    })
 }
 
 fn expires_at(claims: &Claims) -> Option<String> {
@@ -249,16 +313,8 @@ impl Caller {
     }
 }
 
-/// The definitions of this file's tools, written once; only admins see the last one.
-static TOOLS: LazyLock<Vec<Box<RawValue>>> = LazyLock::new(|| definitions().iter().map(written).collect());
-
-/// The tools of this file, without those that the caller's role forbids.
-pub fn visible_to(user: &User) -> impl Iterator<Item = &'static RawValue> {
-    let hidden = usize::from(!user.roles().contains(&Role::Admin));
-    TOOLS[..TOOLS.len() - hidden].iter().map(AsRef::as_ref)
-}
-
-fn definitions() -> Vec<Tool> {
+/// The definitions of this file's tools.
+pub fn definitions() -> Vec<Tool> {
     let changes = |destructive_hint, idempotent_hint| ToolAnnotations {
         read_only_hint: false,
         destructive_hint,
@@ -268,6 +324,15 @@ fn definitions() -> Vec<Tool> {
     let text = json!({ "type": "string" });
     let note = object(json!({ "id": text, "text": text, "created_at": { "type": "string", "format": "date-time" } }));
     let user = object(json!({ "iss": text, "sub": text, "username": text, "notes": { "type": "integer" } }));
+    let page = json!({
+        "limit": {
+            "type": "integer", "minimum": 1, "maximum": 100, "default": 50,
+            "description": "How many a page has at most"
+        },
+        "cursor": { "type": "string", "description": "The next_cursor of the page before; none for the first page" }
+    });
+    let next =
+        json!({ "next_cursor": { "type": "string", "description": "There is more: the cursor of the next page" } });
     vec![
         Tool {
             name: "whoami",
@@ -294,9 +359,9 @@ fn definitions() -> Vec<Tool> {
         Tool {
             name: "list_notes",
             title: "List my notes",
-            description: "Shows the notes you have saved, oldest first.",
-            input_schema: object(json!({})),
-            output_schema: object(json!({ "notes": { "type": "array", "items": note } })),
+            description: "Shows the notes you have saved, oldest first, a page at a time.",
+            input_schema: with_optional(object(json!({})), &page),
+            output_schema: with_optional(object(json!({ "notes": { "type": "array", "items": note } })), &next),
             annotations: ToolAnnotations::read_only(),
         },
         Tool {
@@ -312,9 +377,9 @@ fn definitions() -> Vec<Tool> {
         Tool {
             name: "list_users",
             title: "List users",
-            description: "Shows who keeps notes, and how many; not what they say. At most 1,000 users.",
-            input_schema: object(json!({})),
-            output_schema: object(json!({ "users": { "type": "array", "items": user } })),
+            description: "Shows who keeps notes, and how many; not what they say. A page at a time.",
+            input_schema: with_optional(object(json!({})), &page),
+            output_schema: with_optional(object(json!({ "users": { "type": "array", "items": user } })), &next),
             annotations: ToolAnnotations::read_only(),
         },
     ]
@@ -324,4 +389,12 @@ fn definitions() -> Vec<Tool> {
 fn object(properties: Value) -> Value {
     let required: Vec<_> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+/// The same schema with properties that may be missing.
+fn with_optional(mut schema: Value, properties: &Value) -> Value {
+    for (name, property) in properties.as_object().into_iter().flatten() {
+        schema["properties"][name] = property.clone();
+    }
+    schema
 }

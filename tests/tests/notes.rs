@@ -21,11 +21,27 @@ impl<'a> Person<'a> {
         body.get("result").cloned().with_context(|| format!("{tool}: {} {body}", reply.status))
     }
 
-    async fn texts(&self) -> Result<Vec<String>> {
-        let notes = self.call("list_notes", json!({})).await?["structuredContent"]["notes"].clone();
-        let text = |note: &Value| note["text"].as_str().map(str::to_owned).context("a note without text");
-        notes.as_array().context("no notes")?.iter().map(text).collect()
+    /// One page of a list, as its items and the cursor of the next one.
+    async fn page(&self, tool: &str, arguments: Value) -> Result<(Vec<Value>, Option<Value>)> {
+        let result = self.call(tool, arguments).await?;
+        let page = result["structuredContent"].as_object().with_context(|| result.to_string())?;
+        let list = page[tool.trim_start_matches("list_")].as_array().context("no list")?;
+        Ok((list.clone(), page.get("next_cursor").cloned()))
     }
+
+    async fn texts(&self) -> Result<Vec<String>> {
+        let (mut notes, mut next) = self.page("list_notes", json!({ "limit": 100 })).await?;
+        while let Some(cursor) = next {
+            let (more, after) = self.page("list_notes", json!({ "limit": 100, "cursor": cursor })).await?;
+            notes.extend(more);
+            next = after;
+        }
+        notes.iter().map(text).collect()
+    }
+}
+
+fn text(note: &Value) -> Result<String> {
+    note["text"].as_str().map(str::to_owned).context("a note without text")
 }
 
 #[tokio::test]
@@ -99,6 +115,123 @@ async fn a_user_keeps_at_most_1000_notes_and_others_are_not_in_the_way() -> Resu
     let bob = Person::new(&server, &["--username", "bob"])?;
     assert_eq!(bob.call("save_note", json!({ "text": "x" })).await?["isError"], false);
     assert_eq!(alice.texts().await?.len(), 1000);
+    Ok(())
+}
+
+#[tokio::test]
+async fn list_notes_has_pages_oldest_first_and_nothing_is_lost_or_twice() -> Result<()> {
+    for step in ["step9", "step10"] {
+        let server = Server::start(step)?;
+        let alice = Person::new(&server, &["--username", "alice"])?;
+        let bob = Person::new(&server, &["--username", "bob"])?;
+        let mut saved = Vec::new();
+        for number in 0..120 {
+            let note = alice.call("save_note", json!({ "text": format!("note {number}") })).await?;
+            saved.push(note["structuredContent"].clone());
+            bob.call("save_note", json!({ "text": "not alice's" })).await?;
+        }
+        // (limit, the lengths of the pages)
+        for (limit, lengths) in [
+            (None, vec![50, 50, 20]),
+            (Some(json!(100)), vec![100, 20]),
+            (Some(json!(60.0)), vec![60, 60]), // the last page is full, and says that it is the last
+            (Some(json!(1)), vec![1; 120]),
+        ] {
+            let (mut seen, mut next) = (Vec::new(), None);
+            for (number, length) in lengths.iter().enumerate() {
+                let mut arguments = json!({});
+                arguments.as_object_mut().context("no object")?.extend(
+                    [("limit", limit.clone()), ("cursor", next)]
+                        .into_iter()
+                        .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+                );
+                let (page, after) = alice.page("list_notes", arguments).await?;
+                assert_eq!(page.len(), *length, "{step} {limit:?} page {number}");
+                seen.extend(page);
+                next = after;
+                assert_eq!(next.is_some(), number + 1 < lengths.len(), "{step} {limit:?} page {number}");
+            }
+            assert_eq!(seen, saved, "{step} {limit:?}");
+        }
+        // A cursor goes on where its page ended, even if the notes of that page are gone and others came.
+        let (first, next) = alice.page("list_notes", json!({ "limit": 50 })).await?;
+        for note in &first {
+            alice.call("delete_note", json!({ "id": note["id"] })).await?;
+        }
+        alice.call("save_note", json!({ "text": "new" })).await?;
+        let (second, _) = alice.page("list_notes", json!({ "limit": 100, "cursor": next })).await?;
+        let texts: Vec<_> = second.iter().map(text).collect::<Result<_>>()?;
+        let rest = (50..120).map(|number| format!("note {number}")).chain(["new".to_owned()]);
+        assert_eq!(texts, rest.collect::<Vec<_>>(), "{step}");
+        // A cursor says where, never whose: with alice's, bob sees his own.
+        let (bobs, _) = bob.page("list_notes", json!({ "limit": 100, "cursor": next })).await?;
+        assert!(bobs.iter().all(|note| note["text"] == "not alice's"), "{step}: {bobs:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn list_users_has_pages_too() -> Result<()> {
+    let server = Server::start("step9")?;
+    for number in 0..7 {
+        let person = Person::new(&server, &["--username", &format!("person{number}")])?;
+        for _ in 0..=number {
+            person.call("save_note", json!({ "text": "x" })).await?;
+        }
+    }
+    let admin = Person::new(&server, &["--username", "admin"])?;
+    let (all, next) = admin.page("list_users", json!({})).await?;
+    assert_eq!((all.len(), next), (7, None));
+    let (first, next) = admin.page("list_users", json!({ "limit": 4 })).await?;
+    let (second, end) = admin.page("list_users", json!({ "limit": 4, "cursor": next })).await?;
+    assert_eq!((first.len(), second.len(), end), (4, 3, None));
+    assert_eq!([first, second].concat(), all);
+    assert_eq!(
+        all.iter().map(|user| user["notes"].as_u64()).collect::<Vec<_>>(),
+        (1..=7).map(Some).collect::<Vec<_>>()
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_limit_or_cursor_is_an_error_the_model_can_mend() -> Result<()> {
+    let server = Server::start("step9")?;
+    let admin = Person::new(&server, &["--username", "admin"])?;
+    for person in ["admin", "bob"] {
+        let person = Person::new(&server, &["--username", person])?;
+        for _ in 0..2 {
+            person.call("save_note", json!({ "text": "x" })).await?;
+        }
+    }
+    for (tool, other) in [("list_notes", "list_users"), ("list_users", "list_notes")] {
+        let (_, of_other) = admin.page(other, json!({ "limit": 1 })).await?;
+        let of_other = of_other.context("no cursor")?;
+        let (_, good) = admin.page(tool, json!({ "limit": 1 })).await?;
+        let good = good.context("no cursor")?.as_str().context("no string")?.to_owned();
+        let wrong = format!("cursor must be a next_cursor of {tool}");
+        let limit = "limit must be an integer from 1 to 100";
+        let mut cases = vec![(json!({ "cursor": of_other }), &*wrong)];
+        for cursor in
+            ["", "0", "50", "AAAA", "' OR 1=1 --", "\u{0}", &"A".repeat(100_000), &good[1..], &format!("{good}=")]
+        {
+            cases.push((json!({ "cursor": cursor }), &wrong));
+        }
+        for cursor in [json!(null), json!(1), json!([good]), json!({})] {
+            cases.push((json!({ "cursor": cursor }), "cursor must be a string"));
+        }
+        for wrong in [json!(0), json!(101), json!(-1), json!(1.5), json!(1e300), json!("10"), json!(null), json!([1])] {
+            cases.push((json!({ "limit": wrong }), limit));
+        }
+        cases.push((json!({ "page": 2 }), "page is not one of the properties (they are limit, cursor)"));
+        for (arguments, says) in cases {
+            let result = admin.call(tool, arguments.clone()).await?;
+            let case = format!("{tool} {}", arguments.to_string().chars().take(100).collect::<String>());
+            assert_eq!(result["isError"], true, "{case}: {result}");
+            let text = result["content"][0]["text"].as_str().context("no text")?;
+            assert!(text.contains(says), "{case}: {text}");
+            assert!(!text.contains("line ") && !text.contains("expected"), "{case}: {text}");
+        }
+    }
     Ok(())
 }
 

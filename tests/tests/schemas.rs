@@ -15,9 +15,6 @@ async fn tools_take_what_their_input_schema_takes_and_give_what_their_output_sch
     };
     let arguments = [
         json!({}),
-        json!([]),
-        json!(null),
-        json!("text"),
         json!({ "message": "hi" }),
         json!({ "message": "" }),
         json!({ "message": 1 }),
@@ -32,7 +29,15 @@ async fn tools_take_what_their_input_schema_takes_and_give_what_their_output_sch
         json!({ "message": "hi", "repeat_count": "2" }),
         json!({ "message": "hi", "repeat_count": null }),
         json!({ "message": "hi", "repeat_count": 1e300 }),
+        json!({ "message": "hi", "repeat_count": -2.0 }),
+        json!({ "message": "hi", "repeat_count": 10.0 }),
+        json!({ "message": "hi", "repeat_count": [2] }),
+        json!({ "message": "hi", "repeat_count": {} }),
+        json!({ "message": ["hi"] }),
+        json!({ "message": {} }),
+        json!({ "message": true }),
         json!({ "message": "hi", "other": 1 }),
+        json!({ "message": "hi", "": null }),
         json!({ "timezone": "UTC" }),
         json!({ "timezone": "Europe/Paris" }),
         json!({ "timezone": 1 }),
@@ -40,6 +45,18 @@ async fn tools_take_what_their_input_schema_takes_and_give_what_their_output_sch
         json!({ "text": "a note" }),
         json!({ "text": "" }),
         json!({ "text": ["a note"] }),
+        json!({ "limit": 1 }),
+        json!({ "limit": 100.0 }),
+        json!({ "limit": 0 }),
+        json!({ "limit": 101 }),
+        json!({ "limit": 1.5 }),
+        json!({ "limit": -1 }),
+        json!({ "limit": "1" }),
+        json!({ "limit": null }),
+        json!({ "limit": 50, "cursor": 1 }),
+        json!({ "cursor": null }),
+        json!({ "cursor": ["x"] }),
+        json!({ "limit": 50, "offset": 1 }),
         json!({ "id": "none" }),
         json!({ "id": 1 }),
         json!({ "id": "none", "text": "both" }),
@@ -63,6 +80,7 @@ async fn tools_take_what_their_input_schema_takes_and_give_what_their_output_sch
             }
         }
     }
-    assert_eq!(accepted, 14);
+    // echo 6, get_time 3, whoami 1, save_note 2, delete_note 1, list_notes and list_users 3 each.
+    assert_eq!(accepted, 19);
     Ok(())
 }
