@@ -4,8 +4,11 @@
 //! step, and each form is bound to it and to the browser ([`crate::session`]).
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{StatusCode, header::LOCATION},
+    HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
+    http::{
+        StatusCode,
+        header::{LOCATION, RETRY_AFTER},
+    },
     web,
 };
 use anyhow::Result;
@@ -17,14 +20,16 @@ use common::{
 use url::{Url, form_urlencoded};
 
 use crate::{
-    State, cimd,
-    clients::{Client, ClientProblem, redirect_uri_matches},
+    State,
+    cimd::{self, Problem},
+    client_metadata::{redirect_uri_matches, without_loopback_port},
+    clients::{Client, ClientProblem},
     events,
     pages::{self, ConsentPage, ErrorPage, LoginPage, ScopeChoice},
-    params::Params,
-    peer,
+    params::{self, Params, known_scopes},
+    peer, resource,
     session::Form,
-    store::{CONSENT_LIFETIME, digest, random},
+    store::{self, CONSENT_LIFETIME, digest, random},
     users::{Account, LONGEST_NAME, LogIn, Origin},
 };
 
@@ -49,14 +54,17 @@ impl Asked {
         Url::parse(&self.redirect_uri).is_ok_and(|url| is_localhost(&url) || !matches!(url.scheme(), "http" | "https"))
     }
 
+    /// The scheme of the app that the code would go to, if it is one that apps claim for themselves.
+    fn app_scheme(&self) -> Option<String> {
+        let url = Url::parse(&self.redirect_uri).ok()?;
+        (!matches!(url.scheme(), "http" | "https")).then(|| format!("{}:", url.scheme()))
+    }
+
     /// Where the code would go, in the person's words: a host, or an app by its scheme, in whose URIs what
     /// looks like a host is none.
     fn destination(&self) -> String {
-        match Url::parse(&self.redirect_uri) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => url.host_str().unwrap_or_default().to_owned(),
-            Ok(url) => format!("{}:", url.scheme()),
-            Err(_) => self.redirect_uri.clone(),
-        }
+        let host = |url: Url| url.host_str().unwrap_or_default().to_owned();
+        self.app_scheme().unwrap_or_else(|| Url::parse(&self.redirect_uri).map(host).unwrap_or_default())
     }
 }
 
@@ -76,23 +84,24 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
         Ok(Some(client)) => client,
         Ok(None) => return page("The program that sent you is not known here.", "It may have to register again."),
         Err(ClientProblem::Document(problem)) => {
-            let problem = format!("The program that sent you could not be looked up. {problem}");
-            return page(&problem, "Its client_id must be the URL of its metadata document.");
+            let said = format!("The program that sent you could not be looked up. {problem}");
+            if matches!(problem, Problem::Busy | Problem::TooSlow) {
+                return Err(busy_page(&said, cimd::RETRY_AFTER));
+            }
+            return page(&said, "Its client_id must be the URL of its metadata document.");
         }
         Err(ClientProblem::Internal(cause)) => return Err(internal(&cause)),
     };
     events::client(&client.id);
-    let redirect_uri = params.get("redirect_uri").unwrap_or_default().to_owned();
-    if !client.metadata.redirect_uris.iter().any(|known| redirect_uri_matches(known, &redirect_uri)) {
+    let Some(redirect_uri) = state.redirect_uri(&client, &params) else {
         return page("The program wants the answer sent to an address that is not its own.", "Do not go on.");
-    }
+    };
 
-    // Anybody can register a client, and so a redirect URI: before somebody has logged in, an error goes
-    // nowhere but to a program on this computer or to a client of the operator's (RFC 9700 §4.11.2).
+    // Anybody can register a client, and so a redirect URI: nothing but a person's decision sends a browser there. An
+    // error goes to a program on this computer, or to a client of the operator's (RFC 9700 §4.11.2).
     let loopback = Url::parse(&redirect_uri).is_ok_and(|url| is_localhost(&url));
-    let known = client.listed || loopback || state.session(http).await.map_err(|cause| internal(&cause))?.is_some();
     let back = |error, description| {
-        if !known {
+        if !client.listed && !loopback {
             return Err(error_page(StatusCode::BAD_REQUEST, description, "The program that sent you is at fault."));
         }
         let state_param = params.get("state").filter(|_| params.all("state").count() == 1);
@@ -116,23 +125,20 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
     if challenge.len() != 43 || !challenge.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
         return back("invalid_request", "PKCE is required: code_challenge must be 43 characters of base64url.");
     }
-    let mut resources = params.all("resource");
-    let resource = match (resources.next(), resources.next()) {
-        (Some(resource), None) if state.resources.iter().any(|known| known == resource) => resource.to_owned(),
-        (Some(_), None) => return back("invalid_target", "The resource is none that this server issues tokens for."),
-        (None, _) => return back("invalid_target", "The parameter resource is missing (RFC 8707)."),
-        (Some(_), Some(_)) => return back("invalid_target", "Ask for one resource at a time."),
+    if params.all("resource").count() > 1 {
+        return back("invalid_target", "Ask for one resource at a time.");
+    }
+    let Some(resource) = state.resource(params.get("resource")).map(str::to_owned) else {
+        return back(
+            "invalid_target",
+            "The parameter resource must name a server that tokens are issued for (RFC 8707).",
+        );
     };
-    // Scopes we do not have are left out, as RFC 6749 §3.3 allows; the answer says which are granted.
-    let scopes: Vec<_> = match params.get("scope") {
-        None => SCOPES.to_vec(),
-        Some(asked) => SCOPES.into_iter().filter(|scope| asked.split(' ').any(|one| one == *scope)).collect(),
-    };
-    let allowed = |scope: &&str| match &client.metadata.scope {
-        Some(registered) => registered.split(' ').any(|one| one == *scope),
-        None => true,
-    };
-    let scopes: Vec<_> = scopes.into_iter().filter(allowed).collect();
+    let mut scopes = params.get("scope").map_or(SCOPES.to_vec(), known_scopes);
+    // What a client says that it will ask for is no limit: it could say otherwise, and the person decides each time.
+    if let Some(limit) = client.metadata.scope.as_deref().filter(|_| client.listed) {
+        scopes.retain(|scope| limit.split(' ').any(|one| one == *scope));
+    }
     if scopes.is_empty() {
         return back("invalid_scope", "None of these scopes is known here.");
     }
@@ -200,7 +206,10 @@ pub(crate) async fn log_in(state: web::Data<State>, http: HttpRequest, body: Res
         Ok(asked) => asked,
         Err(answer) => return answer,
     };
-    let Some(form) = own_form(&state, &http, body, Form::LogIn) else { return foreign_form() };
+    let form = match own_form(&state, &http, body, Form::LogIn) {
+        Ok(form) => form,
+        Err(answer) => return answer,
+    };
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
     let from = Origin { address: peer::address(&http), device: state.device(&http, name) };
     match state.users.log_in(name, password, &from).await {
@@ -248,6 +257,7 @@ async fn consent_page(
         client: asked.client.name().to_owned(),
         client_id_host: cimd::is_client_id_url(&asked.client.id).and_then(|url| url.host_str().map(str::to_owned)),
         redirect_host: asked.destination(),
+        app_scheme: asked.app_scheme(),
         loopback_only: asked.loopback_only(),
         user: account.name.clone(),
         action: format!("/authorize?{}", http.query_string()),
@@ -278,7 +288,10 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
         Ok(None) => return login_page(&state, &http, &asked, StatusCode::UNAUTHORIZED, "", Some("Log in first.")),
         Err(cause) => return internal(&cause),
     };
-    let Some(form) = own_form(&state, &http, body, Form::Consent) else { return foreign_form() };
+    let form = match own_form(&state, &http, body, Form::Consent) {
+        Ok(form) => form,
+        Err(answer) => return answer,
+    };
     events::user(&account.sub);
     let denied = |why| {
         tracing::info!(event = "consent_refused", why);
@@ -304,6 +317,29 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
 }
 
 impl State {
+    /// Where the answer goes: to a URI that the client registered, and that is acceptable still. It may be left out where
+    /// it can only be one (OAuth 2.1 §4.1.1); a loopback URI varies in its port.
+    fn redirect_uri(&self, client: &Client, params: &Params) -> Option<String> {
+        let registered = &client.metadata.redirect_uris[..];
+        let uri = match (params.get("redirect_uri"), registered) {
+            _ if params.repeats(&["redirect_uri"]) => return None,
+            (Some(asked), _) => registered.iter().any(|known| redirect_uri_matches(known, asked)).then_some(asked)?,
+            (None, [only]) if without_loopback_port(only).is_none() => only,
+            (None, _) => return None,
+        };
+        self.schemes.accept(uri).then(|| uri.to_owned())
+    }
+
+    /// The resource that a client means. It may be left out where we know only one (RFC 8707 §2).
+    pub(crate) fn resource(&self, asked: Option<&str>) -> Option<&str> {
+        let known = match (asked, &self.resources[..]) {
+            (Some(asked), all) => all.iter().find(|known| resource::is_same(known, asked)),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        };
+        known.map(String::as_str)
+    }
+
     async fn issue_code(&self, asked: &Asked, account: &Account, scope: &str) -> Result<String> {
         let (code, family, at) = (random()?, uuid::Uuid::new_v4().to_string(), self.store.now());
         self.store.remove_expired().await?;
@@ -367,27 +403,45 @@ impl State {
 }
 
 /// The form, if it was made for this browser and this request.
-fn own_form(state: &State, http: &HttpRequest, body: Result<Body, HttpError>, form: Form) -> Option<Params> {
-    let params = Params::parse(std::str::from_utf8(&body.ok()?.0).ok()?)?;
-    let cookie = state.cookie_value(http, form)?;
-    let fits = state.form_token_fits(params.get("csrf")?, form, &cookie, http.query_string());
-    (fits && state.is_own_page(http)).then_some(params)
-}
-
-fn foreign_form() -> HttpResponse {
-    tracing::warn!(event = "foreign_form", "a form was not made for the browser or the request it came with");
-    error_page(
-        StatusCode::FORBIDDEN,
-        "This form was not made for this browser.",
-        "Go back to the program and start again.",
-    )
+fn own_form(
+    state: &State,
+    http: &HttpRequest,
+    body: Result<Body, HttpError>,
+    form: Form,
+) -> Result<Params, HttpResponse> {
+    const AGAIN: &str = "Go back to the program and start again.";
+    let body = body.map_err(|error| error_page(error.status_code(), &error.to_string(), AGAIN))?.0;
+    if body.len() > params::MAX {
+        return Err(error_page(StatusCode::PAYLOAD_TOO_LARGE, "The form has at most 16 KiB.", AGAIN));
+    }
+    let own = || {
+        let params = Params::parse(std::str::from_utf8(&body).ok()?)?;
+        let cookie = state.cookie_value(http, form)?;
+        let fits = state.form_token_fits(params.get("csrf")?, form, &cookie, http.query_string());
+        (fits && state.is_own_page(http)).then_some(params)
+    };
+    own().ok_or_else(|| {
+        tracing::warn!(event = "foreign_form", "a form was not made for the browser or the request it came with");
+        error_page(StatusCode::FORBIDDEN, "This form was not made for this browser.", AGAIN)
+    })
 }
 
 fn error_page(status: StatusCode, problem: &str, hint: &'static str) -> HttpResponse {
     pages::respond(&ErrorPage { problem: problem.to_owned(), hint }, status, None)
 }
 
+/// It is a matter of time.
+fn busy_page(problem: &str, retry_after: u64) -> HttpResponse {
+    let mut page = error_page(StatusCode::SERVICE_UNAVAILABLE, problem, "Try again in a moment.");
+    page.headers_mut().insert(RETRY_AFTER, retry_after.into());
+    page
+}
+
 fn internal(cause: &anyhow::Error) -> HttpResponse {
+    if store::is_busy(cause) {
+        tracing::warn!(%cause, "the database is busy");
+        return busy_page("The server is busy.", store::RETRY_AFTER);
+    }
     tracing::error!(%cause, "a request failed");
     error_page(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here.", "Try again.")
 }

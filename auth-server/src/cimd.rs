@@ -27,13 +27,11 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use url::{Host, Url};
 
-use crate::clients::{ClientMetadata, is_redirect_uri};
+use crate::client_metadata::{AppSchemes, ClientMetadata};
 
 const MAX_URL: usize = 2048;
 /// The draft recommends 5 kilobytes (§6.6).
 const MAX_BODY: usize = 5 * 1024;
-const MAX_REDIRECT_URIS: usize = 10;
-const MAX_NAME: usize = 100;
 const MAX_FETCHES: usize = 8;
 const MAX_ENTRIES: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -45,6 +43,8 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// A brake: who asks again and again must not make us a hammer on somebody's host. The draft wants no
 /// failure cached (§4.3), lest a mended document stay refused; that is why this is so short.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// When to come again if a document could not be had for now, in seconds.
+pub(crate) const RETRY_AFTER: u64 = AFTER_FAILURE.as_secs();
 
 /// Why there is no metadata. The sentences are fixed, so that a page or a log may show them: none says
 /// what the other host answered, or which address was forbidden (that would map our network, §6.5).
@@ -73,7 +73,7 @@ impl fmt::Display for Problem {
             Problem::TooLarge => "The client's metadata document is larger than 5 KiB.",
             Problem::TooSlow => "The client's metadata document took too long to arrive.",
             Problem::WrongType => "The client's metadata document is not served as uncompressed JSON.",
-            Problem::NotMetadata(why) => return write!(f, "The client's metadata document is refused: {why}."),
+            Problem::NotMetadata(why) => return write!(f, "The client's metadata document is refused. {why}"),
             Problem::Busy => "Too many metadata documents are being fetched; try again in a moment.",
         })
     }
@@ -104,6 +104,7 @@ fn is_forbidden(address: IpAddr, allow_loopback: bool) -> bool {
 pub struct Options {
     /// http and https to loopback addresses, for development.
     pub allow_loopback: bool,
+    pub schemes: AppSchemes,
     pub resolver: Arc<dyn Resolve>,
     /// Trusted besides the system's.
     pub roots: Vec<Certificate>,
@@ -111,7 +112,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { allow_loopback: false, resolver: Arc::new(SystemResolver), roots: Vec::new() }
+        Self {
+            allow_loopback: false,
+            schemes: AppSchemes::new(&[]),
+            resolver: Arc::new(SystemResolver),
+            roots: Vec::new(),
+        }
     }
 }
 
@@ -157,6 +163,7 @@ pub struct Fetcher(Arc<Inner>);
 struct Inner {
     http: Client,
     allow_loopback: bool,
+    schemes: AppSchemes,
     timeout: Duration,
     fetches: Semaphore,
     entries: Mutex<HashMap<String, Arc<Entry>>>,
@@ -181,7 +188,7 @@ impl Fetcher {
     }
 
     fn with_timeout(options: Options, timeout: Duration) -> anyhow::Result<Self> {
-        let Options { allow_loopback, resolver, roots } = options;
+        let Options { allow_loopback, schemes, resolver, roots } = options;
         let http = Client::builder()
             .dns_resolver(Arc::new(Guard { resolver, allow_loopback }))
             .tls_certs_merge(roots)
@@ -197,7 +204,7 @@ impl Fetcher {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
         let fetches = Semaphore::new(MAX_FETCHES);
-        Ok(Self(Arc::new(Inner { http, allow_loopback, timeout, fetches, entries: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { http, allow_loopback, schemes, timeout, fetches, entries: Mutex::default() })))
     }
 
     /// The client's description of itself, from the cache or from its URL.
@@ -273,7 +280,7 @@ impl Inner {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((parse(&body, client_id)?, lifetime(response.headers())))
+        Ok((parse(&body, client_id, &self.schemes)?, lifetime(response.headers())))
     }
 }
 
@@ -312,55 +319,35 @@ fn check_head(response: &Response) -> Result<(), Problem> {
 
 /// What the document says (§4.1), if it says nothing it must not. Shared secrets are no secrets in a
 /// public document, and `jwks_uri` would be a second URL to distrust.
-fn parse(body: &[u8], client_id: &str) -> Result<ClientMetadata, Problem> {
+fn parse(body: &[u8], client_id: &str, schemes: &AppSchemes) -> Result<ClientMetadata, Problem> {
     let refuse = |why| Err(Problem::NotMetadata(why));
     let Ok(members) = serde_json::from_slice::<Map<String, Value>>(body) else {
-        return refuse("it is not a JSON object");
+        return refuse("It is not a JSON object.");
     };
     if members.keys().any(|name| name.starts_with("client_secret")) {
-        return refuse("it publishes a client secret");
+        return refuse("It publishes a client secret.");
     }
     let Ok(metadata) = serde_json::from_value::<ClientMetadata>(members.into()) else {
-        return refuse("a member is of the wrong type");
+        return refuse("A member is of the wrong type.");
     };
     if metadata.client_id.as_deref() != Some(client_id) {
-        return refuse("its client_id is not its URL");
+        return refuse("Its client_id is not its URL.");
     }
-    let uris = &metadata.redirect_uris;
-    if uris.is_empty() || uris.len() > MAX_REDIRECT_URIS || !uris.iter().all(|uri| is_redirect_uri(uri)) {
-        return refuse("its redirect_uris are missing, too many or not allowed");
-    }
+    let metadata = metadata.accepted(schemes).map_err(|refused| Problem::NotMetadata(refused.why))?;
     let keys = metadata.jwks.as_ref().map_or(&[][..], |jwks| &jwks.keys);
     if keys.iter().any(|key| matches!(key.algorithm, AlgorithmParameters::OctetKey(_))) {
-        return refuse("it publishes a symmetric key");
+        return refuse("It publishes a symmetric key.");
     }
     match metadata.token_endpoint_auth_method.as_deref() {
         None | Some("none") => {}
         Some("private_key_jwt") if !keys.is_empty() => {}
-        Some("private_key_jwt") => return refuse("it has no jwks for private_key_jwt"),
-        Some(_) => return refuse("its token_endpoint_auth_method is neither none nor private_key_jwt"),
+        Some("private_key_jwt") => return refuse("It has no jwks for private_key_jwt that can be used."),
+        Some(_) => return refuse("Its token_endpoint_auth_method is neither none nor private_key_jwt."),
     }
-    if !metadata.client_name.as_deref().is_some_and(is_name) {
-        return refuse("its client_name is missing, too long or has control characters");
-    }
-    if metadata.client_uri.as_deref().is_some_and(|uri| !is_web(uri)) {
-        return refuse("its client_uri is not a web address");
+    if metadata.client_name.is_none() {
+        return refuse("Its client_name is missing.");
     }
     Ok(metadata)
-}
-
-/// A name that a consent page can show. Besides control characters, those that are invisible or turn the
-/// direction of writing are refused: they make one name look like another.
-pub(crate) fn is_name(name: &str) -> bool {
-    let invisible = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    !name.trim().is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(invisible)
-}
-
-fn is_web(uri: &str) -> bool {
-    Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 /// How long a document stays fresh as HTTP says (§4.3, RFC 9111 §4.2), within our bounds.
@@ -382,6 +369,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::client_metadata::{MAX_NAME, MAX_REDIRECT_URIS};
 
     const JSON: &str = "Content-Type: application/json\r\n";
 
@@ -397,7 +385,7 @@ mod tests {
 
     fn fetcher(allow_loopback: bool, addresses: &[&str]) -> Fetcher {
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        let options = Options { allow_loopback, resolver: Arc::new(Fixed(addresses)), roots: Vec::new() };
+        let options = Options { allow_loopback, resolver: Arc::new(Fixed(addresses)), ..Options::default() };
         Fetcher::with_timeout(options, Duration::from_secs(2)).unwrap()
     }
 
@@ -749,10 +737,12 @@ mod tests {
     #[test]
     fn documents() {
         const ID: &str = "https://client.example/a";
+        let schemes = AppSchemes::new(&[]);
         let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
         let keys = json!({ "keys": [key] });
-        let accepts =
-            |document: &Value| parse(document.to_string().replace("\"ID\"", &format!("\"{ID}\"")).as_bytes(), ID);
+        let accepts = |document: &Value| {
+            parse(document.to_string().replace("\"ID\"", &format!("\"{ID}\"")).as_bytes(), ID, &schemes)
+        };
         let name = |length| json!("é".repeat(length));
         let uris = |count| json!(vec!["https://client.example/back"; count]);
         for good in [
@@ -762,6 +752,14 @@ mod tests {
             with("client_uri", json!("https://client.example")),
             with("redirect_uris", uris(MAX_REDIRECT_URIS)),
             with("redirect_uris", json!(["com.example.app:/back"])),
+            with("redirect_uris", json!(["https://client.example/back", "javascript:alert(1)"])),
+            with("redirect_uris", json!(["cursor://anysphere.cursor-mcp/oauth/callback"])),
+            with("token_endpoint_auth_method", json!("")),
+            with("client_uri", json!("")),
+            with("scope", json!("mcp:read openid")),
+            with("grant_types", json!(["authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"])),
+            with("response_types", json!(["code", "none"])),
+            with("client_name", json!("a\u{ad}b")),
         ] {
             assert!(accepts(&good).is_ok(), "{good}");
         }
@@ -779,8 +777,9 @@ mod tests {
             with("redirect_uris", json!([])),
             with("redirect_uris", json!("https://client.example/back")),
             with("redirect_uris", uris(MAX_REDIRECT_URIS + 1)),
-            with("redirect_uris", json!(["https://client.example/back", "javascript:alert(1)"])),
-            with("redirect_uris", json!(["http://client.example/back"])),
+            with("redirect_uris", json!(["http://client.example/back", "javascript:alert(1)", ""])),
+            with("grant_types", json!(["client_credentials"])),
+            with("response_types", json!(["token"])),
             with("redirect_uris", json!(["https://client.example/back#fragment"])),
             with("redirect_uris", json!(["https://user@client.example/back"])),
             with("token_endpoint_auth_method", json!("client_secret_basic")),
@@ -790,7 +789,10 @@ mod tests {
             with("client_secret", json!("secret")),
             with("client_secret_expires_at", json!(0)),
             with("jwks", json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] })),
+            with("client_secret", json!("")),
             with("client_name", json!(null)),
+            with("client_name", json!("")),
+            with("client_name", json!("\u{3164}\u{fe0f}")),
             with("client_name", json!(" ")),
             with("client_name", name(MAX_NAME + 1)),
             with("client_name", json!("a\nb")),
@@ -799,7 +801,9 @@ mod tests {
         ] {
             assert!(matches!(accepts(&bad), Err(Problem::NotMetadata(_))), "{bad}");
         }
-        assert!(parse(b"", ID).is_err() && parse(b"\xff{}", ID).is_err() && parse(b"{} {}", ID).is_err());
+        for bad in [&b""[..], b"\xff{}", b"{} {}"] {
+            assert!(parse(bad, ID, &schemes).is_err());
+        }
     }
 
     #[test]

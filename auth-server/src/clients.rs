@@ -3,95 +3,25 @@
 
 use std::{collections::HashMap, path::Path};
 
-use actix_web::{HttpResponse, ResponseError, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use anyhow::{Context, Result, anyhow, bail};
 use common::{
     claims::Scopes,
     files,
     http::{HttpError, JsonBody},
-    network::is_localhost,
 };
-use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::{
     State,
     authorize::FAMILY_LIFETIME,
-    cimd, events,
+    cimd,
+    client_metadata::{AppSchemes, ClientMetadata},
+    events,
     failure::Failure,
+    peer,
     store::{digest, random},
 };
-
-/// What a client says of itself (RFC 7591 §2). Members we do not use are ignored.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ClientMetadata {
-    /// Only in a metadata document, where it must be the document's own URL.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_uri: Option<String>,
-    #[serde(default)]
-    pub redirect_uris: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_endpoint_auth_method: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grant_types: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_types: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jwks: Option<JwkSet>,
-}
-
-/// Whether a URI may be a client's redirect URI: https, or http to a loopback address, or an app's own
-/// scheme with a dot in it (RFC 8252 §7); without user, and without fragment (RFC 6749 §3.1.2).
-pub fn is_redirect_uri(uri: &str) -> bool {
-    let Ok(url) = Url::parse(uri) else { return false };
-    let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none() && uri.len() <= 2048;
-    // What the URL parser forgives, another reader may take for something else.
-    let authority = |prefix| uri.strip_prefix(prefix).and_then(|rest| rest.split(['/', '?']).next());
-    let has_host = |prefix| authority(prefix).is_some_and(|host| !host.is_empty() && !host.contains('@'));
-    let scheme = match url.scheme() {
-        "https" => has_host("https://"),
-        "http" => has_host("http://") && is_localhost(&url),
-        scheme => scheme.contains('.'),
-    };
-    plain && scheme && uri.chars().all(|c| c.is_ascii_graphic() && c != '\\')
-}
-
-/// Redirect URIs are compared byte for byte, but for the port of a loopback address, which a client
-/// learns only when it starts (RFC 8252 §7.3).
-pub fn redirect_uri_matches(registered: &str, asked: &str) -> bool {
-    if registered == asked {
-        return true;
-    }
-    let (Some(one), Some(other)) = (without_loopback_port(registered), without_loopback_port(asked)) else {
-        return false;
-    };
-    one == other
-}
-
-/// The URI with the port cut out of its text, so that all else is still compared as it was written.
-fn without_loopback_port(uri: &str) -> Option<String> {
-    for host in ["http://localhost", "http://127.0.0.1", "http://[::1]"] {
-        if let Some(rest) = uri.strip_prefix(host) {
-            let rest = match rest.strip_prefix(':') {
-                None => rest,
-                Some(port) => {
-                    let end = port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len());
-                    port[..end].parse::<u16>().ok()?;
-                    &port[end..]
-                }
-            };
-            return (rest.is_empty() || rest.starts_with(['/', '?'])).then(|| format!("{host}{rest}"));
-        }
-    }
-    None
-}
 
 /// A client, and how it proves who it is.
 #[derive(Clone, Debug)]
@@ -144,7 +74,7 @@ pub struct ListedClient {
 ///
 /// # Errors
 /// If it cannot be read or understood, others may write it, or it has secrets that others can read.
-pub fn read_file(file: &Path) -> Result<HashMap<String, Client>> {
+pub fn read_file(file: &Path, schemes: &AppSchemes) -> Result<HashMap<String, Client>> {
     let trusted = files::read(file).with_context(|| format!("cannot read the clients in {}", file.display()))?;
     let listed: Vec<ListedClient> = serde_json::from_str(&trusted.text)
         .map_err(|error| anyhow!("{} is no list of clients: line {}", file.display(), error.line()))?;
@@ -163,10 +93,13 @@ pub fn read_file(file: &Path) -> Result<HashMap<String, Client>> {
         if metadata.scope.as_deref().is_some_and(|scope| Scopes::parse(scope).is_err()) {
             bail!("{what} has a scope that is none");
         }
+        if client_secret.as_deref() == Some("") {
+            bail!("{what} has an empty client_secret: anybody knows it");
+        }
         if clients.contains_key(&id) {
             bail!("{what} is there twice");
         }
-        if let Some(uri) = metadata.redirect_uris.iter().find(|uri| !is_redirect_uri(uri)) {
+        if let Some(uri) = metadata.redirect_uris.iter().find(|uri| !schemes.accept(uri)) {
             bail!("{}: {uri:?} of {id:?} cannot be a redirect URI", file.display());
         }
         let secret_digest = client_secret.as_deref().map(digest);
@@ -217,11 +150,12 @@ impl State {
         }))
     }
 
-    async fn register(&self, metadata: ClientMetadata) -> Result<HttpResponse, Failure> {
-        let metadata = checked(metadata)?;
-        if self.registrations.check().is_err() {
-            return Err(Failure::too_many("Too many clients register at the moment; try again in a minute."));
-        }
+    async fn register(&self, http: &HttpRequest, metadata: ClientMetadata) -> Result<HttpResponse, Failure> {
+        let metadata = checked(metadata, &self.schemes)?;
+        self.registrations.check(&peer::network(peer::address(http))).map_err(|seconds| {
+            Failure::too_many("Too many clients register at the moment, or too many from your address.", seconds)
+        })?;
+        self.store.remove_expired().await?;
         let full: (i64,) = sqlx::query_as("SELECT count(*) FROM clients").fetch_one(&self.store.0).await?;
         if full.0 >= MAX_CLIENTS {
             // Nobody let it in within an hour, or for as long as a consent lasts: it will not come back.
@@ -233,7 +167,7 @@ impl State {
                 .await?
                 .rows_affected();
             if removed == 0 {
-                return Err(Failure::too_many("There are too many clients; try again in an hour."));
+                return Err(Failure::too_many("There are too many clients; try again in an hour.", 3600));
             }
         }
         let id = uuid::Uuid::new_v4().to_string();
@@ -285,60 +219,37 @@ pub(crate) enum ClientProblem {
     Internal(anyhow::Error),
 }
 
-/// What a client may register, with the defaults of RFC 7591 §2 filled in.
-fn checked(mut metadata: ClientMetadata) -> Result<ClientMetadata, Failure> {
-    let invalid = |why| Err(Failure::bad("invalid_client_metadata", why));
-    if metadata.redirect_uris.is_empty() || metadata.redirect_uris.len() > 10 {
-        return Err(Failure::bad("invalid_redirect_uri", "There must be 1 to 10 redirect_uris."));
-    }
-    if !metadata.redirect_uris.iter().all(|uri| is_redirect_uri(uri)) {
-        let why = "A redirect URI is https, http to a loopback address, or an app's own scheme, without fragment.";
-        return Err(Failure::bad("invalid_redirect_uri", why));
-    }
-    let name = metadata.client_name.as_deref().unwrap_or_default();
-    if metadata.client_name.is_some() && !cimd::is_name(name) {
-        return invalid("client_name has 1 to 100 characters, all of which can be seen.");
-    }
-    let web =
-        |uri: &String| Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) && uri.len() <= 2048;
-    if !metadata.client_uri.iter().all(web) {
-        return invalid("client_uri must be a web page.");
-    }
+/// What of its metadata a client may register.
+fn checked(metadata: ClientMetadata, schemes: &AppSchemes) -> Result<ClientMetadata, Failure> {
+    let mut metadata = metadata.accepted(schemes).map_err(|refused| Failure::bad(refused.error, refused.why))?;
     let method = metadata.token_endpoint_auth_method.get_or_insert_with(|| "client_secret_basic".to_owned());
     match (method.as_str(), &metadata.jwks) {
         ("none" | "client_secret_basic" | "client_secret_post", _) => {}
         ("private_key_jwt", Some(jwks)) if (1..=5).contains(&jwks.keys.len()) => {}
         _ => {
-            return invalid(
+            return Err(Failure::bad(
+                "invalid_client_metadata",
                 "token_endpoint_auth_method must be none, client_secret_basic, client_secret_post, or private_key_jwt with 1 to 5 jwks.",
-            );
+            ));
         }
     }
-    let grants = metadata.grant_types.get_or_insert_with(|| vec!["authorization_code".to_owned()]);
-    if !grants.iter().all(|grant| matches!(grant.as_str(), "authorization_code" | "refresh_token")) {
-        return invalid("grant_types may be authorization_code and refresh_token.");
-    }
-    let types = metadata.response_types.get_or_insert_with(|| vec!["code".to_owned()]);
-    if types.iter().any(|kind| kind != "code") {
-        return invalid("response_types may be code only.");
-    }
-    if metadata.scope.as_ref().is_some_and(|scope| scope.len() > 1024 || Scopes::parse(scope).is_err()) {
-        return invalid("scope must be scopes with spaces between them.");
-    }
     metadata.client_id = None;
-    metadata.scope = None; // what a client may have, the person decides each time
     Ok(metadata)
 }
 
 /// `POST /register` (RFC 7591 §3.1).
-pub(crate) async fn register(state: web::Data<State>, body: Result<JsonBody, HttpError>) -> HttpResponse {
+pub(crate) async fn register(
+    state: web::Data<State>,
+    http: HttpRequest,
+    body: Result<JsonBody, HttpError>,
+) -> HttpResponse {
     let body = match body {
         Ok(body) if body.0.len() <= 16 * 1024 => body.0,
         Ok(_) => return Failure::bad("invalid_client_metadata", "The metadata has at most 16 KiB.").respond(),
         Err(error) => return error.error_response(),
     };
     let outcome = match serde_json::from_slice::<ClientMetadata>(&body) {
-        Ok(metadata) => state.register(metadata).await,
+        Ok(metadata) => state.register(&http, metadata).await,
         Err(_) => Err(Failure::bad("invalid_client_metadata", "The body is no client metadata (RFC 7591 §2) in JSON.")),
     };
     outcome.unwrap_or_else(|failure| failure.respond())

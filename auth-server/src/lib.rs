@@ -4,20 +4,24 @@
 //! A person's way through it: [`authorize`] checks what a client asks for, has the person log in
 //! ([`users`], [`session`]) and consent ([`pages`]), and sends a code back; [`token`] exchanges it.
 //! [`clients`] knows who may ask: registered ones, and those that describe themselves at a URL
-//! ([`cimd`]). [`store`] keeps what must survive a restart.
+//! ([`cimd`]); [`client_metadata`] says how much of what they say is accepted. [`store`] keeps what must survive a restart.
 
 mod authorize;
 pub mod cimd;
+pub mod client_metadata;
 pub mod clients;
 pub mod clock;
 mod events;
 mod failure;
 #[cfg(test)]
 mod lifetimes;
+mod limits;
 mod pages;
 mod params;
 mod peer;
 mod queue;
+mod refresh_token;
+mod resource;
 mod session;
 pub mod store;
 mod throttle;
@@ -26,6 +30,7 @@ pub mod users;
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -44,13 +49,22 @@ use common::{
     oauth::{AuthorizationServerMetadata, Endpoints},
     server::Listener,
 };
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::Quota;
 use url::Url;
 
-use crate::{cimd::Fetcher, clients::Client, store::Store, users::Users};
+use crate::{
+    cimd::Fetcher, client_metadata::AppSchemes, clients::Client, limits::Limits, refresh_token::RefreshTokens,
+    store::Store, users::Users,
+};
 
-/// How many clients may register themselves in a minute.
-const REGISTRATIONS_A_MINUTE: NonZeroU32 = NonZeroU32::new(30).expect("it is not 0");
+/// How many clients may register themselves from one address, in a minute and in an hour, and from all in a minute. In the
+/// hour that protects a new client ([`clients`]) one address cannot fill the table.
+const REGISTRATIONS: [Quota; 2] = [Quota::per_minute(number(30)), Quota::per_hour(number(200))];
+const REGISTRATIONS_OF_ALL: NonZeroU32 = number(120);
+
+const fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).expect("it is not 0")
+}
 
 /// Where the database is unless somebody says otherwise.
 const DATABASE: &str = "data/auth.db";
@@ -67,6 +81,9 @@ pub struct AuthArgs {
     /// Also accept client_id URLs at loopback addresses, over http too (development only)
     #[arg(long)]
     pub allow_loopback_client_ids: bool,
+    /// Also accept redirect URIs of this scheme, besides https, loopback, names with a dot, and cursor (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = client_metadata::app_scheme)]
+    pub app_scheme: Vec<String>,
 }
 
 /// Why a development switch is refused.
@@ -99,9 +116,11 @@ pub(crate) struct State {
     store: Store,
     users: Users,
     listed: HashMap<String, Client>,
+    schemes: AppSchemes,
     fetcher: Fetcher,
     form_key: hmac::Key,
-    registrations: DefaultDirectRateLimiter,
+    refresh_tokens: RefreshTokens,
+    registrations: Limits<IpAddr>,
 }
 
 /// An authorization server, ready to be mounted; or none, where another issuer is trusted.
@@ -147,18 +166,23 @@ impl AuthServer {
             }
             tracing::info!("connect an MCP client to {resource}: it finds the way to the log-in by itself");
         }
+        let schemes = AppSchemes::new(&args.app_scheme);
+        let listed = args.clients.as_deref().map(|file| clients::read_file(file, &schemes)).transpose()?;
         let state = State {
             issuer: issuer.to_owned(),
             resources,
             keys,
             users: Users::open(&store, dev_password.as_deref(), &args.passwd_command()).await?,
-            listed: args.clients.as_deref().map(clients::read_file).transpose()?.unwrap_or_default(),
+            listed: listed.unwrap_or_default(),
             fetcher: Fetcher::new(cimd::Options {
                 allow_loopback: args.allow_loopback_client_ids,
+                schemes: schemes.clone(),
                 ..Default::default()
             })?,
+            schemes,
             form_key: hmac::Key::new(hmac::HMAC_SHA256, &store.secret("forms").await?),
-            registrations: RateLimiter::direct(Quota::per_minute(REGISTRATIONS_A_MINUTE)),
+            refresh_tokens: RefreshTokens::new(&store.secret("refresh tokens").await?),
+            registrations: Limits::new(&REGISTRATIONS, REGISTRATIONS_OF_ALL, store.clock()),
             store,
         };
         Ok(AuthServer { state: Some(web::Data::new(state)), metadata: metadata(&listener.public_url, true) })

@@ -257,20 +257,6 @@ async fn what_a_consent_gives_ends_after_thirty_days_however_often_it_is_refresh
 }
 
 #[actix_web::test]
-async fn a_refresh_token_that_is_not_used_ends_by_itself() {
-    let world = world(&[]).await;
-    let client = world.client().await;
-    for (seconds, error) in [(30 * DAY - 1, ""), (30 * DAY, "invalid_grant")] {
-        world.cookies.borrow_mut().clear();
-        let code = world.code(&client).await;
-        let token = refresh_token(&world.redeem(&client, &code).await);
-        world.sql("UPDATE families SET expires_at = 1 << 40").await;
-        world.advance(seconds);
-        assert_eq!(world.refresh(&client, &token).await.error(), error, "after {seconds} s");
-    }
-}
-
-#[actix_web::test]
 async fn a_consent_is_remembered_for_thirty_days() {
     let world = world(&[]).await;
     let client = world.client().await;
@@ -389,19 +375,69 @@ async fn what_has_expired_is_removed() {
     world.redeem(&client, &code).await;
     world.consent(&client).await; // a code that nobody redeems
     world.sql("INSERT INTO assertions VALUES ('x', 0)").await;
-    let tables = ["sessions", "devices", "families", "codes", "refresh_tokens", "consents", "assertions"];
+    let tables = ["sessions", "devices", "families", "codes", "consents", "assertions"];
     for table in tables {
         assert!(world.count(table).await > 0, "{table}");
     }
-    world.advance(61);
+    world.advance(HOUR + 59);
+    world.state.store.remove_expired().await.unwrap();
+    assert_eq!(world.count("codes").await, 2);
+    world.advance(62);
     world.state.store.remove_expired().await.unwrap();
     assert_eq!(world.count("codes").await, 1, "a code that was used is remembered as long as what it gave");
-    assert_eq!(world.count("families").await, 2);
+    assert_eq!(world.count("families").await, 1, "what nobody fetched gave nothing");
     world.advance(180 * DAY);
     world.state.store.remove_expired().await.unwrap();
     for table in tables {
         assert_eq!(world.count(table).await, 0, "{table}");
     }
+}
+
+#[actix_web::test]
+async fn what_has_expired_is_removed_while_the_server_runs_without_a_new_consent() {
+    let world = world(&[]).await;
+    let client = world.client().await;
+    let code = world.code(&client).await;
+    let token = refresh_token(&world.redeem(&client, &code).await);
+    for request in ["a refresh", "a registration"] {
+        world.sql("INSERT INTO assertions VALUES ('x', 0)").await;
+        world.advance(61);
+        if request == "a refresh" {
+            world.refresh(&client, &token).await;
+        } else {
+            world.register().await;
+        }
+        assert_eq!(world.count("assertions").await, 0, "{request}");
+    }
+}
+
+#[actix_web::test]
+async fn a_family_has_as_many_rows_after_many_refreshes_as_after_few() {
+    let world = world(&[]).await;
+    let client = world.client().await;
+    let code = world.code(&client).await;
+    let first = refresh_token(&world.redeem(&client, &code).await);
+    let rows = async || {
+        let mut rows = Vec::new();
+        let names = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
+        let names: Vec<(String,)> = sqlx::query_as(names).fetch_all(&world.state.store.0).await.unwrap();
+        for (name,) in names {
+            rows.push((world.count(&name).await, name));
+        }
+        rows
+    };
+    let mut token = first.clone();
+    let mut few = Vec::new();
+    for number in 0..300 {
+        token = refresh_token(&world.refresh(&client, &token).await);
+        if number == 10 {
+            few = rows().await;
+        }
+    }
+    assert_eq!(rows().await, few);
+    // The first of them still shows a theft.
+    assert_eq!(world.refresh(&client, &first).await.error(), "invalid_grant");
+    assert_eq!(world.refresh(&client, &token).await.error(), "invalid_grant");
 }
 
 #[actix_web::test]

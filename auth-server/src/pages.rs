@@ -19,6 +19,8 @@ use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::{Host, Url};
 
+use crate::client_metadata::can_be_an_apps;
+
 const STYLE: &str = include_str!("../templates/style.css");
 
 static STYLE_DIGEST: LazyLock<String> =
@@ -49,6 +51,8 @@ pub struct ConsentPage {
     /// The host of a `client_id` that is a URL. A client that registered itself has none.
     pub client_id_host: Option<String>,
     pub redirect_host: String,
+    /// The scheme of the app that gets the answer, if it is not a web page or a loopback address.
+    pub app_scheme: Option<String>,
     /// Whether all its redirect URIs lead to this computer, where any program can listen.
     pub loopback_only: bool,
     pub user: String,
@@ -129,7 +133,7 @@ pub fn form_action_source(redirect_uri: &str) -> String {
         {
             url.origin().ascii_serialization()
         }
-        (scheme, _) if scheme.contains('.') => format!("{scheme}:"),
+        (scheme, _) if can_be_an_apps(scheme) => format!("{scheme}:"),
         _ => String::new(),
     }
 }
@@ -163,6 +167,7 @@ mod tests {
             client: HOSTILE.into(),
             client_id_host: Some(HOSTILE.into()),
             redirect_host: HOSTILE.into(),
+            app_scheme: Some(HOSTILE.into()),
             loopback_only: false,
             user: HOSTILE.into(),
             action: HOSTILE.into(),
@@ -182,7 +187,7 @@ mod tests {
     fn nothing_that_others_say_is_html() {
         let error = ErrorPage { problem: HOSTILE.into(), hint: "Start again from the program that sent you here." };
         for (page, times) in
-            [(html(&login(None)), 6), (html(&consent(vec![choice(HOSTILE, true)])), 9), (html(&error), 1)]
+            [(html(&login(None)), 6), (html(&consent(vec![choice(HOSTILE, true)])), 10), (html(&error), 1)]
         {
             assert!(!page.contains("<script"), "{page}");
             assert_eq!(page.matches(ESCAPED).count(), times, "{page}");
@@ -230,6 +235,7 @@ mod tests {
             ("https://bücher.example/", "https://xn--bcher-kva.example"),
             ("https://app.example@evil.example/", "https://evil.example"),
             ("com.example.app:/callback", "com.example.app:"),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor:"),
             ("com.example.app://host;x/ 'unsafe-inline'", "com.example.app:"),
             ("https://a.example/;script-src 'unsafe-inline'", "https://a.example"),
             ("https://a.example;script-src/", ""),

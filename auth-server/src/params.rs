@@ -1,5 +1,6 @@
 //! Parameters of a query or form, each at most once (RFC 6749 §3.1, §3.2).
 
+use common::claims::SCOPES;
 use url::form_urlencoded;
 
 /// The most that a query or form may be, in bytes.
@@ -31,4 +32,9 @@ impl Params {
     pub fn repeats(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.all(name).count() > 1)
     }
+}
+
+/// The scopes we know among those that somebody names. Those we do not are left out, as RFC 6749 §3.3 allows.
+pub(crate) fn known_scopes(asked: &str) -> Vec<&'static str> {
+    SCOPES.into_iter().filter(|scope| asked.split(' ').any(|one| one == *scope)).collect()
 }

@@ -1,7 +1,14 @@
 //! What survives a restart and a kill: users, clients, sessions, codes and refresh families, in one
 //! SQLite file of mode 0600. Secrets are there as SHA-256 digests only, passwords as Argon2id hashes.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use aws_lc_rs::{digest, rand};
@@ -16,7 +23,7 @@ use crate::clock::Clock;
 
 /// What makes a database of each version out of the one before (`PRAGMA user_version`). A step that was released stays
 /// as it is.
-const MIGRATIONS: [&str; 2] = [FIRST_SCHEMA, PEOPLE];
+const MIGRATIONS: [&str; 3] = [FIRST_SCHEMA, PEOPLE, FAMILIES];
 
 /// Databases from before versions were counted have these tables, and the version 0.
 const FIRST_SCHEMA: &str = "
@@ -59,13 +66,47 @@ CREATE TABLE devices (
 CREATE INDEX devices_by_sub ON devices (sub);
 ";
 
+/// A family has its current refresh token itself: the used ones are known by their signature
+/// ([`crate::refresh_token`]), so that a refresh adds no row. Those that were there have ended: a log-in gives new ones.
+const FAMILIES: &str = "
+DROP TABLE refresh_tokens;
+ALTER TABLE families ADD COLUMN refresh_digest TEXT;
+CREATE INDEX families_by_client ON families (client_id);
+CREATE INDEX families_by_user ON families (user);
+CREATE INDEX families_by_expiry ON families (expires_at);
+CREATE INDEX codes_by_expiry ON codes (expires_at);
+CREATE INDEX sessions_by_user ON sessions (user);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+CREATE INDEX devices_by_expiry ON devices (expires_at);
+CREATE INDEX consents_by_age ON consents (given_at);
+CREATE INDEX assertions_by_expiry ON assertions (expires_at);
+";
+
 /// How long it is remembered that a person let a client in, in seconds: as long as the client may go on refreshing.
 /// It only puts a sentence on the consent page: the person is asked each time.
 pub(crate) const CONSENT_LIFETIME: i64 = 30 * 24 * 3600;
 
-/// The database, and the clock by which what is in it expires.
+/// What is forgotten, and when; `?1` is now. A code lives as long as what it gave, so that a replay is noticed; what
+/// nobody fetched, an hour.
+const EXPIRED: [&str; 7] = [
+    "DELETE FROM sessions WHERE expires_at < ?1",
+    "DELETE FROM devices WHERE expires_at < ?1",
+    "DELETE FROM assertions WHERE expires_at < ?1",
+    "DELETE FROM consents WHERE given_at < ?1 - 30 * 24 * 3600",
+    "DELETE FROM families WHERE id IN (SELECT family FROM codes WHERE expires_at < ?1 - 3600 AND used = 0)",
+    "DELETE FROM families WHERE expires_at < ?1",
+    "DELETE FROM codes WHERE expires_at < ?1 - 3600",
+];
+/// How often, in seconds, while the server runs.
+const TIDY_EVERY: i64 = 60;
+/// How long a request waits for the database before it is told to come again.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// In how many seconds.
+pub(crate) const RETRY_AFTER: u64 = 2;
+
+/// The database, the clock by which what is in it expires, and when what had expired was last removed.
 #[derive(Clone)]
-pub struct Store(pub(crate) SqlitePool, Clock);
+pub struct Store(pub(crate) SqlitePool, Clock, Arc<AtomicI64>);
 
 impl Store {
     /// Opens the file, and makes it (mode 0600) and its folder where they are missing.
@@ -80,15 +121,16 @@ impl Store {
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(PATIENCE);
         let opening = async {
-            let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+            let pool =
+                SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await?;
             migrate(&pool).await?;
             Ok(pool)
         };
         opening
             .await
-            .map(|pool| Store(pool, Clock::default()))
+            .map(|pool| Store(pool, Clock::default(), Arc::default()))
             .map_err(|error: anyhow::Error| anyhow!("{}: {error}", cannot()))
     }
 
@@ -102,24 +144,18 @@ impl Store {
         self.1.now()
     }
 
-    /// Forgets what has expired.
+    /// Forgets what has expired, at most once a minute. What writes rows calls it: where nothing is written, nothing grows.
     ///
     /// # Errors
     /// If the database cannot be written.
     pub async fn remove_expired(&self) -> sqlx::Result<()> {
-        let now = self.now();
-        for table in ["sessions", "devices", "refresh_tokens", "families", "assertions"] {
-            let statement = format!("DELETE FROM {table} WHERE expires_at < ?");
-            sqlx::query(sqlx::AssertSqlSafe(statement)).bind(now).execute(&self.0).await?;
+        let (now, last) = (self.now(), self.2.load(Relaxed));
+        if now < last + TIDY_EVERY || self.2.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
+            return Ok(());
         }
-        sqlx::query("DELETE FROM consents WHERE given_at + ? < ?")
-            .bind(CONSENT_LIFETIME)
-            .bind(now)
-            .execute(&self.0)
-            .await?;
-        // A code that was used is remembered as long as what it gave, so that a replay is noticed.
-        let codes = "DELETE FROM codes WHERE expires_at < ? AND (used = 0 OR family NOT IN (SELECT id FROM families))";
-        sqlx::query(codes).bind(now).execute(&self.0).await?;
+        for statement in EXPIRED {
+            sqlx::query(statement).bind(now).execute(&self.0).await?;
+        }
         Ok(())
     }
 
@@ -154,6 +190,19 @@ async fn migrate(pool: &SqlitePool) -> Result<()> {
     Ok(all.commit().await?)
 }
 
+/// Whether the database was in use for too long, by us or by another program: a matter of time.
+pub(crate) fn is_busy(cause: &anyhow::Error) -> bool {
+    const BUSY_OR_LOCKED: [i32; 2] = [5, 6];
+    match cause.downcast_ref() {
+        Some(sqlx::Error::PoolTimedOut) => true,
+        Some(sqlx::Error::Database(error)) => {
+            let code = error.code().and_then(|code| code.parse::<i32>().ok());
+            code.is_some_and(|code| BUSY_OR_LOCKED.contains(&(code & 0xff))) // the rest is the extended code
+        }
+        _ => false,
+    }
+}
+
 /// What stands in the database for a secret.
 pub fn digest(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()))
@@ -167,7 +216,7 @@ pub fn random() -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(random_bytes()?))
 }
 
-fn random_bytes() -> Result<[u8; 32]> {
+pub(crate) fn random_bytes() -> Result<[u8; 32]> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no randomness"))?;
     Ok(bytes)
@@ -176,6 +225,90 @@ fn random_bytes() -> Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("auth.db")).await.unwrap();
+        (folder, store)
+    }
+
+    #[tokio::test]
+    async fn what_runs_often_reads_no_whole_table_and_needs_every_index() {
+        let (_folder, store) = store().await;
+        let often = [
+            crate::token::HAS_FAMILY,
+            "SELECT * FROM families WHERE id = ?",
+            "SELECT * FROM codes WHERE digest = ?",
+            "UPDATE families SET revoked = 1 WHERE user = ?",
+            "DELETE FROM sessions WHERE user = ?",
+            "DELETE FROM devices WHERE sub = ?",
+        ];
+        let mut plans = String::new();
+        for statement in EXPIRED.into_iter().chain(often) {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&store.0).await.unwrap();
+            for (.., step) in plan {
+                assert!(!step.starts_with("SCAN") || step == "SCAN CONSTANT ROW", "{statement}: {step}");
+                plans += &step;
+            }
+        }
+        let indexes: Vec<(String,)> =
+            sqlx::query_as("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+                .fetch_all(&store.0)
+                .await
+                .unwrap();
+        for (index,) in indexes {
+            assert!(
+                plans.contains(&format!("USING INDEX {index} ")) || plans.contains(&format!("COVERING INDEX {index} ")),
+                "{index} serves nothing: {plans}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_is_forgotten_and_nothing_else() {
+        let (_folder, store) = store().await;
+        let at = store.now();
+        let (hour, month) = (3600, crate::authorize::FAMILY_LIFETIME);
+        let rows = [
+            format!(
+                "INSERT INTO sessions (digest, user, expires_at) VALUES ('old', '', {at} - 1), ('new', '', {at} + 60)"
+            ),
+            format!("INSERT INTO assertions (digest, expires_at) VALUES ('old', {at} - 1), ('new', {at} + 60)"),
+            format!(
+                "INSERT INTO consents (user, client_id, resource, scope, given_at)
+                 VALUES ('', 'old', '', '', {at} - {month} - 1), ('', 'new', '', '', {at} - {month} + 60)"
+            ),
+            format!(
+                "INSERT INTO families (id, client_id, user, scope, resource, expires_at) VALUES
+                 ('old', '', '', '', '', {at} - 1), ('unfetched old', '', '', '', '', {at} + {month}),
+                 ('new', '', '', '', '', {at} + 60), ('unfetched new', '', '', '', '', {at} + {month})"
+            ),
+            format!(
+                "INSERT INTO codes (digest, family, redirect_uri, code_challenge, used, expires_at) VALUES
+                 ('old', 'old', '', '', 1, {at} - {hour} - 1), ('new', 'new', '', '', 1, {at} + {month}),
+                 ('unfetched old', 'unfetched old', '', '', 0, {at} - {hour} - 1),
+                 ('unfetched new', 'unfetched new', '', '', 0, {at} - {hour} + 60)"
+            ),
+        ];
+        for statement in rows {
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&store.0).await.unwrap();
+        }
+        store.remove_expired().await.unwrap();
+        for (table, key) in [
+            ("sessions", "digest"),
+            ("assertions", "digest"),
+            ("consents", "client_id"),
+            ("families", "id"),
+            ("codes", "digest"),
+        ] {
+            let select = sqlx::AssertSqlSafe(format!("SELECT {key} FROM {table} ORDER BY {key}"));
+            let left: Vec<(String,)> = sqlx::query_as(select).fetch_all(&store.0).await.unwrap();
+            let left: Vec<_> = left.iter().map(|(key,)| key.as_str()).collect();
+            let unfetched = matches!(table, "families" | "codes");
+            assert_eq!(left, if unfetched { vec!["new", "unfetched new"] } else { vec!["new"] }, "{table}");
+        }
+    }
 
     async fn version(store: &Store) -> i64 {
         sqlx::query_as::<_, (i64,)>("PRAGMA user_version").fetch_one(&store.0).await.unwrap().0
@@ -199,8 +332,8 @@ mod tests {
         let file = folder.path().join("auth.db");
         let store = Store::open(&file).await.unwrap();
         for statement in [
-            "DROP TABLE users",
-            "DROP TABLE devices",
+            "DROP TABLE users; DROP TABLE devices; DROP TABLE sessions; DROP TABLE families; DROP TABLE codes",
+            "DROP TABLE consents; DROP TABLE assertions",
             "PRAGMA user_version = 0",
             FIRST_SCHEMA,
             "INSERT INTO users VALUES ('alice', 'a hash', 'user')",
@@ -236,5 +369,16 @@ mod tests {
         store.0.close().await;
         let error = Store::open(&file).await.err().unwrap().to_string();
         assert!(error.contains("auth.db: a newer version of this program made it"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_database_is_told_so_soon() {
+        let (_folder, store) = store().await;
+        let held = store.0.acquire().await.unwrap();
+        let started = std::time::Instant::now();
+        let waited = store.remove_expired().await.unwrap_err();
+        assert!(is_busy(&waited.into()) && started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        drop(held);
+        assert!(!is_busy(&anyhow!("anything else")) && !is_busy(&sqlx::Error::RowNotFound.into()));
     }
 }

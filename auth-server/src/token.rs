@@ -17,23 +17,26 @@ use common::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use crate::{
-    State, authorize,
+    State,
     cimd::{self, Problem},
     clients::{Client, ClientProblem},
     events,
     failure::Failure,
-    params::Params,
-    store::{digest, random},
+    params::{Params, known_scopes},
+    resource,
+    store::digest,
 };
 
 /// How long an access token is good for, in seconds: ten minutes.
 const ACCESS_LIFETIME: i64 = 600;
 /// By how many seconds a client's clock may differ from ours.
 const ASSERTION_LEEWAY: i64 = 30;
+/// Whether somebody let a client in whose consent still holds.
+pub(crate) const HAS_FAMILY: &str = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = ? AND expires_at > ?)";
 
 /// Parameters that may be there once (RFC 6749 §3.2).
 const ONCE: [&str; 12] = [
@@ -64,18 +67,21 @@ struct Granted {
 
 /// One consent, and all the tokens that follow from it.
 struct Family {
-    id: String,
+    id: Uuid,
     client_id: String,
     user: String,
     scope: String,
     resource: String,
     revoked: bool,
+    /// Of its refresh token, if it has one: the used ones are known by their signature ([`crate::refresh_token`]).
+    refresh_digest: Option<String>,
 }
 
 /// `POST /token`.
 pub(crate) async fn token(state: web::Data<State>, http: HttpRequest, body: Result<Body, HttpError>) -> HttpResponse {
     let answer = async {
-        let form = form(&http, &body.as_ref().map_err(too_slow)?.0)?;
+        let form = form(&http, &body.as_ref().map_err(Failure::body)?.0)?;
+        state.store.remove_expired().await?;
         let client = state.authenticate(&http, &form).await?;
         match form.get("grant_type") {
             Some("authorization_code") => state.redeem(&client, &form).await,
@@ -94,17 +100,15 @@ pub(crate) async fn token(state: web::Data<State>, http: HttpRequest, body: Resu
 /// `POST /revoke` (RFC 7009): ends the refresh family. It tells nobody whether the token was one.
 pub(crate) async fn revoke(state: web::Data<State>, http: HttpRequest, body: Result<Body, HttpError>) -> HttpResponse {
     let answer = async {
-        let form = form(&http, &body.as_ref().map_err(too_slow)?.0)?;
+        let form = form(&http, &body.as_ref().map_err(Failure::body)?.0)?;
         let client = state.authenticate(&http, &form).await?;
         let token = form.get("token").ok_or_else(|| Failure::bad("invalid_request", "token is missing."))?;
-        let revoked = sqlx::query(
-            "UPDATE families SET revoked = 1 WHERE client_id = ?
-             AND id = (SELECT family FROM refresh_tokens WHERE digest = ?)",
-        )
-        .bind(&client.id)
-        .bind(digest(token))
-        .execute(&state.store.0)
-        .await?;
+        let Some(family) = state.refresh_tokens.family(token) else { return Ok(()) };
+        let revoked = sqlx::query("UPDATE families SET revoked = 1 WHERE client_id = ? AND id = ?")
+            .bind(&client.id)
+            .bind(family.to_string())
+            .execute(&state.store.0)
+            .await?;
         if revoked.rows_affected() > 0 {
             tracing::info!(event = "revoked", "a client ended what it was given");
         }
@@ -114,11 +118,6 @@ pub(crate) async fn revoke(state: web::Data<State>, http: HttpRequest, body: Res
         Ok(()) => HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).finish(),
         Err(failure) => failure.respond(),
     }
-}
-
-/// A body that is too large or too slow.
-fn too_slow(_: &HttpError) -> Failure {
-    Failure::bad("invalid_request", "The body is too large, or did not arrive in time.")
 }
 
 /// The form of a request that is one: everything is in the body, and each parameter there once.
@@ -133,7 +132,7 @@ fn form(http: &HttpRequest, body: &[u8]) -> Result<Params, Failure> {
         return Err(invalid("Parameters belong into the body, not into the URL."));
     }
     let text = std::str::from_utf8(body).map_err(|_| invalid("The body is not UTF-8."))?;
-    let params = Params::parse(text).ok_or_else(|| invalid("The body is too long."))?;
+    let params = Params::parse(text).ok_or_else(Failure::too_large)?;
     if params.repeats(&ONCE) {
         return Err(invalid("A parameter is there more than once."));
     }
@@ -168,7 +167,8 @@ impl State {
         let client = match self.client(&id).await {
             Ok(Some(client)) => client,
             Err(ClientProblem::Document(Problem::Busy | Problem::TooSlow | Problem::Unreachable)) => {
-                return Err(Failure::unavailable("The client's metadata document cannot be had at the moment."));
+                let why = "The client's metadata document cannot be had at the moment.";
+                return Err(Failure::unavailable(why, cimd::RETRY_AFTER));
             }
             Ok(None) | Err(ClientProblem::Document(_)) => return Err(wrong),
             Err(ClientProblem::Internal(cause)) => return Err(cause.into()),
@@ -183,7 +183,11 @@ impl State {
             ("client_secret_basic", Some((_, secret)), None, None) => secret_fits(secret),
             ("client_secret_post", None, Some(secret), None) => secret_fits(secret),
             ("private_key_jwt", None, None, Some(assertion)) => self.assertion_fits(&client, form, assertion).await?,
-            _ => false,
+            (method, ..) => {
+                tracing::warn!(event = "client_refused", method, "somebody took another method than this client's");
+                let why = format!("This client is registered for {method}, and has to authenticate so.");
+                return Err(Failure::client(why, basic.is_some()));
+            }
         };
         if proven {
             return Ok(client);
@@ -206,12 +210,21 @@ impl State {
         let mut validation = Validation::new(header.alg);
         validation.set_required_spec_claims(&["iss", "sub", "aud", "exp"]);
         validation.set_issuer(&[&client.id]);
-        validation.set_audience(&[self.issuer.clone(), format!("{}/token", self.issuer)]);
+        let us = [self.issuer.clone(), format!("{}/token", self.issuer)];
+        validation.set_audience(&us);
         validation.sub = Some(client.id.clone());
         validation.validate_exp = false; // with our clock, below
         for jwk in keys.filter(named).take(5) {
             let Ok(key) = DecodingKey::from_jwk(jwk) else { continue };
             let Ok(token) = decode::<Assertion>(assertion, &key, &validation) else { continue };
+            // One that is for somebody else as well, they could use here (CVE-2025-27370).
+            let for_us_alone = match &token.claims.aud {
+                Audience::One(audience) => us.contains(audience),
+                Audience::Several(all) => all.iter().all(|audience| us.contains(audience)),
+            };
+            if !for_us_alone || token.claims.iss != client.id {
+                return Ok(false);
+            }
             let (expires_at, now) = (token.claims.exp.seconds(), self.store.now());
             let early = token.claims.nbf.is_some_and(|nbf| nbf.seconds() > now + ASSERTION_LEEWAY);
             if early || expires_at <= now - ASSERTION_LEEWAY || expires_at > now + 3600 {
@@ -220,7 +233,6 @@ impl State {
             if token.claims.jti.is_empty() || token.claims.jti.len() > 256 {
                 return Ok(false);
             }
-            sqlx::query("DELETE FROM assertions WHERE expires_at < ?").bind(now).execute(&self.store.0).await?;
             let first = sqlx::query("INSERT OR IGNORE INTO assertions (digest, expires_at) VALUES (?, ?)")
                 .bind(digest(&format!("{}\0{}", client.id, token.claims.jti)))
                 .bind(expires_at + ASSERTION_LEEWAY)
@@ -237,7 +249,6 @@ impl State {
         let invalid = |why| Failure::bad("invalid_grant", why);
         let missing = |why| Failure::bad("invalid_request", why);
         let code = form.get("code").ok_or_else(|| missing("code is missing."))?;
-        let redirect_uri = form.get("redirect_uri").ok_or_else(|| missing("redirect_uri is missing."))?;
         let verifier = form.get("code_verifier").ok_or_else(|| missing("code_verifier is missing."))?;
         let found: Option<(String, String, String, bool, i64)> =
             sqlx::query_as("SELECT family, redirect_uri, code_challenge, used, expires_at FROM codes WHERE digest = ?")
@@ -247,18 +258,19 @@ impl State {
         let Some((family, known_uri, challenge, used, expires_at)) = found else {
             return Err(invalid("The code is not known, or has expired."));
         };
-        let family = self.family(&family).await?.filter(|family| family.client_id == client.id);
+        let family = self.family(family.parse()?).await?.filter(|family| family.client_id == client.id);
         let Some(family) = family else { return Err(invalid("The code is not known, or has expired.")) };
         events::user(&family.user);
         if used {
-            self.revoke_family(&family.id).await?;
+            self.revoke_family(family.id).await?;
             tracing::warn!(event = "code_replayed", "a code came again: all that it gave has ended");
             return Err(invalid("The code was used before."));
         }
         if expires_at <= self.store.now() || family.revoked {
             return Err(invalid("The code is not known, or has expired."));
         }
-        if redirect_uri != known_uri {
+        // OAuth 2.1 §10.2: clients of OAuth 2.0 send it, those of 2.1 need not, as PKCE ties the code to who asked for it.
+        if form.get("redirect_uri").is_some_and(|redirect_uri| redirect_uri != known_uri) {
             return Err(invalid("redirect_uri is not that of the authorization request."));
         }
         if !verifier_fits(verifier, &challenge) {
@@ -267,19 +279,27 @@ impl State {
         same_resource(form, &family)?;
         // Together, so that a crash in between does not cost the person a log-in.
         let mut redemption = self.store.0.begin().await?;
-        let take = "UPDATE codes SET used = 1 WHERE digest = ? AND used = 0";
+        let take = "UPDATE codes SET used = 1, expires_at = (SELECT expires_at FROM families WHERE id = family)
+             WHERE digest = ? AND used = 0";
         if sqlx::query(take).bind(digest(code)).execute(&mut *redemption).await?.rows_affected() == 0 {
             redemption.rollback().await?;
-            self.revoke_family(&family.id).await?;
+            self.revoke_family(family.id).await?;
             tracing::warn!(event = "code_replayed", "a code came again: all that it gave has ended");
             return Err(invalid("The code was used before."));
         }
         let mut refresh_token = None;
         if client.may_use("refresh_token") {
-            refresh_token = Some(new_refresh_token(&mut redemption, &family.id, self.store.now()).await?);
+            let token = self.refresh_tokens.issue(family.id)?;
+            sqlx::query("UPDATE families SET refresh_digest = ? WHERE id = ?")
+                .bind(digest(&token))
+                .bind(family.id.to_string())
+                .execute(&mut *redemption)
+                .await?;
+            refresh_token = Some(token);
         }
         redemption.commit().await?;
-        self.grant(client, &family, &family.scope, refresh_token).await
+        let scope = Scopes::parse(&family.scope).map_err(anyhow::Error::msg)?;
+        self.grant(client, &family, &scope, refresh_token).await
     }
 
     /// `refresh_token` (OAuth 2.1 §4.3): each works once. Who comes with a used one, comes after
@@ -288,41 +308,27 @@ impl State {
         let invalid = || Failure::bad("invalid_grant", "The refresh token is not known, was used, or has ended.");
         let token =
             form.get("refresh_token").ok_or_else(|| Failure::bad("invalid_request", "refresh_token is missing."))?;
-        let found: Option<(String,)> =
-            sqlx::query_as("SELECT family FROM refresh_tokens WHERE digest = ? AND expires_at > ?")
-                .bind(digest(token))
-                .bind(self.store.now())
-                .fetch_optional(&self.store.0)
-                .await?;
-        let Some((family,)) = found else { return Err(invalid()) };
-        let family = self.family(&family).await?.filter(|family| family.client_id == client.id && !family.revoked);
+        let Some(id) = self.refresh_tokens.family(token) else { return Err(invalid()) };
+        let family = self.family(id).await?.filter(|family| family.client_id == client.id && !family.revoked);
         let Some(family) = family else { return Err(invalid()) };
         events::user(&family.user);
-        same_resource(form, &family)?;
-        let granted = Scopes::parse(&family.scope).map_err(anyhow::Error::msg)?;
-        let scope = match form.get("scope") {
-            None => family.scope.clone(),
-            Some(asked) => match Scopes::parse(asked) {
-                Ok(asked) if is_part(&asked, &granted) => asked.to_string(),
-                _ => {
-                    return Err(Failure::bad(
-                        "invalid_scope",
-                        "A refresh may ask for less than was granted, not for more.",
-                    ));
-                }
-            },
-        };
-        // Together, so that a crash in between does not leave the client with a token that is used.
-        let mut rotation = self.store.0.begin().await?;
-        let take = "UPDATE refresh_tokens SET used = 1 WHERE digest = ? AND used = 0";
-        if sqlx::query(take).bind(digest(token)).execute(&mut *rotation).await?.rows_affected() == 0 {
-            rotation.rollback().await?;
-            self.revoke_family(&family.id).await?;
-            tracing::warn!(event = "refresh_token_reused", "a used refresh token came again: its family has ended");
+        let used = digest(token);
+        if family.refresh_digest.as_ref() != Some(&used) {
+            self.refresh_token_reused(id).await?;
             return Err(invalid());
         }
-        let refresh_token = new_refresh_token(&mut rotation, &family.id, self.store.now()).await?;
-        rotation.commit().await?;
+        same_resource(form, &family)?;
+        let granted = Scopes::parse(&family.scope).map_err(anyhow::Error::msg)?;
+        let scope = asked_scope(form, &granted, "A refresh may ask for less than was granted, not for more.")?;
+        let refresh_token = self.refresh_tokens.issue(id)?;
+        // Only one of several who come at once with the same token finds it there.
+        let rotate = "UPDATE families SET refresh_digest = ? WHERE id = ? AND refresh_digest = ? AND NOT revoked";
+        let rotated =
+            sqlx::query(rotate).bind(digest(&refresh_token)).bind(id.to_string()).bind(used).execute(&self.store.0);
+        if rotated.await?.rows_affected() == 0 {
+            self.refresh_token_reused(id).await?;
+            return Err(invalid());
+        }
         self.grant(client, &family, &scope, Some(refresh_token)).await
     }
 
@@ -331,19 +337,12 @@ impl State {
         if client.auth_method() == "none" || client.roles.is_empty() || !client.may_use("client_credentials") {
             return Err(Failure::bad("unauthorized_client", "This client may not act on its own behalf."));
         }
-        let resource = form
-            .get("resource")
-            .filter(|resource| self.resources.iter().any(|known| known == resource))
+        let resource = self
+            .resource(form.get("resource"))
             .ok_or_else(|| Failure::bad("invalid_target", "resource must be a server that tokens are issued for."))?;
         let allowed = client.metadata.scope.clone().unwrap_or_else(|| SCOPES.join(" "));
         let allowed = Scopes::parse(&allowed).map_err(anyhow::Error::msg)?;
-        let scope = match form.get("scope") {
-            None => allowed,
-            Some(asked) => match Scopes::parse(asked) {
-                Ok(asked) if is_part(&asked, &allowed) => asked,
-                _ => return Err(Failure::bad("invalid_scope", "This client may not have these scopes.")),
-            },
-        };
+        let scope = asked_scope(form, &allowed, "This client may not have these scopes.")?;
         let access_token = self.sign(&client.id, None, &client.id, &scope, &client.roles, resource)?;
         Ok(Granted {
             access_token,
@@ -354,30 +353,36 @@ impl State {
         })
     }
 
-    async fn family(&self, id: &str) -> sqlx::Result<Option<Family>> {
-        let select = "SELECT client_id, user, scope, resource, revoked FROM families WHERE id = ? AND expires_at > ?";
-        let row = sqlx::query_as(select).bind(id).bind(self.store.now()).fetch_optional(&self.store.0).await?;
-        let id = id.to_owned();
-        Ok(row.map(|(client_id, user, scope, resource, revoked)| Family {
+    async fn family(&self, id: Uuid) -> sqlx::Result<Option<Family>> {
+        let select = "SELECT client_id, user, scope, resource, revoked, refresh_digest FROM families
+             WHERE id = ? AND expires_at > ?";
+        let row =
+            sqlx::query_as(select).bind(id.to_string()).bind(self.store.now()).fetch_optional(&self.store.0).await?;
+        Ok(row.map(|(client_id, user, scope, resource, revoked, refresh_digest)| Family {
             id,
             client_id,
             user,
             scope,
             resource,
             revoked,
+            refresh_digest,
         }))
     }
 
     async fn has_family(&self, client_id: &str) -> sqlx::Result<bool> {
-        let select = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = ? AND expires_at > ?)";
         let (found,): (bool,) =
-            sqlx::query_as(select).bind(client_id).bind(self.store.now()).fetch_one(&self.store.0).await?;
+            sqlx::query_as(HAS_FAMILY).bind(client_id).bind(self.store.now()).fetch_one(&self.store.0).await?;
         Ok(found)
     }
 
-    async fn revoke_family(&self, id: &str) -> sqlx::Result<()> {
-        sqlx::query("UPDATE families SET revoked = 1 WHERE id = ?").bind(id).execute(&self.store.0).await?;
+    async fn revoke_family(&self, id: Uuid) -> sqlx::Result<()> {
+        sqlx::query("UPDATE families SET revoked = 1 WHERE id = ?").bind(id.to_string()).execute(&self.store.0).await?;
         Ok(())
+    }
+
+    async fn refresh_token_reused(&self, family: Uuid) -> sqlx::Result<()> {
+        tracing::warn!(event = "refresh_token_reused", "a used refresh token came again: its family has ended");
+        self.revoke_family(family).await
     }
 
     /// An access token for the person who consented; with what their role still lets them grant.
@@ -385,13 +390,13 @@ impl State {
         &self,
         client: &Client,
         family: &Family,
-        scope: &str,
+        scope: &Scopes,
         refresh_token: Option<String>,
     ) -> Result<Granted, Failure> {
         let gone = || Failure::bad("invalid_grant", "The person may not grant this any more.");
         let account = self.users.find(&family.user).await?.ok_or_else(gone)?;
         let grantable = account.grantable();
-        let kept: Vec<_> = scope.split(' ').filter(|scope| grantable.contains(scope)).collect();
+        let kept: Vec<_> = scope.iter().filter(|scope| grantable.contains(scope)).collect();
         if kept.is_empty() {
             return Err(gone());
         }
@@ -441,33 +446,34 @@ impl State {
     }
 }
 
-/// Whether what is asked for is something, and no more than this.
-fn is_part(asked: &Scopes, of: &Scopes) -> bool {
-    asked.iter().next().is_some() && asked.iter().all(|scope| of.contains(scope))
+/// What a token request asks for; without the parameter, all that is allowed. Scopes we do not know are left out, as at
+/// the authorization endpoint; what remains must be something, and no more than what is allowed (RFC 6749 §6).
+fn asked_scope(form: &Params, allowed: &Scopes, too_much: &'static str) -> Result<Scopes, Failure> {
+    let Some(asked) = form.get("scope") else { return Ok(allowed.clone()) };
+    let known = known_scopes(asked);
+    if known.is_empty() {
+        return Err(Failure::bad("invalid_scope", "None of these scopes is known here."));
+    }
+    if !known.iter().all(|scope| allowed.contains(scope)) {
+        return Err(Failure::bad("invalid_scope", too_much));
+    }
+    Ok(Scopes::parse(&known.join(" ")).map_err(anyhow::Error::msg)?)
 }
 
 /// RFC 8707 §2.2: a token request may name the resource again, but no other.
 fn same_resource(form: &Params, family: &Family) -> Result<(), Failure> {
-    if form.get("resource").is_some_and(|resource| resource != family.resource) {
+    if form.get("resource").is_some_and(|asked| !resource::is_same(&family.resource, asked)) {
         return Err(Failure::bad("invalid_target", "The resource is not that of the authorization request."));
     }
     Ok(())
 }
 
-async fn new_refresh_token(connection: &mut SqliteConnection, family: &str, at: i64) -> Result<String, Failure> {
-    let token = random()?;
-    sqlx::query("INSERT INTO refresh_tokens (digest, family, expires_at) VALUES (?, ?, ?)")
-        .bind(digest(&token))
-        .bind(family)
-        .bind(at + authorize::FAMILY_LIFETIME)
-        .execute(connection)
-        .await?;
-    Ok(token)
-}
-
 /// What a client signs to prove itself.
 #[derive(Deserialize)]
 struct Assertion {
+    /// One: the library would let a list pass, if the client is in it.
+    iss: String,
+    aud: Audience,
     exp: NumericDate,
     nbf: Option<NumericDate>,
     jti: String,

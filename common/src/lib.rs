@@ -9,6 +9,7 @@
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire; [`params`]: how they are read;
 //! - [`oauth`]: the metadata documents;
 //! - [`network`]: which addresses are the public internet;
+//! - [`text`]: characters that cannot be seen;
 //! - [`token_cache`]: tokens that were verified before;
 //! - [`keys`] and [`claims`]: the RSA key pair, and what a token says;
 //! - [`files`]: which files and folders are trusted.
@@ -26,4 +27,5 @@ pub mod network;
 pub mod oauth;
 pub mod params;
 pub mod server;
+pub mod text;
 pub mod token_cache;

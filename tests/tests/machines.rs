@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use integration_tests::{
     Reply, Server,
     browser::{Browser, CALLBACK, PASSWORD, VERIFIER, claims},
@@ -75,6 +76,17 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         said.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         Ok(encode(&Header::new(Algorithm::RS256), &said, &key)?)
     };
+    let headed = |change: Value, jti: &str| -> Result<String> {
+        let mut header = json!({ "alg": "RS256", "typ": "JWT" });
+        header.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let payload = assertion(json!({}), jti)?.split('.').nth(1).context("no payload")?.to_owned();
+        let input = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
+        let algorithm = if header["alg"] == "RS384" { Algorithm::RS384 } else { Algorithm::RS256 };
+        Ok(format!("{input}.{}", jsonwebtoken::crypto::sign(input.as_bytes(), &key, algorithm)?))
+    };
+    let us = [server.url().to_owned(), format!("{}/token", server.url())];
+    let no_resource =
+        [("grant_type", "client_credentials"), ("client_id", "post"), ("client_secret", "another secret")];
     let signed = |assertion: &str| plus(&[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion)]);
 
     let good = assertion(json!({}), "one")?;
@@ -83,6 +95,14 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         ("a form", post(&plus(&[("client_id", "post"), ("client_secret", "another secret")]))),
         ("a signature", post(&signed(&good))),
         ("a signature for the issuer", post(&signed(&assertion(json!({ "aud": server.url() }), "two")?))),
+        ("a signature for us by both names", post(&signed(&assertion(json!({ "aud": us }), "three")?))),
+        ("a signature good for an hour", post(&signed(&assertion(json!({ "exp": now() + 3600 }), "four")?))),
+        ("a jti of 256 characters", post(&signed(&assertion(json!({}), &"x".repeat(256))?))),
+        (
+            "scopes that we do not know",
+            post(&plus(&[("scope", "openid mcp:read mcp:tools")])).basic_auth("basic", Some("a%20secret%20%26%20more")),
+        ),
+        ("no resource", browser.post("/token", &no_resource)),
     ] {
         let reply = Reply::of(request).await?;
         assert_eq!(reply.status, 200, "{what}: {reply:?}");
@@ -114,6 +134,23 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
             401,
             "invalid_client",
         ),
+        (
+            "for somebody else, too",
+            post(&signed(&assertion(json!({ "aud": [server.url(), "https://other-as.example"] }), "9")?)),
+            401,
+            "invalid_client",
+        ),
+        (
+            "for the MCP server, too",
+            post(&signed(&assertion(json!({ "aud": [server.url(), resource] }), "10")?)),
+            401,
+            "invalid_client",
+        ),
+        ("for nobody", post(&signed(&assertion(json!({ "aud": [] }), "11")?)), 401, "invalid_client"),
+        ("from several", post(&signed(&assertion(json!({ "iss": ["signed", "post"] }), "12")?)), 401, "invalid_client"),
+        ("with crit", post(&signed(&headed(json!({ "crit": ["x"], "x": 1 }), "13")?)), 401, "invalid_client"),
+        ("RS384", post(&signed(&headed(json!({ "alg": "RS384" }), "14")?)), 401, "invalid_client"),
+        ("a jti of 257 characters", post(&signed(&assertion(json!({}), &"x".repeat(257))?)), 401, "invalid_client"),
         ("from somebody else", post(&signed(&assertion(json!({ "iss": "post" }), "6")?)), 401, "invalid_client"),
         ("about somebody else", post(&signed(&assertion(json!({ "sub": "basic" }), "7")?)), 401, "invalid_client"),
         ("without jti", post(&signed(&assertion(json!({ "jti": "" }), "")?)), 401, "invalid_client"),
@@ -135,14 +172,37 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         let reply = Reply::of(request).await?;
         assert_eq!((reply.status.as_u16(), reply.json()["error"].as_str()), (status, Some(error)), "{what}: {reply:?}");
     }
-    let no_resource =
-        [("grant_type", "client_credentials"), ("client_id", "post"), ("client_secret", "another secret")];
-    assert_eq!(browser.token(&no_resource).await?.json()["error"], "invalid_target");
+    // Which way, to one who took another: a client may see that for itself.
+    for (what, request, said) in [
+        (
+            "post instead of Basic",
+            post(&plus(&[("client_id", "basic"), ("client_secret", "a secret & more")])),
+            "client_secret_basic",
+        ),
+        ("Basic instead of post", post(&plus(&[])).basic_auth("post", Some("another%20secret")), "client_secret_post"),
+        ("nothing instead of a signature", post(&plus(&[("client_id", "signed")])), "private_key_jwt"),
+        ("a secret instead of nothing", post(&plus(&[])).basic_auth("public", Some("x")), "none"),
+    ] {
+        let reply = Reply::of(request).await?;
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["error"]),
+            (401, &json!("invalid_client")),
+            "{what}: {reply:?}"
+        );
+        let sentence = format!("registered for {said}");
+        assert!(
+            reply.json()["error_description"].as_str().is_some_and(|text| text.contains(&sentence)),
+            "{what}: {reply:?}"
+        );
+    }
     let log = server.stderr()?;
     assert!(!log.contains("secret &") && !log.contains(&good), "a secret is in the log");
 
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
     assert!(Server::start_with("step9", &["--clients", &file]).is_err(), "secrets that others can read");
+    let file = clients_file(folder.path(), &json!([with(json!({ "client_id": "basic", "client_secret": "" }))]))?;
+    let error = Server::start_with("step9", &["--clients", &file]).err().context("an empty secret")?.to_string();
+    assert!(error.contains("empty client_secret"), "{error}");
     Ok(())
 }
 
@@ -225,6 +285,8 @@ async fn a_separate_authorization_server_serves_several_mcp_servers() -> Result<
 
     let browser = Browser::new(&issuer)?;
     let client = browser.register(&["http://localhost/callback"]).await?;
+    let unsaid = browser.send(browser.get(&browser.request(&client, &[("resource", "")]))).await?;
+    assert!(unsaid.header("location").contains("error=invalid_target"), "it could be one or the other: {unsaid:?}");
     let answer = browser.consent(&browser.request(&client, &[("resource", &one)]), "alice", &["mcp:read"]).await?;
     let form = [
         ("grant_type", "authorization_code"),
