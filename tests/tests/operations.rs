@@ -112,6 +112,7 @@ fn no_server_runs_with_a_key_it_cannot_trust() -> Result<()> {
         }
         fs::create_dir_all(folder.path().join("broken"))?;
         fs::write(folder.path().join("broken/mcp_private_key.pem"), "nonsense")?;
+        fs::set_permissions(folder.path().join("broken/mcp_private_key.pem"), fs::Permissions::from_mode(0o600))?;
         assert_one_sentence(&failure(step, folder.path(), &["--keys", "broken"])?, 1, "not an RSA private key");
     }
     Ok(())

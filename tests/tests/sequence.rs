@@ -26,7 +26,7 @@ struct Play<'a> {
 
 impl Play<'_> {
     fn line(&mut self, from: char, arrow: &str, to: char, says: &str) -> Result<()> {
-        let says = says.replace(self.server.url(), "http://localhost:9000");
+        let says = says.replace(self.server.url().trim_start_matches("http://"), "localhost:9000");
         Ok(writeln!(self.drawing, "    {from}{arrow}{to}: {says}")?)
     }
 
