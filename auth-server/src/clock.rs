@@ -8,11 +8,15 @@ pub use moved::Clock;
 
 /// The system's clock.
 #[cfg(not(test))]
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Clock;
 
 #[cfg(not(test))]
 impl Clock {
+    pub(crate) fn system() -> Self {
+        Clock
+    }
+
     /// Seconds since 1970, for what is kept in the database.
     pub fn now(&self) -> i64 {
         chrono::Utc::now().timestamp()
@@ -49,13 +53,12 @@ mod moved {
         ahead: Arc<AtomicU32>,
     }
 
-    impl Default for Clock {
-        fn default() -> Self {
+    impl Clock {
+        /// It starts with the system's time.
+        pub(crate) fn system() -> Self {
             Clock { started: (chrono::Utc::now().timestamp(), Instant::now()), ahead: Arc::default() }
         }
-    }
 
-    impl Clock {
         pub fn now(&self) -> i64 {
             self.started.0 + i64::from(self.ahead.load(Ordering::SeqCst))
         }
@@ -65,7 +68,7 @@ mod moved {
         }
 
         /// Lets this many seconds pass.
-        pub fn advance(&self, seconds: i64) {
+        pub(crate) fn advance(&self, seconds: i64) {
             let seconds = u32::try_from(seconds).expect("time does not go back");
             self.ahead.fetch_add(seconds, Ordering::SeqCst);
         }

@@ -52,7 +52,7 @@ mod tests {
 
     fn limits(each: u32, all: u32) -> Limits<String> {
         let number = |number| NonZeroU32::new(number).unwrap();
-        Limits::new(&[Quota::per_hour(number(each))], number(all), &Clock::default())
+        Limits::new(&[Quota::per_hour(number(each))], number(all), &Clock::system())
     }
 
     #[test]

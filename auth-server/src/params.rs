@@ -1,14 +1,21 @@
 //! Parameters of a query or form, each at most once (RFC 6749 §3.1, §3.2).
 
+use std::fmt;
+
 use common::claims::SCOPES;
 use url::form_urlencoded;
 
 /// The most that a query or form may be, in bytes.
 pub(crate) const MAX: usize = 16 * 1024;
 
-/// Decoded names and values, in order.
-#[derive(Debug)]
+/// Decoded names and values, in order. `Debug` shows the names alone: passwords, codes and secrets are among the values.
 pub(crate) struct Params(Vec<(String, String)>);
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(name, _)| (name, "[redacted]"))).finish()
+    }
+}
 
 impl Params {
     /// `None` if it is too long.
@@ -37,4 +44,15 @@ impl Params {
 /// The scopes we know among those that somebody names. Those we do not are left out, as RFC 6749 §3.3 allows.
 pub(crate) fn known_scopes(asked: &str) -> Vec<&'static str> {
     SCOPES.into_iter().filter(|scope| asked.split(' ').any(|one| one == *scope)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_value() {
+        let shown = format!("{:?}", Params::parse("username=alice&password=correct+horse").unwrap());
+        assert_eq!(shown, r#"{"username": "[redacted]", "password": "[redacted]"}"#);
+    }
 }

@@ -130,7 +130,7 @@ impl Store {
         };
         opening
             .await
-            .map(|pool| Store(pool, Clock::default(), Arc::default()))
+            .map(|pool| Store(pool, Clock::system(), Arc::default()))
             .map_err(|error: anyhow::Error| anyhow!("{}: {error}", cannot()))
     }
 
@@ -354,7 +354,7 @@ mod tests {
             let owners =
                 "SELECT user FROM sessions UNION ALL SELECT user FROM families UNION ALL SELECT user FROM consents";
             let owners: Vec<(String,)> = sqlx::query_as(owners).fetch_all(&store.0).await.unwrap();
-            assert_eq!(owners, [const { () }; 3].map(|()| ("user_alice".to_owned(),)));
+            assert_eq!(owners, ["user_alice"; 3].map(|sub| (sub.to_owned(),)));
             assert_eq!(version(&store).await, i64::try_from(MIGRATIONS.len()).unwrap());
             store.0.close().await;
         }

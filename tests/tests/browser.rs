@@ -3,15 +3,14 @@
 use std::process::Command;
 
 use anyhow::Result;
-use integration_tests::{
-    browser::{PASSWORD, start},
-    interop,
-};
+use integration_tests::{Server, browser::PASSWORD, interop};
 
 #[test]
 fn a_person_logs_in_consents_and_steps_up_in_chromium() -> Result<()> {
     let Some(folder) = interop::folder("a person at a browser", true)? else { return Ok(()) };
-    let server = start("step9")?;
+    // A client asks for the basic scopes: here all three, which need the most room on the consent page.
+    let args = ["--basic-scopes", "mcp:read mcp:tools mcp:prompts"];
+    let server = Server::start_in_env("step9", &args, &[("MCP_DEV_PASSWORD", PASSWORD)])?;
     let output = Command::new("node")
         .arg("browser.mjs")
         .args([&format!("{}/mcp", server.url()), PASSWORD])

@@ -407,6 +407,26 @@ fn an_answered_chunked_body_does_not_keep_the_connection() {
     }
 }
 
+#[test]
+fn a_body_that_does_not_arrive_within_ten_seconds_is_given_up() {
+    use std::{
+        io::{Read, Write},
+        time::{Duration, Instant},
+    };
+    let server = start("step4");
+    let mut stream = std::net::TcpStream::connect(server.url().strip_prefix("http://").unwrap()).unwrap();
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n{";
+    let started = Instant::now();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = [0; 1024];
+    let read = stream.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    let waited = started.elapsed().as_secs();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("request_timeout"), "{answer}");
+    assert!((9..=14).contains(&waited), "{waited} s");
+}
+
 #[tokio::test]
 async fn a_preflight_may_ask_for_headers_we_do_not_know_and_learns_which_we_do() {
     let server = Server::start("step4").unwrap();

@@ -1,0 +1,286 @@
+//! People at the authorization server: who is kept out and who is not, and what the log says of it.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::{
+    Reply, Server,
+    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, parameters, start},
+    command,
+};
+use tokio::task::JoinSet;
+
+/// Tries to log in; the answer.
+async fn log_in(browser: &Browser<'_>, path: &str, name: &str, password: &str) -> Result<Reply> {
+    let login = browser.open(path).await?;
+    let form = [("username", name), ("password", password), ("csrf", &login.csrf)];
+    browser.send(browser.post(&login.action, &form)).await
+}
+
+/// Logs alice in, and forgets the session: what is left is a browser that she has used.
+async fn use_once(browser: &Browser<'_>, path: &str) -> Result<()> {
+    let reply = log_in(browser, path, "alice", PASSWORD).await?;
+    ensure!(reply.status == 303, "{reply:?}");
+    let device = reply.headers.get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok());
+    let device = device.filter(|cookie| cookie.starts_with("mcp_device_")).collect::<Vec<_>>();
+    let [device] = device[..] else { anyhow::bail!("{device:?}") };
+    ensure!(device.contains("; HttpOnly") && device.contains("; SameSite=Lax"), "{device}");
+    let mut cookies = browser.cookies.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
+    cookies.retain(|name, _| !name.starts_with("mcp_session_"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn strangers_do_not_lock_alice_out_of_a_browser_that_she_has_used() -> Result<()> {
+    let server = start("step9")?;
+    let (known, unknown) = (Browser::new(&server)?, Browser::new(&server)?);
+    let client = known.register(&["http://localhost/callback"]).await?;
+    let path = known.request(&client, &[]);
+    use_once(&known, &path).await?;
+    let mut last = 0;
+    for _ in 0..8 {
+        last = log_in(&unknown, &path, "alice", "wrong").await?.status.as_u16();
+    }
+    assert_eq!(last, 429);
+    let reply = log_in(&unknown, &path, "alice", PASSWORD).await?;
+    assert_eq!(reply.status, 429, "all browsers in which she never logged in count together: {reply:?}");
+    assert!(!reply.header("retry-after").is_empty());
+    assert_eq!(log_in(&known, &path, "alice", PASSWORD).await?.status, 303);
+    use_once(&known, &path).await.unwrap_err(); // she is logged in
+
+    // The known browser is limited as well, and is known for her alone.
+    let cookies = known.cookies.lock().unwrap().clone();
+    let device: BTreeMap<_, _> = cookies.into_iter().filter(|(name, _)| name.starts_with("mcp_device_")).collect();
+    *known.cookies.lock().unwrap() = device;
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        seen.push(log_in(&known, &path, "alice", "wrong").await?.status.as_u16());
+    }
+    assert_eq!(seen[..5], [401; 5]);
+    assert!(seen[5..].contains(&429), "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn names_that_are_made_up_neither_reset_a_counter_nor_keep_a_known_browser_out() -> Result<()> {
+    let server = start("step9")?;
+    let known = Browser::new(&server)?;
+    let client = known.register(&["http://localhost/callback"]).await?;
+    let path = known.request(&client, &[]);
+    use_once(&known, &path).await?;
+    let login = known.open(&path).await?;
+
+    // The form's token belongs to the browser's cookie, so the flood sends that one.
+    let cookies = known.cookies.lock().unwrap().clone();
+    let cookie = cookies.iter().find(|(name, _)| name.starts_with("mcp_login_")).context("no cookie")?;
+    let cookie = format!("{}={}", cookie.0, cookie.1);
+    let attempt = |name: &str| {
+        let form = [("username", name), ("password", "wrong"), ("csrf", &login.csrf)];
+        known.post(&login.action, &form).header("Cookie", &cookie)
+    };
+    for _ in 0..12 {
+        Reply::of(attempt("alice")).await?;
+    }
+    let refused = Arc::new(AtomicUsize::new(0));
+    let mut flood = JoinSet::new();
+    for task in 0..40 {
+        let requests: Vec<_> = (0..1000).map(|number| attempt(&format!("nobody {task} {number}"))).collect();
+        let refused = Arc::clone(&refused);
+        flood.spawn(async move {
+            for request in requests {
+                let reply = Reply::of(request).await;
+                refused.fetch_add(usize::from(reply.is_ok_and(|reply| reply.status == 429)), Ordering::SeqCst);
+            }
+        });
+    }
+    while refused.load(Ordering::SeqCst) < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await; // until the queue is full
+    }
+    let mut tries = Vec::new();
+    for _ in 0..4 {
+        let form = [("username", "alice"), ("password", PASSWORD), ("csrf", login.csrf.as_str())];
+        tries.push(known.send(known.post(&login.action, &form)).await?.status.as_u16());
+        if tries.contains(&303) {
+            break;
+        }
+    }
+    assert!(tries.contains(&303) && !flood.is_empty(), "{tries:?}");
+    flood.shutdown().await;
+    // Five guesses were free. Since then one makes her wait, after however many other names.
+    let again = [Reply::of(attempt("alice")).await?.status, Reply::of(attempt("alice")).await?.status];
+    assert!(again.iter().any(|status| *status == 429), "{again:?}");
+    Ok(())
+}
+
+fn run(program: &mut Command, input: &str) -> Result<Output> {
+    let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    child.stdin.take().context("no input")?.write_all(input.as_bytes())?;
+    Ok(child.wait_with_output()?)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is not UTF-8")
+}
+
+#[tokio::test]
+async fn a_password_that_comes_too_late_is_said_with_the_command_that_changes_one() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let database = folder.path().join("auth.db");
+    let start = |password| {
+        let args = ["--auth-database", text(&database)?];
+        Server::start_in_env("step9", &args, &[("MCP_DEV_PASSWORD", password)])
+    };
+    let said = "MCP_DEV_PASSWORD has no effect: the users are there already";
+    let first = start(PASSWORD)?;
+    assert!(!first.stderr()?.contains(said), "{}", first.stderr()?);
+    drop(first);
+    let second = start("another password")?;
+    let hint = format!(
+        "To change one: cargo run -p auth-server -- --auth-database '{}' user passwd alice\n",
+        text(&database)?
+    );
+    assert!(second.stderr()?.contains(said) && second.stderr()?.contains(&hint), "{}", second.stderr()?);
+
+    // Where cargo is not what started it, the hint names the program. It works as it is printed.
+    let mut list = command("auth-server")?;
+    list.args(["--auth-database", text(&database)?, "user", "list"]);
+    list.env("MCP_DEV_PASSWORD", PASSWORD).env_remove("CARGO_MANIFEST_DIR");
+    let output = String::from_utf8(run(&mut list, "")?.stderr)?;
+    let hint = output.split_once("To change one: ").with_context(|| output.clone())?.1.trim_end();
+    assert!(hint.contains("/auth-server --auth-database ") && hint.ends_with(" user passwd alice"), "{hint}");
+    let changed = run(Command::new("sh").args(["-c", hint]), "a new password\n")?;
+    assert!(changed.status.success(), "{changed:?}");
+    let browser = Browser::new(&second)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    assert_eq!(log_in(&browser, &browser.request(&client, &[]), "alice", "a new password").await?.status, 303);
+    Ok(())
+}
+
+/// Each line of the log about an event, by the event's name.
+fn events(log: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut events: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for line in log.lines() {
+        if let Some(event) = line.split_once("event=\"").and_then(|(_, rest)| rest.split('"').next()) {
+            events.entry(event).or_default().push(line);
+        }
+    }
+    events
+}
+
+#[tokio::test]
+async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let database = folder.path().join("auth.db");
+    let args = ["--auth-database", text(&database)?];
+    let server = Server::start_in_env("step9", &args, &[("MCP_DEV_PASSWORD", PASSWORD)])?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let path = browser.request(&client, &[]);
+    // What must be in no line. People type their password into the field for the name.
+    let typed = "my password\u{1b}[31m\r\nevent=\"log_in\" \u{202e}";
+    let mut secrets = vec![PASSWORD.to_owned(), "a guess of mine".to_owned(), "my password".to_owned()];
+
+    for (name, password) in [("alice", "a guess of mine"), (typed, "a guess of mine"), ("alice", PASSWORD)] {
+        log_in(&browser, &path, name, password).await?;
+    }
+    let decide = async |decision: &str| {
+        let consent = browser.open(&path).await?;
+        let form = [("csrf", consent.csrf.as_str()), ("decision", decision), ("scope", "mcp:read")];
+        let reply = browser.send(browser.post(&consent.action, &form)).await?;
+        anyhow::Ok((consent.csrf, parameters(reply.header("location"))?))
+    };
+    let (csrf, _) = decide("deny").await?;
+    let (_, answer) = decide("allow").await?;
+    let foreign = browser.send(browser.post(&path, &[("csrf", "x"), ("decision", "allow")])).await?;
+    assert_eq!(foreign.status, 403);
+    let code = answer["code"].as_str();
+    let redemption = [
+        ("grant_type", "authorization_code"),
+        ("client_id", client.as_str()),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ];
+    let granted = browser.token(&redemption).await?.json();
+    let refresh = async |token: &str| {
+        browser.token(&[("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", token)]).await
+    };
+    let first = granted["refresh_token"].as_str().with_context(|| granted.to_string())?;
+    let refreshed = refresh(first).await?.json();
+    assert_eq!(refresh(first).await?.status, 400);
+    assert_eq!(browser.token(&redemption).await?.status, 400);
+    let (_, answer) = decide("allow").await?;
+    let again = [&redemption[..2], &[("code", answer["code"].as_str())], &redemption[3..]].concat();
+    let last = browser.token(&again).await?.json();
+    let revoked = last["refresh_token"].as_str().context("no refresh token")?;
+    let revocation = [("client_id", client.as_str()), ("token", revoked)];
+    assert_eq!(Reply::of(browser.post("/revoke", &revocation)).await?.status, 200);
+    let imposter = browser.post("/token", &redemption).basic_auth(&client, Some("a wrong secret"));
+    let imposter = Reply::of(imposter).await?;
+    assert_eq!(imposter.status, 401);
+    let stranger = Browser::new(&server)?;
+    for _ in 0..6 {
+        log_in(&stranger, &path, "bob", "a guess of mine").await?;
+    }
+    let mut passwd = command("auth-server")?;
+    passwd.args(["--auth-database", text(&database)?, "user", "passwd", "alice"]);
+    let changed = run(&mut passwd, "a new password\n")?;
+
+    for reply in [&granted, &refreshed, &last] {
+        for token in ["access_token", "refresh_token"] {
+            secrets.push(reply[token].as_str().context("no token")?.to_owned());
+        }
+    }
+    secrets.extend([code, &answer["code"], &csrf, VERIFIER, "a wrong secret", "a new password"].map(str::to_owned));
+    secrets.extend(browser.cookies.lock().unwrap().values().cloned());
+    let log = format!("{}{}", server.stderr()?, String::from_utf8(changed.stderr)?);
+    for secret in &secrets {
+        assert!(!log.contains(secret.as_str()), "{secret:?} is in the log");
+    }
+    let control = log.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+    assert_eq!(control, None);
+
+    let events = events(&log);
+    let (known, alice) = (format!("client=\"{client}\""), "user=\"user_alice\"");
+    for (event, times, level, says) in [
+        ("client_registered", 1, "INFO", vec![known.as_str()]),
+        ("log_in_failed", 7, "WARN", vec![&known]),
+        ("log_in_throttled", 1, "WARN", vec![&known, "user=\"user_bob\""]),
+        ("log_in", 1, "INFO", vec![&known, alice]),
+        ("consent_refused", 1, "INFO", vec![&known, alice]),
+        ("consent", 2, "INFO", vec![&known, alice, "scope=\"mcp:read\""]),
+        ("foreign_form", 1, "WARN", vec![&known]),
+        ("token_issued", 3, "INFO", vec![&known, alice, "scope=mcp:read"]),
+        ("refresh_token_reused", 1, "WARN", vec![&known, alice]),
+        ("code_replayed", 1, "WARN", vec![&known, alice]),
+        ("revoked", 1, "INFO", vec![&known]),
+        ("client_refused", 1, "WARN", vec![&known]),
+        ("password_changed", 1, "INFO", vec![alice]),
+    ] {
+        let lines = events.get(event).map_or(&[][..], Vec::as_slice);
+        assert_eq!(lines.len(), times, "{event}: {lines:#?}\n{log}");
+        for line in lines {
+            let requests = event != "password_changed"; // that one is a command
+            let by = ["correlation_id=", "peer=127.0.0.1"].iter().filter(|_| requests);
+            for part in says.iter().chain(by).chain([&level]) {
+                assert!(line.contains(part), "{event}: {part} is missing in {line}");
+            }
+        }
+    }
+    let failed = &events["log_in_failed"];
+    assert_eq!(failed.iter().filter(|line| line.contains(alice)).count(), 1, "{failed:#?}");
+    assert_eq!(failed.iter().filter(|line| line.contains("user=\"user_bob\"")).count(), 5, "{failed:#?}");
+    let id = imposter.header("x-correlation-id");
+    assert!(!id.is_empty() && events["client_refused"][0].contains(id), "the client can name the line: {id:?}");
+    Ok(())
+}
