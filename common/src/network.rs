@@ -83,3 +83,103 @@ fn is_special_v6(v6: Ipv6Addr) -> bool {
         || a == 0x2002 // 6to4
         || (a == 0x3fff && b < 0x1000) // documentation
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plainly_public_addresses_are_public() {
+        for (private, public) in [
+            ("0.255.255.255", "1.0.0.0"),
+            ("10.0.0.0", "9.255.255.255"),
+            ("10.255.255.255", "11.0.0.0"),
+            ("100.64.0.0", "100.63.255.255"),
+            ("100.127.255.255", "100.128.0.0"),
+            ("127.0.0.1", "126.255.255.255"),
+            ("127.255.255.255", "128.0.0.0"),
+            ("169.254.169.254", "169.253.255.255"),
+            ("169.254.255.255", "169.255.0.0"),
+            ("172.16.0.0", "172.15.255.255"),
+            ("172.31.255.255", "172.32.0.0"),
+            ("192.0.0.1", "191.255.255.255"),
+            ("192.0.2.1", "192.0.1.1"),
+            ("192.88.99.1", "192.88.98.1"),
+            ("192.168.0.0", "192.167.255.255"),
+            ("192.168.255.255", "192.169.0.0"),
+            ("198.18.0.0", "198.17.255.255"),
+            ("198.19.255.255", "198.20.0.0"),
+            ("198.51.100.1", "198.51.99.1"),
+            ("203.0.113.1", "203.0.112.1"),
+            ("224.0.0.0", "223.255.255.255"),
+            ("240.0.0.1", "8.8.8.8"),
+            ("255.255.255.255", "1.1.1.1"),
+            ("::", "2000::1"),
+            ("::1", "2606:4700::1111"),
+            ("::ffff:8.8.8.8", "2400::1"),
+            ("64:ff9b::808:808", "2a00::1"),
+            ("64:ff9b:1::1", "2001:200::1"),
+            ("1fff::1", "3fff:1000::1"),
+            ("2001::1", "2001:db7::1"),
+            ("2001:1ff::1", "2001:db9::1"),
+            ("2001:db8::1", "2003::1"),
+            ("2002:808:808::1", "2001:4860:4860::8888"),
+            ("3fff::1", "3ffe::1"),
+            ("4000::1", "3fff:ffff::1"),
+            ("fc00::1", "2600::1"),
+            ("fd00:ec2::254", "2620::1"),
+            ("fe80::1", "2800::1"),
+            ("fec0::1", "2c00::1"),
+            ("ff02::1", "2a02::1"),
+        ] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[test]
+    fn this_computer_is_known_by_its_name_alone() {
+        for (url, local, loopback) in [
+            ("http://localhost:9000/x", true, true),
+            ("http://LOCALHOST/", true, true),
+            ("http://127.0.0.1/", true, true),
+            ("http://[::1]/", true, true),
+            ("http://127.1/", true, true),
+            ("http://0x7f000001/", true, true),
+            ("http://127.0.0.2/", false, true),
+            ("http://localhost./", false, false),
+            ("http://localhost.evil.example/", false, false),
+            ("http://127.0.0.1.evil.example/", false, false),
+            ("http://0.0.0.0/", false, false),
+            ("http://[::]/", false, false),
+            ("http://[::ffff:127.0.0.1]/", false, false),
+            ("http://10.0.0.1/", false, false),
+            ("data:text/plain,localhost", false, false),
+        ] {
+            let parsed = Url::parse(url).unwrap();
+            assert_eq!((is_localhost(&parsed), is_loopback(&parsed)), (local, loopback), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_fresh_for_as_long_as_it_says() {
+        for (control, age, seconds) in [
+            (&[][..], None, None),
+            (&["public"], None, None),
+            (&["max-age=60"], None, Some(60)),
+            (&["Public, MAX-AGE=60"], Some("20"), Some(40)),
+            (&["max-age=\"60\""], None, Some(60)),
+            (&["max-age=60"], Some("70"), Some(0)),
+            (&["max-age=60"], Some("soon"), Some(60)),
+            (&["max-age=-1"], None, Some(0)),
+            (&["max-age=99999999999999999999"], None, Some(0)),
+            (&["s-maxage=60"], None, None),
+            (&["no-cache"], None, Some(0)),
+            (&["max-age=60", "no-store"], None, Some(0)),
+            (&["no-cache=\"x\", max-age=60"], None, Some(0)),
+        ] {
+            let fresh = freshness(control.iter().copied(), age);
+            assert_eq!(fresh, seconds.map(Duration::from_secs), "{control:?} {age:?}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::{
     fmt::Debug,
     io::{ErrorKind, IsTerminal, Write},
     net::{TcpListener, ToSocketAddrs},
+    pin::pin,
     process::ExitCode,
     sync::Arc,
 };
@@ -146,6 +147,25 @@ impl Listener {
         S::Service: 'static,
         B: MessageBody + 'static,
     {
+        self.serve_unless(app, std::future::pending()).await
+    }
+
+    /// The same, but stops in the same way when something fails without which it should not go on.
+    ///
+    /// # Errors
+    /// If the sockets or the signals cannot be used; the failure.
+    pub async fn serve_unless<F, I, S, B>(self, app: F, failure: impl Future<Output = anyhow::Error>) -> Result<()>
+    where
+        F: Fn() -> I + Send + Clone + 'static,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<Request, Config = AppConfig> + 'static,
+        S::Error: Into<Error> + 'static,
+        S::InitError: Debug,
+        S::Response: Into<Response<B>> + 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        S::Service: 'static,
+        B: MessageBody + 'static,
+    {
         let limits = Limits::new(self.max_connections)?;
         let mut server = Server::build()
             .disable_signals() // actix takes SIGINT for "drop everything"
@@ -159,16 +179,24 @@ impl Listener {
         }
         let server = server.run();
         let handle = server.handle();
+        let stopper = handle.clone();
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         actix_web::rt::spawn(async move {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             tracing::info!("stopping: requests under way may finish");
-            handle.stop(true).await;
+            stopper.stop(true).await;
         });
         // Nobody reading our output is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {}", self.url);
-        server.await.context("the server failed")
+        let mut server = pin!(server);
+        tokio::select! {
+            outcome = &mut server => outcome.context("the server failed"),
+            error = failure => {
+                let (outcome, ()) = tokio::join!(server, handle.stop(true));
+                Err(outcome.err().map_or(error, anyhow::Error::from))
+            }
+        }
     }
 }
 

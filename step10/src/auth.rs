@@ -66,7 +66,7 @@ impl Auth {
         // The header is the sender's word until the signature is checked: it may only narrow the choice.
         let description = "The token is not a JWT with a signature that we check.";
         let malformed = || Refusal::token(reasons::TOKEN_MALFORMED, description);
-        let header = JoseHeader::of(token).ok_or_else(malformed)?;
+        let header = JoseHeader::of(token).filter(|_| token.split('.').count() == 3).ok_or_else(malformed)?;
         let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
         if !matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
             return Err(Refusal::other_type());
@@ -88,16 +88,17 @@ impl Auth {
     /// The issuer whose token this claims to be, if it is one that we trust.
     fn issuer(&self, token: &str) -> Result<&Provider, Refusal> {
         let unverified = unverified(token)?;
-        let Some(iss) = unverified.iss else {
-            return Err(Refusal::token("issuer_missing", "The token lacks iss, its issuer."));
-        };
-        self.providers.of(&iss).ok_or_else(|| {
+        let iss = unverified
+            .get("iss")
+            .ok_or_else(|| Refusal::token("issuer_missing", "The token lacks iss, its issuer."))?;
+        let iss = iss.as_str().ok_or_else(|| Refusal::mistyped("iss"))?;
+        self.providers.of(iss).ok_or_else(|| {
             let trusted: Vec<_> = self.providers.iter().map(|provider| provider.issuer.as_str()).collect();
             let description = format!(
                 "The token is from another issuer (iss). This server trusts {}, to the letter.",
                 trusted.join(" and ")
             );
-            Refusal::token("issuer_unknown", description).with("iss", &iss)
+            Refusal::token("issuer_unknown", description).with("iss", iss)
         })
     }
 
@@ -116,7 +117,11 @@ impl Auth {
             }
         };
         // While nobody's token can be checked, no other token would help.
-        let refusal = if self.providers.any_ready() { refusal } else { Refusal::no_keys_yet() };
+        let refusal = if self.providers.any_ready() || refusal.status.is_server_error() {
+            refusal
+        } else {
+            Refusal::no_keys(self.providers.problem())
+        };
         Err(self.refuse(&refusal, None))
     }
 
@@ -131,20 +136,21 @@ impl Auth {
     /// What the issuer knows, and we do not: whether it has made a key since, or what an opaque token is worth. Those
     /// whose key is known do not come here.
     async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<User, Refusal> {
-        match refusal.reason {
-            reasons::KEY_UNKNOWN | reasons::KEYS_MISSING => {
-                let provider = self.issuer(token)?;
-                match &provider.introspection {
-                    // Its tokens may look like JWTs, and yet be for itself to read only.
-                    Some(introspection) if refusal.reason == reasons::KEYS_MISSING => {
-                        introspection.user(token, provider).await
-                    }
-                    _ => match provider.keys.look_again().await {
-                        None => self.verify_once(token),
-                        Some(wait) => Err(Refusal { retry_after: Some(wait.as_secs() + 1), ..refusal }),
-                    },
-                }
+        if matches!(refusal.reason, reasons::KEYS_MISSING | reasons::KEY_AMBIGUOUS) {
+            let provider = self.issuer(token)?;
+            // Its tokens may look like JWTs, and yet be for itself to read only.
+            if let Some(introspection) = provider.introspection.as_ref().filter(|_| !provider.keys.has_keys()) {
+                return introspection.user(token, provider).await;
             }
+        }
+        match refusal.reason {
+            reasons::KEY_UNKNOWN | reasons::KEYS_MISSING => match self.issuer(token)?.keys.look_again().await {
+                None => self.verify_once(token),
+                Some(wait) => {
+                    let wait = (wait.as_secs() + 1).max(refusal.retry_after.unwrap_or_default());
+                    Err(Refusal { retry_after: Some(wait), ..refusal })
+                }
+            },
             // There is a key, but it may not be the issuer's latest: those who come after the cool-down will see.
             reasons::SIGNATURE_WRONG | reasons::KEY_AMBIGUOUS | reasons::ALGORITHM_OTHER => {
                 self.issuer(token)?.keys.look_again_later();

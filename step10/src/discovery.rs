@@ -49,7 +49,7 @@ pub async fn discover(http: &Client, issuer: &str, url: &Url) -> Result<(Metadat
             // All places are on the same host: no need to wait for it again.
             Err(down @ (Problem::Unreachable | Problem::TooSlow)) => return Err(down),
             Err(Problem::Status(404)) => {}
-            Err(other) if problem != Problem::OtherIssuer => problem = other,
+            Err(other) if !matches!(problem, Problem::OtherIssuer | Problem::Template) => problem = other,
             Err(_) => {}
         }
     }
@@ -63,7 +63,17 @@ pub async fn discover(http: &Client, issuer: &str, url: &Url) -> Result<(Metadat
 pub async fn read(http: &Client, issuer: &str, place: &Url) -> Result<Metadata, Problem> {
     let (_, body) = fetch::json(http.get(place.clone())).await?;
     let metadata: Metadata = serde_json::from_slice(&body).map_err(|_| Problem::NotJson)?;
-    if metadata.issuer == issuer { Ok(metadata) } else { Err(Problem::OtherIssuer) }
+    match metadata.issuer.as_str() {
+        own if own == issuer => Ok(metadata),
+        template if is_template(template) => Err(Problem::Template),
+        _ => Err(Problem::OtherIssuer),
+    }
+}
+
+/// Whether it is not an issuer's name, but has a place for one: Entra's metadata for `/common/` names an issuer with
+/// `{tenantid}` in it.
+pub fn is_template(issuer: &str) -> bool {
+    issuer.contains(['{', '}'])
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use url::Url;
 
 use crate::{
     auth::{Auth, LEEWAY},
-    discovery::{self, Metadata},
+    discovery::{self, Metadata, is_template},
     fetch::{self, Problem},
     introspection::{Introspection, Settings},
     jwks_client::KeySet,
@@ -34,6 +34,8 @@ use crate::{
 
 /// The origin of the MCP Inspector, as an example of a client that runs in a browser.
 const BROWSER: &str = "http://localhost:6274";
+/// Where a server is if nothing is said.
+const LOCAL: &str = "http://localhost:9000";
 /// The longest token that is read, in bytes; it is more than a server accepts.
 const MAX_TOKEN: u64 = 64 * 1024;
 
@@ -41,11 +43,11 @@ const MAX_TOKEN: u64 = 64 * 1024;
 pub struct DoctorArgs {
     #[command(flatten)]
     providers: ProviderArgs,
-    /// The URL of the MCP server that the tokens are for
-    #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL", default_value = "http://localhost:9000")]
-    public_url: String,
-    /// Also check this access token; - reads it from standard input. (Arguments can be seen by other users, so a token
-    /// is none.)
+    /// The URL of the MCP server that the tokens are for, as that server has it [default: http://localhost:9000]
+    #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// Also check this access token; - reads it from standard input. (Arguments can be seen by other users, so a
+    /// token is not to be one.)
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -53,7 +55,7 @@ pub struct DoctorArgs {
 /// Says what it finds; true if nothing is wrong.
 pub async fn examine(args: &DoctorArgs) -> Result<bool> {
     ensure!(args.providers.elsewhere()?, "doctor: say whom to check, with --issuer URL");
-    let public_url = PublicUrl::parse(&args.public_url).context("--public-url")?;
+    let public_url = PublicUrl::parse(args.public_url.as_deref().unwrap_or(LOCAL)).context("--public-url")?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
     let mut findings = Findings::new();
     for (issuer, profile) in args.providers.profiles()? {
@@ -90,7 +92,7 @@ async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut F
         Err(problem) => {
             let tried = discovery::places(&url).iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
             let what = match problem {
-                Problem::OtherIssuer => other_name(&http, &url).await,
+                Problem::OtherIssuer | Problem::Template => other_name(&http, &url).await,
                 _ => format!("Looked at {tried}."),
             };
             findings.bad("metadata", problem, what);
@@ -118,9 +120,20 @@ async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut F
 async fn other_name(http: &Client, url: &Url) -> String {
     for place in discovery::places(url) {
         let Ok((_, body)) = fetch::json(http.get(place)).await else { continue };
-        if let Ok(metadata) = serde_json::from_slice::<Metadata>(&body) {
-            return format!("The metadata says {:?}: use that as --issuer.", short(&metadata.issuer));
-        }
+        let Ok(metadata) = serde_json::from_slice::<Metadata>(&body) else { continue };
+        let name = short(&metadata.issuer);
+        let named = fetch::web_url(&metadata.issuer).filter(|named| named.query().is_none());
+        return match named {
+            _ if is_template(&metadata.issuer) => format!(
+                "The metadata says {name:?}, which is a template for many tenants and no issuer: give the URL of one \
+                 tenant as --issuer, with its id in the place in braces."
+            ),
+            None => format!("The metadata says {name:?}, which is not the URL of an issuer: correct the provider."),
+            Some(named) if named.origin() != url.origin() => {
+                format!("The metadata says {name:?}: use that as --issuer, if that other host is whom you mean.")
+            }
+            Some(_) => format!("The metadata says {name:?}: use that as --issuer."),
+        };
     }
     String::new()
 }
@@ -278,7 +291,8 @@ fn scopes(metadata: &Metadata, findings: &mut Findings) {
 }
 
 async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, findings: &mut Findings) -> Result<()> {
-    let auth = Auth::new(Providers::open(&args.providers, public_url, None, LEEWAY).await?);
+    let (providers, _) = Providers::open(&args.providers, public_url, None, LEEWAY).await?;
+    let auth = Auth::new(providers);
     match auth.user_of(token).await {
         Ok(user) => {
             let roles = user.roles.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
@@ -292,6 +306,13 @@ async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, findings:
             }
         }
         Err(refusal) => {
+            // Which server the token is for we only guess, if nobody says.
+            let guessed = args.public_url.is_none() && refusal.description.contains(&public_url.resource());
+            if guessed && refusal.reason.starts_with("audience_") {
+                let what = "Give --public-url (or --audience) as that server has it, and check again.";
+                let guess = format_args!("It is not given: the server is taken to be {LOCAL}.");
+                findings.unsure("--public-url", guess, what);
+            }
             findings.bad("token", format_args!("{} ({})", refusal.words(), refusal.reason), refusal.detail);
         }
     }

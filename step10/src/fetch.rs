@@ -31,6 +31,7 @@ pub enum Problem {
     NotJson,
     NoMetadata,
     OtherIssuer,
+    Template,
     NoJwksUri,
     ForbiddenUrl(&'static str),
     NotAKeySet(&'static str),
@@ -52,6 +53,9 @@ impl fmt::Display for Problem {
             Problem::OtherIssuer => {
                 "The provider's metadata names another issuer: configure it exactly as the metadata spells it."
             }
+            Problem::Template => {
+                "The provider's metadata names an issuer with {…} in it, for many tenants: configure the URL of one."
+            }
             Problem::NoJwksUri => "The provider's metadata has no jwks_uri.",
             Problem::ForbiddenUrl(what) => {
                 return write!(f, "The provider's {what} is not an https URL (http is for loopback hosts only).");
@@ -63,6 +67,13 @@ impl fmt::Display for Problem {
 }
 
 impl Error for Problem {}
+
+impl Problem {
+    /// Whether it may pass by itself. If not, somebody has to change something, and waiting does not help.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Problem::Unreachable | Problem::TooSlow | Problem::Status(429 | 500..))
+    }
+}
 
 /// An HTTP client for one issuer. The environment's proxy is used, but not on the way to this machine itself.
 ///

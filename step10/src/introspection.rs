@@ -7,6 +7,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -36,9 +37,13 @@ const CAPACITY: usize = 10_000;
 /// How long a good token is good without asking again (but no longer than it says itself), and how long a bad one is
 /// bad.
 const GOOD: Duration = Duration::from_mins(1);
-const BAD: Duration = Duration::from_secs(10);
+const BAD: Duration = Duration::from_mins(1);
 /// How long it is not tried again when the issuer did not answer.
 const FAILED: Duration = Duration::from_secs(1);
+/// How many newcomers may turn out bad at once, and after how long one more may: so invented tokens cost the issuer ten
+/// requests a second, however many come. Good ones cost nothing of it.
+const BURST: u32 = 50;
+const REFILL: Duration = Duration::from_millis(100);
 /// How many tokens are asked about at once, in each of the two queues, and how long others wait for their turn.
 const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -69,6 +74,7 @@ pub struct Introspection {
     known: DigestCache<Known>,
     /// Tokens that were good when they were asked about last. No flood of others drives one out.
     regulars: Cache<[u8; 32], ()>,
+    newcomers: Mutex<Allowance>,
     newcomers_turn: Semaphore,
     regulars_turn: Semaphore,
 }
@@ -80,16 +86,27 @@ struct Known {
     outcome: Result<User, Refusal>,
 }
 
-/// The answer (RFC 7662 §2.2), beside the claims.
-#[derive(Deserialize)]
-struct Answer {
-    active: bool,
-    #[serde(default)]
-    token_type: Option<String>,
-    #[serde(default)]
-    exp: Option<f64>,
-    #[serde(default)]
-    nbf: Option<f64>,
+/// How many newcomers may yet turn out bad.
+struct Allowance {
+    left: u32,
+    since: Instant,
+}
+
+impl Allowance {
+    fn take(&mut self) -> bool {
+        let earned = self.since.elapsed().as_nanos() / REFILL.as_nanos();
+        if let Some(earned) = u32::try_from(earned).ok().filter(|earned| *earned < BURST) {
+            self.since += REFILL * earned;
+            self.left = BURST.min(self.left + earned);
+        } else {
+            (self.since, self.left) = (Instant::now(), BURST);
+        }
+        self.left.checked_sub(1).inspect(|left| self.left = *left).is_some()
+    }
+
+    fn give_back(&mut self) {
+        self.left = BURST.min(self.left + 1);
+    }
 }
 
 impl Settings {
@@ -129,6 +146,7 @@ impl Introspection {
             issuer: issuer.clone(),
             known: digest_cache(),
             regulars: Cache::new(CAPACITY),
+            newcomers: Mutex::new(Allowance { left: BURST, since: Instant::now() }),
             newcomers_turn: Semaphore::new(AT_ONCE),
             regulars_turn: Semaphore::new(AT_ONCE),
         })
@@ -158,9 +176,17 @@ impl Introspection {
                     let Ok(Ok(_permit)) = timeout(PATIENCE, turn.acquire()).await else {
                         return Err(unavailable("Too many tokens are being asked about."));
                     };
+                    if !regular && !self.newcomers().take() {
+                        return Err(unavailable("Too many tokens have turned out bad lately."));
+                    }
                     let known = self.ask(token, provider).await;
                     match &known.outcome {
-                        Ok(_) => self.regulars.insert(key, ()),
+                        Ok(_) => {
+                            self.regulars.insert(key, ());
+                            if !regular {
+                                self.newcomers().give_back();
+                            }
+                        }
                         Err(refusal) if refusal.status.is_server_error() => {} // nothing is known of it
                         Err(_) => drop(self.regulars.remove(&key)),
                     }
@@ -172,10 +198,15 @@ impl Introspection {
         }
     }
 
+    fn newcomers(&self) -> MutexGuard<'_, Allowance> {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the issuer says of a token that nobody has: whether it is active. So `doctor` sees if it knows us.
     pub async fn probe(&self, metadata: &Metadata) -> Result<bool, Problem> {
         let body = self.post(&uuid::Uuid::new_v4().to_string(), Some(metadata)).await?;
-        serde_json::from_slice::<Answer>(&body).map(|answer| answer.active).map_err(|_| Problem::NotJson)
+        let answer: Members = serde_json::from_slice(&body).map_err(|_| Problem::NotJson)?;
+        answer.0.get("active").and_then(Value::as_bool).ok_or(Problem::NotJson)
     }
 
     async fn ask(&self, token: &str, provider: &Provider) -> Known {
@@ -186,15 +217,7 @@ impl Introspection {
                 Err(unavailable("The identity provider could not be asked about the token."))
             }
         };
-        let lifetime = match &outcome {
-            Ok(user) => {
-                let left = user.exp.seconds().saturating_sub(chrono::Utc::now().timestamp());
-                Duration::from_secs(left.try_into().unwrap_or(0)).clamp(Duration::from_secs(1), GOOD)
-            }
-            Err(refusal) if refusal.status.is_server_error() => FAILED,
-            Err(_) => BAD,
-        };
-        Known { until: Instant::now() + lifetime, outcome }
+        Known { until: Instant::now() + lifetime(&outcome, chrono::Utc::now().timestamp()), outcome }
     }
 
     /// Where the metadata has it: our credentials go to nobody but the issuer's own origin.
@@ -216,6 +239,18 @@ impl Introspection {
     }
 }
 
+/// For how long we go by what the issuer said, at this time in seconds since 1970.
+fn lifetime(outcome: &Result<User, Refusal>, now: i64) -> Duration {
+    match outcome {
+        Ok(user) => {
+            let left = user.exp.seconds().saturating_sub(now);
+            Duration::from_secs(left.try_into().unwrap_or(0)).clamp(Duration::from_secs(1), GOOD)
+        }
+        Err(refusal) if refusal.status.is_server_error() => FAILED,
+        Err(_) => BAD,
+    }
+}
+
 /// As RFC 6749 §2.3.1 wants client credentials before they are put into the header.
 fn encode(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
@@ -225,17 +260,33 @@ fn unavailable(description: &str) -> Refusal {
     Refusal::unavailable("introspection_unavailable", format!("{description} Try again in a moment."), 1)
 }
 
-/// What the answer is worth: the checks of a JWT, but for the signature, in whose place the connection stands.
+/// What the answer (RFC 7662 §2.2) is worth: the checks of a JWT, but for the signature, in whose place the connection
+/// stands.
 fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
-    let malformed = || Refusal::token("introspection_malformed", "The identity provider's answer is malformed.");
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
-    if !answer.active {
-        return Err(Refusal::token("token_inactive", "The token is unknown, has expired or was revoked."));
+    let malformed = |what: &str| {
+        Refusal::token("introspection_malformed", format!("The identity provider's answer is malformed: {what}."))
+    };
+    let mut members: Members =
+        serde_json::from_slice(body).map_err(|_| malformed("it is not a JSON object, or has a member twice"))?;
+    let member = |name: &str| members.0.get(name).filter(|value| !value.is_null());
+    match member("active") {
+        Some(Value::Bool(true)) => {}
+        Some(Value::Bool(false)) => {
+            return Err(Refusal::token("token_inactive", "The token is unknown, has expired or was revoked."));
+        }
+        _ => return Err(malformed("active is neither true nor false")),
     }
-    if answer.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-        return Err(Refusal::other_type());
+    let [exp, nbf] = ["exp", "nbf"].map(|name| match member(name) {
+        None => Ok(None),
+        Some(date) => date.as_f64().map(Some).ok_or_else(|| malformed(&format!("{name} is not a number"))),
+    });
+    let (exp, nbf) = (exp?, nbf?);
+    match member("token_type").map(Value::as_str) {
+        None => {}
+        Some(Some(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(Some(_)) => return Err(Refusal::other_type()),
+        Some(None) => return Err(malformed("token_type is not a string")),
     }
-    let mut members: Members = serde_json::from_slice(body).map_err(|_| malformed())?;
     if members.0.get("iss").is_some_and(|iss| iss.as_str() != Some(&provider.issuer)) {
         return Err(Refusal::token("issuer_unknown", "The token is from another issuer (iss)."));
     }
@@ -252,13 +303,62 @@ fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
     }
     #[allow(clippy::cast_precision_loss)] // seconds
     let (now, leeway) = (chrono::Utc::now().timestamp() as f64, LEEWAY as f64);
-    if answer.exp.is_some_and(|exp| exp + leeway <= now) {
+    if exp.is_some_and(|exp| exp + leeway <= now) {
         return Err(Refusal::token("expired", "The token has expired (exp)."));
     }
-    if answer.nbf.is_some_and(|nbf| nbf > now + leeway) {
+    if nbf.is_some_and(|nbf| nbf > now + leeway) {
         return Err(Refusal::token("not_yet_valid", "The token is not valid yet (nbf)."));
     }
-    // Who does not say until when is asked again in a minute.
+    // An issuer that does not say until when is asked again in a minute.
     members.0.entry("exp").or_insert_with(|| json!(now + GOOD.as_secs_f64()));
     provider.claims(members).map(User::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::claims::{Audience, Claims, NumericDate, Scopes};
+
+    use super::*;
+
+    #[test]
+    fn a_revoked_token_is_good_for_a_minute_at_most() {
+        let user = |exp: f64| {
+            User::new(Claims {
+                iss: String::new(),
+                aud: Audience::One(String::new()),
+                sub: "alice".to_owned(),
+                preferred_username: None,
+                client_id: None,
+                scope: Scopes::default(),
+                roles: None,
+                iat: None,
+                exp: NumericDate(exp),
+                nbf: None,
+                jti: None,
+            })
+        };
+        for (exp, seconds) in [(4e9, 60), (1_000_061.0, 60), (1_000_020.0, 20), (1_000_000.0, 1), (1.0, 1)] {
+            assert_eq!(lifetime(&Ok(user(exp)), 1_000_000), Duration::from_secs(seconds), "{exp}");
+        }
+        let bad = Refusal::token("token_inactive", "");
+        assert_eq!(lifetime(&Err(bad), 0), Duration::from_mins(1), "it is asked about again, but not soon");
+        assert_eq!(lifetime(&Err(unavailable("")), 0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn newcomers_that_turn_out_bad_are_limited_and_good_ones_are_not() {
+        let mut allowance = Allowance { left: BURST, since: Instant::now() };
+        for _ in 0..10 * BURST {
+            assert!(allowance.take());
+            allowance.give_back();
+        }
+        let bad = (0..10 * BURST).filter(|_| allowance.take()).count();
+        assert!((49..=60).contains(&bad), "{bad}");
+        let later = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        for (seconds, more) in [(1, 10..=11), (5, 50..=51), (3600, 50..=51)] {
+            let mut allowance = Allowance { left: 0, since: later(seconds) };
+            let more_taken = (0..10 * BURST).filter(|_| allowance.take()).count();
+            assert!(more.contains(&more_taken), "{more_taken} after {seconds} s");
+        }
+    }
 }

@@ -13,7 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use aws_lc_rs::{
+    rand,
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaVerificationAlgorithm, ParsedPublicKey,
+    },
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use common::{keys::PublicKey, network::freshness};
@@ -37,7 +42,8 @@ use crate::{
 };
 
 /// The algorithms that a token may be signed with. Each goes with one type of key, and none is symmetric.
-pub const ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
+pub const ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
 /// How many keys a set may have. Providers have two or three.
 const MAX_KEYS: usize = 100;
 const MAX_KID: usize = 256;
@@ -65,6 +71,13 @@ pub struct Times {
     /// How long known keys stay good while the provider cannot be asked
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = seconds::<1, 604_800>)]
     pub max_stale: Duration,
+}
+
+impl Times {
+    /// How long the metadata is good without looking again.
+    fn metadata_age(&self) -> Duration {
+        METADATA_AGE.min(self.max_stale / 2)
+    }
 }
 
 /// A time such as `90s`, `10m`, `24h`, within bounds in seconds.
@@ -108,10 +121,12 @@ impl fmt::Debug for Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoKey {
     /// The issuer has none at all: none was fetched yet, or the last were too old.
-    NoKeys,
+    NoKeys(Option<Problem>),
     /// It has none of this `kid`.
     Unknown,
-    /// The token names none, and not exactly one would fit.
+    /// Its key set has several different keys for this `kid` and algorithm.
+    SameName,
+    /// The token names none, and several different keys would fit.
     Ambiguous,
     /// It has, but not for this algorithm.
     Algorithm,
@@ -121,6 +136,8 @@ pub enum NoKey {
 #[derive(Default)]
 struct Status {
     keys: Vec<Key>,
+    /// The names (`kid`) that stand for several different keys in the last set.
+    ambiguous: Vec<String>,
     metadata: Option<Arc<Metadata>>,
     metadata_at: Option<Instant>,
     /// Whether a fetch is under way, and how many have ended.
@@ -188,27 +205,36 @@ impl JwksClient {
     /// The key for a token whose header has this `kid` and this `alg`.
     pub fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Key, NoKey> {
         let (status, now) = (self.status.borrow(), Instant::now());
-        let mut good = status.keys.iter().filter(|key| key.until.is_none_or(|until| now < until)).peekable();
-        if good.peek().is_none() {
-            return Err(NoKey::NoKeys);
+        let good = || status.keys.iter().filter(|key| key.until.is_none_or(|until| now < until));
+        // What fits is looked for first: only then can it be unclear which of several keys is meant.
+        let mut fitting = good()
+            .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
+            .filter(|key| key.algorithms.contains(&algorithm));
+        match fitting.next() {
+            Some(key) if fitting.all(|other| other.material == key.material) => Ok(key.clone()),
+            Some(_) => Err(NoKey::Ambiguous),
+            None if kid.is_some_and(|kid| status.ambiguous.iter().any(|name| name == kid)) => Err(NoKey::SameName),
+            None if good().next().is_none() => Err(NoKey::NoKeys(status.problem)),
+            None if kid.is_some_and(|kid| good().all(|key| key.kid.as_deref() != Some(kid))) => Err(NoKey::Unknown),
+            None => Err(NoKey::Algorithm),
         }
-        if let Some(kid) = kid {
-            let key = good.find(|key| key.kid.as_deref() == Some(kid)).ok_or(NoKey::Unknown)?;
-            return if key.algorithms.contains(&algorithm) { Ok(key.clone()) } else { Err(NoKey::Algorithm) };
-        }
-        let mut fitting = good.filter(|key| key.algorithms.contains(&algorithm));
-        match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Ok(key.clone()),
-            (Some(_), Some(_)) => Err(NoKey::Ambiguous),
-            (None, _) => Err(NoKey::Algorithm),
-        }
+    }
+
+    /// Why there is no key.
+    pub fn problem(&self) -> Option<Problem> {
+        self.status.borrow().problem
+    }
+
+    /// Whether a token of this issuer could be checked with a key.
+    pub fn has_keys(&self) -> bool {
+        let now = Instant::now();
+        self.status.borrow().keys.iter().any(|key| key.until.is_none_or(|until| now < until))
     }
 
     /// Whether a token of this issuer could be checked at all.
     pub fn is_ready(&self) -> bool {
-        let (status, now) = (self.status.borrow(), Instant::now());
-        let opaque = self.remote.as_ref().is_some_and(|remote| remote.opaque) && status.metadata.is_some();
-        opaque || status.keys.iter().any(|key| key.until.is_none_or(|until| now < until))
+        let opaque = self.remote.as_ref().is_some_and(|remote| remote.opaque) && self.metadata().is_some();
+        opaque || self.has_keys()
     }
 
     /// The issuer's metadata, once it was found.
@@ -285,7 +311,8 @@ impl JwksClient {
                 Ok(fetched) => (fetched.lifetime, fetched.problem),
                 Err(problem) => {
                     let pause = times.jwks_cooldown * 2_u32.pow(failures.min(7) - 1);
-                    (pause.min(times.jwks_min_age), Some(*problem))
+                    let pause = pause.min(times.jwks_min_age).max(times.jwks_cooldown);
+                    (somewhere(pause, pause + pause / 2), Some(*problem))
                 }
             };
             let (now, mut news, mut gone) = (Instant::now(), false, false);
@@ -353,6 +380,7 @@ impl JwksClient {
         let problem = unfit.or(problem);
         let (least, most) = (remote.times.jwks_min_age, remote.times.jwks_max_age);
         let lifetime = if problem.is_some() { least } else { lifetime(&headers).clamp(least, most) };
+        let lifetime = somewhere((lifetime * 9 / 10).max(least), (lifetime * 11 / 10).min(most));
         Ok(Fetched { set, lifetime, problem })
     }
 
@@ -363,7 +391,7 @@ impl JwksClient {
             let status = self.status.borrow();
             let age = status.metadata_at.map_or(Duration::MAX, |at| at.elapsed());
             match &status.metadata {
-                Some(metadata) if age < METADATA_AGE.min(remote.times.max_stale / 2) && status.problem.is_none() => {
+                Some(metadata) if age < remote.times.metadata_age() && status.problem.is_none() => {
                     return Ok((metadata.clone(), None));
                 }
                 known => known.clone().filter(|_| age < remote.times.max_stale),
@@ -387,6 +415,15 @@ impl JwksClient {
     }
 }
 
+/// A time between these, by chance: replicas that started together, or lost their provider together, do not ask it
+/// together for ever.
+fn somewhere(least: Duration, most: Duration) -> Duration {
+    let mut random = [0; 4];
+    // Without randomness there is no TLS either, and a fetch fails anyway.
+    let _ = rand::fill(&mut random);
+    least + most.saturating_sub(least).mul_f64(f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX))
+}
+
 /// What a fetch has brought, and for how long.
 struct Fetched {
     set: KeySet,
@@ -399,6 +436,7 @@ impl Status {
     /// Takes over a set, whose keys are good `until` then. True if a key has gone.
     fn accept(&mut self, mut set: KeySet, until: Instant) -> bool {
         let before = std::mem::take(&mut self.keys);
+        self.ambiguous = std::mem::take(&mut set.ambiguous);
         let confirmed = std::mem::take(&mut set.keys).into_iter();
         self.keys = confirmed.map(|key| Key { until: Some(until), ..key }).collect();
         // What is listed but spoilt is no reason to lose a good key; it is not confirmed either.
@@ -415,10 +453,14 @@ pub struct KeySet {
     pub keys: Vec<Key>,
     /// The names of keys that are listed, but not in a form that can be used: a known key of such a name stays.
     pub spoilt: Vec<String>,
-    /// The names of keys whose private half is in the set: nobody may be believed on their word.
+    /// The names that stand for several different keys of one algorithm, of which none is used for it.
+    pub ambiguous: Vec<String>,
+    /// The names of keys whose private half is in the set.
     pub leaked: Vec<String>,
-    /// What is public of them (`n` or `x`): by whatever name such a key goes, it is the same.
+    /// What is public of them (`n` or `x`): by whatever name such a key goes, nobody may be believed on its word.
     leaked_material: Vec<Vec<u8>>,
+    /// The names of those of which nothing public can be read.
+    leaked_unknown: Vec<String>,
     /// Whether an entry is a key by its form, usable or not: then the set says which keys there are.
     names_keys: bool,
     /// Why entries are not used, for people: the entry's name and the reason.
@@ -452,12 +494,17 @@ struct Jwk {
     k: Option<IgnoredAny>,
 }
 
+/// What a JWK's `alg` may be for a key that we use (RFC 9864 gives EdDSA with Ed25519 a name of its own).
+const NAMES: [&str; 6] = ["RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"];
+
 /// The members that no public key has (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2).
 const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
 
 impl KeySet {
-    /// Takes from a set what can be used. An entry that cannot is passed over; of several that share a `kid`, none is
-    /// used, since nobody can say which was meant. Nor is a key whose private half is in another entry.
+    /// Takes from a set what can be used. What cannot is passed over, and takes nothing away (RFC 7517 §5): one `kid`
+    /// may stand for a key to sign and another to encrypt, for keys of several types (§4.5), and for the same key
+    /// again. Only of several different keys that one token could mean, none is used. Nor is a key whose private half
+    /// is in another entry.
     ///
     /// # Errors
     /// If it is no key set, or too large a one.
@@ -475,15 +522,19 @@ impl KeySet {
             return Err(Problem::NotAKeySet("it has more than 100 keys"));
         }
         let mut set = KeySet::default();
-        let (mut names, mut others): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        let [mut names, mut others, mut unclear] = [const { Vec::<String>::new() }; 3];
         for entry in document.keys {
             let members = serde_json::from_str::<HashMap<String, &RawValue>>(entry.get()).unwrap_or_default();
             let text = |name| members.get(name).and_then(|value| serde_json::from_str::<String>(value.get()).ok());
             if PRIVATE.iter().any(|name| members.get(*name).is_some_and(|value| value.get() != "null")) {
                 let name: String = text("kid").unwrap_or_default().chars().take(MAX_KID).collect();
+                match number(text("n").or_else(|| text("x")).as_deref()) {
+                    Ok(material) => set.leaked_material.push(material),
+                    // Which key it is the half of, only its name can tell.
+                    Err(_) => set.leaked_unknown.push(name.clone()),
+                }
                 set.unused.push((name.clone(), "its private half is published: whoever reads it can sign"));
                 set.leaked.push(name);
-                set.leaked_material.extend(number(text("n").or_else(|| text("x")).as_deref()));
                 set.names_keys = true;
                 continue;
             }
@@ -491,6 +542,11 @@ impl KeySet {
             let Some(jwk) = jwk.and_then(|json| serde_json::from_str::<Jwk>(json).ok()) else {
                 let name: String = text("kid").unwrap_or_default().chars().take(MAX_KID).collect();
                 names.push(name.clone());
+                let is = |member, wanted: &[&str]| text(member).is_none_or(|value| wanted.contains(&value.as_str()));
+                // It might be the key that is meant, unless what can be read of it says that it is not.
+                if is("kty", &["RSA", "EC", "OKP"]) && is("use", &["sig"]) && is("alg", &NAMES) {
+                    unclear.push(name.clone());
+                }
                 set.unused.push((name, "it is malformed"));
                 continue;
             };
@@ -511,27 +567,58 @@ impl KeySet {
                 names.push(name);
             }
         }
-        let twice = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
         for key in std::mem::take(&mut set.keys) {
             let name = key.kid.clone().unwrap_or_default();
             if set.has_leaked(&key) {
                 set.unused.push((name.clone(), "its private half is published in another entry"));
                 set.leaked.push(name);
-            } else if key.kid.is_some() && twice(&name) {
-                set.unused.push((name, "another entry has the same kid"));
+            } else if key.kid.is_some() && unclear.contains(&name) {
+                set.unused.push((name.clone(), "a malformed entry has the same kid"));
+                set.ambiguous.push(name);
+            } else if let Some(same) = set.keys.iter_mut().find(|other| other.is_same(&key)) {
+                let either =
+                    |algorithm: &Algorithm| [&*same, &key].iter().any(|key| key.algorithms.contains(algorithm));
+                same.algorithms = ALGORITHMS.into_iter().filter(either).collect();
             } else {
                 set.keys.push(key);
             }
         }
+        set.drop_ambiguous();
         let used = |name: &String| set.keys.iter().any(|key| key.kid.as_ref() == Some(name));
+        let twice = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
         let lost = |name: &String| set.leaked.contains(name) || others.contains(name) && !twice(name);
         set.spoilt = names.iter().filter(|name| !used(name) && !lost(name)).cloned().collect();
         Ok(set)
     }
 
+    /// Of different keys with one `kid` nobody can say which is meant by a token with an algorithm that both are for.
+    fn drop_ambiguous(&mut self) {
+        let all = self.keys.clone();
+        for key in self.keys.iter_mut().filter(|key| key.kid.is_some()) {
+            let others = || all.iter().filter(|other| other.kid == key.kid && other.material != key.material);
+            let mut clear = key.algorithms.clone();
+            clear.retain(|algorithm| !others().any(|other| other.algorithms.contains(algorithm)));
+            if clear != key.algorithms {
+                self.ambiguous.extend(key.kid.clone());
+                key.algorithms = clear;
+            }
+        }
+        for key in self.keys.extract_if(.., |key| key.algorithms.is_empty()) {
+            self.unused.push((key.kid.unwrap_or_default(), "another key has the same kid"));
+        }
+    }
+
     /// Whether the private half of this key is in the set, by its own name or by another.
     fn has_leaked(&self, key: &Key) -> bool {
-        key.kid.as_ref().is_some_and(|kid| self.leaked.contains(kid)) || self.leaked_material.contains(&key.material[0])
+        key.kid.as_ref().is_some_and(|kid| self.leaked_unknown.contains(kid))
+            || self.leaked_material.contains(&key.material[0])
+    }
+}
+
+impl Key {
+    /// Whether it is the same key by the same name, be it for another algorithm.
+    fn is_same(&self, other: &Key) -> bool {
+        self.kid == other.kid && self.material == other.material
     }
 }
 
@@ -539,7 +626,6 @@ impl Jwk {
     /// A whole key of a type that we do not use: its name stands for it now, and for no key of ours.
     fn is_of_another_type(&self) -> bool {
         let length = match (self.kty.as_str(), self.crv.as_deref()) {
-            ("EC", Some("P-384")) => 48,
             ("EC", Some("P-521")) => 66,
             ("EC", Some("secp256k1")) => 32,
             ("OKP", Some("Ed448")) => 57,
@@ -561,7 +647,8 @@ impl Jwk {
         }
         let (fitting, material, decoding) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", None) => self.rsa()?,
-            ("EC", Some("P-256")) => self.p256()?,
+            ("EC", Some("P-256")) => self.ec(32, &ECDSA_P256_SHA256_FIXED, &[Algorithm::ES256])?,
+            ("EC", Some("P-384")) => self.ec(48, &ECDSA_P384_SHA384_FIXED, &[Algorithm::ES384])?,
             ("OKP", Some("Ed25519")) => self.ed25519()?,
             ("RSA" | "EC" | "OKP", _) => return Err("its curve is not one that we use"),
             _ => return Err("its kty is none that we use"),
@@ -592,17 +679,20 @@ impl Jwk {
         Ok((&[Algorithm::RS256, Algorithm::PS256], [n, e], decoding_key))
     }
 
-    fn p256(&self) -> Result<Parts, &'static str> {
+    /// A point whose coordinates have so many bytes (RFC 7518 §6.2.1.2).
+    fn ec(
+        &self,
+        length: usize,
+        curve: &'static EcdsaVerificationAlgorithm,
+        algorithms: &'static [Algorithm],
+    ) -> Result<Parts, &'static str> {
         let (x, y) = (octets(self.x.as_deref())?, octets(self.y.as_deref())?);
         let point = [&[4], &x[..], &y].concat();
-        if x.len() != 32 || y.len() != 32 || ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).is_err() {
+        if x.len() != length || y.len() != length || ParsedPublicKey::new(curve, &point).is_err() {
             return Err("it is not a point on its curve");
         }
-        Ok((
-            &[Algorithm::ES256],
-            [number(self.x.as_deref())?, number(self.y.as_deref())?],
-            DecodingKey::from_ec_der(&point),
-        ))
+        let material = [number(self.x.as_deref())?, number(self.y.as_deref())?];
+        Ok((algorithms, material, DecodingKey::from_ec_der(&point)))
     }
 
     fn ed25519(&self) -> Result<Parts, &'static str> {
@@ -659,5 +749,23 @@ mod tests {
             });
             assert_eq!(client.report().state, state, "{age}");
         }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_spread() {
+        let (from, to) = (Duration::from_secs(90), Duration::from_secs(100));
+        let times: Vec<_> = (0..100).map(|_| somewhere(from, to)).collect();
+        assert!(times.iter().all(|time| (from..=to).contains(time)), "{times:?}");
+        let (early, late) = (Duration::from_secs(93), Duration::from_secs(97));
+        assert!(times.iter().any(|time| *time < early) && times.iter().any(|time| *time > late), "{times:?}");
+        assert_eq!(somewhere(to, to), to);
+    }
+
+    #[test]
+    fn the_metadata_is_read_again_within_the_hour() {
+        let second = Duration::from_secs(1);
+        let times = |max_stale| Times { jwks_cooldown: second, jwks_min_age: second, jwks_max_age: second, max_stale };
+        assert_eq!(times(Duration::from_hours(24)).metadata_age(), Duration::from_hours(1));
+        assert_eq!(times(second * 4).metadata_age(), second * 2);
     }
 }

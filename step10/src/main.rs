@@ -100,7 +100,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         }
     };
     let key = own.as_ref().map(|(key, _)| &***key);
-    let providers = Providers::open(&args.providers, &listener.public_url, key, auth::LEEWAY).await?;
+    let (providers, tasks) = Providers::open(&args.providers, &listener.public_url, key, auth::LEEWAY).await?;
     let issuers = providers.iter().map(|provider| provider.issuer.clone()).collect();
     let server = own.as_ref().map(|(_, auth_server)| auth_server.metadata());
     let metadata = web::Data::new(Metadata::new(&listener.public_url, issuers, scopes, server));
@@ -150,5 +150,5 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             })
             .default_service(web::to(http::not_found))
     };
-    listener.serve(app).await
+    listener.serve_unless(app, tasks.failure()).await
 }

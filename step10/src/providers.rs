@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use common::{
-    claims::{Audience, Claims},
+    claims::{Audience, Claims, SCOPES, Scopes},
     config::PublicUrl,
     files,
     keys::PublicKey,
@@ -24,10 +24,12 @@ use common::{
 use jsonwebtoken::{Algorithm, Validation};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
+use tokio::task::JoinHandle;
 
 use crate::{
     auth::User,
-    fetch,
+    discovery::is_template,
+    fetch::{self, Problem},
     introspection::{self, Introspection},
     jwks_client::{ALGORITHMS, JwksClient, Times},
     reasons::Refusal,
@@ -37,17 +39,27 @@ use crate::{
 const MAX_CLAIM: usize = 1024;
 /// The same for lists: of audiences and of scopes.
 const MAX_LIST: usize = 4096;
+/// How many roles or scopes a token may have; they are compared with ours one by one.
+const MAX_NAMES: usize = 1000;
+/// How long a place in a profile may be, in bytes, and how many dots it may have.
+const MAX_PLACE: usize = 256;
+const MAX_DOTS: usize = 12;
 /// How many issuers may be trusted at once.
 const MAX_ISSUERS: usize = 16;
 /// How long a start waits for the providers' keys before it goes on without.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The profiles that are built in. The first is what the others, and files, extend.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("generic", include_str!("profiles/generic.toml")),
     ("keycloak", include_str!("profiles/keycloak.toml")),
     ("auth0", include_str!("profiles/auth0.toml")),
     ("entra", include_str!("profiles/entra.toml")),
     ("okta", include_str!("profiles/okta.toml")),
+    ("zitadel", include_str!("profiles/zitadel.toml")),
+    ("authentik", include_str!("profiles/authentik.toml")),
+    ("logto", include_str!("profiles/logto.toml")),
+    ("cognito", include_str!("profiles/cognito.toml")),
+    ("keycloak-tutorial", include_str!("profiles/keycloak-tutorial.toml")),
 ];
 
 /// Whose tokens are accepted, and for whom they must be meant.
@@ -57,8 +69,9 @@ pub struct ProviderArgs {
     /// one space between) [default: this server, which then has an authorization server of its own]
     #[arg(long, visible_alias = "authorization-server", env = "MCP_ISSUER", value_name = "URL", value_delimiter = ' ', value_parser = not_empty)]
     pub issuer: Vec<String>,
-    /// What the provider is like: keycloak, auth0, entra, okta, generic, or a TOML file that ends in .toml; once for
-    /// all issuers, or once for each in their order [default: guessed from the URL]
+    /// What the provider is like: keycloak, keycloak-tutorial, auth0, entra, okta, zitadel, authentik, logto, generic, or
+    /// a TOML file that ends in .toml; once for all issuers, or once for each in their order [default: guessed from the
+    /// URL]
     #[arg(long, env = "MCP_PROFILE", value_name = "NAME|FILE")]
     pub profile: Vec<String>,
     /// Accept only tokens with this `aud`, of all issuers whose profile names no audience [default: <public URL>/mcp,
@@ -99,6 +112,9 @@ impl ProviderArgs {
                 Some(name) => Profile::load(name)?,
                 None => Profile::guess(issuer)?,
             };
+            if let Some(why) = &profile.refused {
+                bail!("--issuer: {issuer} cannot be trusted: {why}");
+            }
             found.push((issuer, profile));
         }
         Ok(found)
@@ -119,13 +135,19 @@ pub struct Profile {
     pub name: String,
     /// What the issuer's URL has in it if the provider is of this kind.
     recognise: Vec<String>,
+    /// Why such a provider is not trusted.
+    refused: Option<String>,
     /// The audiences that are accepted; none: this server's resource.
     audience: Vec<String>,
     #[serde(deserialize_with = "algorithms")]
     pub algorithms: Vec<Algorithm>,
     /// Claims that no other kind of token has with these values.
     access_token: BTreeMap<String, String>,
+    /// Claims that only ID tokens have.
+    id_token: Vec<String>,
     pub claims: Places,
+    /// Whether the names of roles count among the scopes as well, where a provider has no scopes of one's own.
+    roles_are_scopes: bool,
     roles: BTreeMap<String, Ours>,
     scopes: BTreeMap<String, String>,
     pub advice: Advice,
@@ -163,7 +185,7 @@ pub struct Advice {
 fn algorithms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Algorithm>, D::Error> {
     let algorithms = Vec::<Algorithm>::deserialize(deserializer)?;
     let ours = !algorithms.is_empty() && algorithms.iter().all(|algorithm| ALGORITHMS.contains(algorithm));
-    if ours { Ok(algorithms) } else { Err(de::Error::custom("algorithms are of RS256, PS256, ES256, EdDSA")) }
+    if ours { Ok(algorithms) } else { Err(de::Error::custom("algorithms are of RS256, PS256, ES256, ES384, EdDSA")) }
 }
 
 impl Profile {
@@ -203,6 +225,11 @@ impl Profile {
                 "--profile: {name}: in [roles], \"none\" is for default only; leave out a role that counts for nothing"
             );
         }
+        let Places { scope, roles, username, client_id } = &profile.claims;
+        let too_long = |place: &&String| place.len() > MAX_PLACE || place.matches('.').count() > MAX_DOTS;
+        if let Some(place) = scope.iter().chain(roles).chain(username).chain(client_id).find(too_long) {
+            bail!("--profile: {name}: in [claims], {place:?} has over {MAX_DOTS} dots or {MAX_PLACE} bytes");
+        }
         if let (Some(introspection), Some(folder)) = (&mut profile.introspection, Path::new(name).parent()) {
             introspection.look_in(folder);
         }
@@ -224,45 +251,80 @@ impl Profile {
     /// (RFC 8725 §3.12).
     fn is_access_token(&self, members: &Map<String, Value>) -> bool {
         self.access_token.iter().all(|(name, wanted)| members.get(name).is_none_or(|value| value == wanted))
+            && !self.id_token.iter().any(|name| members.contains_key(name))
     }
 
-    /// The claims that this server reads, from where this provider puts them. Fails if one is of the wrong type.
+    /// The claims that this server reads, from where this provider puts them. Fails with the place of one that is of
+    /// the wrong type.
     fn claims(&self, members: &Map<String, Value>) -> Result<Claims, String> {
+        if let Some(name) = mistyped(members) {
+            return Err(name.to_owned());
+        }
         let mut ours = Map::new();
-        for name in ["iss", "aud", "sub", "exp", "nbf", "iat", "jti"] {
+        for (name, _) in REGISTERED {
             if let Some(value) = members.get(name) {
                 ours.insert(name.to_owned(), value.clone());
             }
         }
         for (name, places) in [("preferred_username", &self.claims.username), ("client_id", &self.claims.client_id)] {
-            if let Some(value) = places.iter().find_map(|place| at(members, place)) {
+            if let Some((place, value)) = first(members, places) {
+                value.as_str().ok_or(place)?;
                 ours.insert(name.to_owned(), value.clone());
             }
         }
-        let found = self.claims.scope.iter().find_map(|place| at(members, place));
-        let scope = match found {
-            None => Vec::new(),
-            // RFC 6749 §3.3: one string with spaces between; some providers have an array.
-            Some(Value::String(text)) => text.split(' ').collect(),
-            Some(value) => names(value)?,
-        };
-        if matches!(found, Some(Value::Array(_))) && scope.iter().any(|name| name.contains(' ')) {
-            return Err("a scope has a space in it".to_owned());
+        let mut scopes = Vec::new();
+        if let Some((place, value)) = first(members, &self.claims.scope) {
+            scopes = match value {
+                // RFC 6749 §3.3: one string with spaces between; some providers have an array.
+                Value::String(text) => text.split(' ').collect(),
+                Value::Array(_) => {
+                    names(value).filter(|names| !names.iter().any(|name| name.contains(' '))).ok_or(place)?
+                }
+                _ => return Err(place.to_owned()),
+            };
+            Scopes::parse(&scopes.join(" ")).map_err(|_| place)?;
         }
-        let scope: Vec<_> = scope.iter().map(|name| self.scopes.get(*name).map_or(*name, String::as_str)).collect();
-        ours.insert("scope".to_owned(), scope.join(" ").into());
         let mut roles: Vec<Ours> = Vec::new();
-        for value in self.claims.roles.iter().filter_map(|place| at(members, place)) {
-            let names = names(value)?.into_iter().filter(|name| *name != "default");
-            roles.extend(names.filter_map(|name| self.roles.get(name)));
+        for place in &self.claims.roles {
+            let Some(value) = at(members, place) else { continue };
+            let names = names(value).ok_or(place)?;
+            roles.extend(names.iter().filter(|name| **name != "default").filter_map(|name| self.roles.get(*name)));
+            if self.roles_are_scopes {
+                scopes.extend(names.iter().filter(|name| SCOPES.contains(name)));
+            }
         }
+        let scopes: Vec<_> = scopes.iter().map(|name| self.scopes.get(*name).map_or(*name, String::as_str)).collect();
+        ours.insert("scope".to_owned(), scopes.join(" ").into());
         if roles.is_empty() {
             roles.extend(self.roles.get("default"));
         }
         let roles: BTreeSet<_> = roles.into_iter().filter_map(Ours::name).collect();
         ours.insert("roles".to_owned(), json!(roles));
-        serde_json::from_value(ours.into()).map_err(|error| error.to_string())
+        serde_json::from_value(ours.into()).map_err(|_| String::new())
     }
+}
+
+type IsOfType = fn(&Value) -> bool;
+
+/// The claims that have one place and one type (RFC 7519 §4.1).
+const REGISTERED: [(&str, IsOfType); 7] = [
+    ("iss", Value::is_string),
+    ("sub", Value::is_string),
+    ("aud", |aud| aud.is_string() || aud.as_array().is_some_and(|names| names.iter().all(Value::is_string))),
+    ("exp", Value::is_number),
+    ("nbf", Value::is_number),
+    ("iat", Value::is_number),
+    ("jti", Value::is_string),
+];
+
+/// The first of the registered claims that is there and of the wrong type.
+pub fn mistyped(members: &Map<String, Value>) -> Option<&'static str> {
+    REGISTERED.iter().find(|(name, fits)| members.get(*name).is_some_and(|value| !fits(value))).map(|(name, _)| *name)
+}
+
+/// What is at the first of these places that is there, and which that is.
+fn first<'a>(members: &'a Map<String, Value>, places: &'a [String]) -> Option<(&'a str, &'a Value)> {
+    places.iter().find_map(|place| Some((place.as_str(), at(members, place)?)))
 }
 
 impl Ours {
@@ -289,55 +351,102 @@ fn over(mut below: toml::Table, above: toml::Table) -> toml::Table {
 }
 
 /// What is at a place: the claim of that name, such as `https://mcp.example/roles`, else what the path leads to, such
-/// as `realm_access.roles`. A path through what is no object ends at `null`, which no claim of ours may be.
+/// as `realm_access.roles`. Names may have dots of their own, as in `resource_access.mcp.example.com.roles`: the longest
+/// name that is there counts first. A path through what is no object ends at `null`, which no claim of ours may be.
 fn at<'a>(members: &'a Map<String, Value>, place: &str) -> Option<&'a Value> {
     static NULL: Value = Value::Null;
     if let Some(value) = members.get(place) {
         return Some(value);
     }
-    let (first, rest) = place.split_once('.')?;
-    match members.get(first)? {
-        Value::Object(members) => at(members, rest),
+    place.rmatch_indices('.').find_map(|(dot, _)| match members.get(&place[..dot])? {
+        Value::Object(members) => at(members, &place[dot + 1..]),
         _ => Some(&NULL),
-    }
+    })
 }
 
-/// Names in an array; a string is one name, whatever is in it.
-fn names(value: &Value) -> Result<Vec<&str>, String> {
-    match value {
-        Value::String(name) => Ok(vec![name]),
-        Value::Array(values) => {
-            let names = values.iter().map(|value| value.as_str().ok_or_else(|| "a name is not a string".to_owned()));
-            names.collect()
+/// Names: one in a string, whatever is in it; or those of an array; or those that the members of an object have, whose
+/// values are objects that say more of it, as Zitadel's are. (`{"admin": false}` is nobody's list of names.)
+fn names(value: &Value) -> Option<Vec<&str>> {
+    let names = match value {
+        Value::String(name) => vec![name.as_str()],
+        Value::Array(values) => values.iter().map(Value::as_str).collect::<Option<_>>()?,
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| value.is_object().then_some(name.as_str())).collect::<Option<_>>()?
         }
-        _ => Err("names are neither a string nor an array".to_owned()),
-    }
+        _ => return None,
+    };
+    (names.len() <= MAX_NAMES).then_some(names)
 }
 
-/// The members of a JWT's payload, of which none may be there twice (RFC 7519 §4).
+/// The members of a JWT's payload, of which none may be there twice (RFC 7519 §4), nor any within them: two readers
+/// would take different ones.
 pub struct Members(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Unique::deserialize(deserializer)?.0 {
+            Value::Object(members) => Ok(Members(members)),
+            _ => Err(de::Error::custom("not an object")),
+        }
+    }
+}
+
+/// JSON in which no object has a member twice. How deep it may be nested is up to the parser.
+pub struct Unique(pub Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Members;
+            type Value = Unique;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
+                f.write_str("JSON")
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
+            fn visit_unit<E>(self) -> Result<Unique, E> {
+                Ok(Unique(Value::Null))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut access: A) -> Result<Unique, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Unique(value)) = access.next_element()? {
+                    values.push(value);
+                }
+                Ok(Unique(values.into()))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut access: A) -> Result<Unique, A::Error> {
                 let mut members = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
+                while let Some((name, Unique(value))) = access.next_entry::<String, Unique>()? {
                     if members.insert(name, value).is_some() {
-                        return Err(de::Error::custom("a claim is there twice"));
+                        return Err(de::Error::custom("a member is there twice"));
                     }
                 }
-                Ok(Members(members))
+                Ok(Unique(members.into()))
             }
         }
-        deserializer.deserialize_map(Visitor)
+        deserializer.deserialize_any(Visitor)
     }
 }
 
@@ -376,9 +485,9 @@ impl Provider {
             Some(_) if members.0.contains_key("cnf") => return Err(Refusal::token_bound()),
             Some(profile) if !profile.is_access_token(&members.0) => return Err(Refusal::other_type()),
             Some(profile) => profile.claims(&members.0),
-            None => serde_json::from_value(members.0.into()).map_err(|error| error.to_string()),
+            None => serde_json::from_value(members.0.into()).map_err(|_| String::new()),
         };
-        let claims = claims.map_err(|why| Refusal::malformed().with("iss", &self.issuer).with("why", &why))?;
+        let claims = claims.map_err(|place| Refusal::mistyped(&place).with("iss", &self.issuer))?;
         let words =
             [Some(&claims.sub), claims.preferred_username.as_ref(), claims.client_id.as_ref(), claims.jti.as_ref()];
         let long = words.into_iter().flatten().any(|word| word.len() > MAX_CLAIM);
@@ -427,7 +536,7 @@ struct Trusted {
 
 impl Providers {
     /// Trusts the issuers of the command line, and starts to fetch their keys: waits for that a moment, but not for
-    /// ever. Without any, trusts this server's own key.
+    /// ever. Without any, trusts this server's own key. Also returns what watches over the tasks that fetch.
     ///
     /// # Errors
     /// If an argument is not as it should be.
@@ -436,7 +545,7 @@ impl Providers {
         public_url: &PublicUrl,
         own: Option<&PublicKey>,
         leeway: u64,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Tasks)> {
         let resource = args.audience.clone().unwrap_or_else(|| public_url.resource());
         let mut list = Vec::new();
         if let Some(key) = own {
@@ -460,22 +569,16 @@ impl Providers {
             bail!("--profile: only one issuer can have opaque tokens (introspection)");
         }
         let verified = Arc::new(RwLock::new(TokenCache::new(leeway)));
-        for provider in &list {
+        let mut tasks = Tasks::default();
+        for provider in list.iter().filter(|provider| provider.profile.is_some()) {
             let verified = Arc::clone(&verified);
-            let task = actix_web::rt::spawn(provider.keys.clone().run(move || {
+            tasks.0.push(actix_web::rt::spawn(provider.keys.clone().run(move || {
                 *verified.write().unwrap_or_else(PoisonError::into_inner) = TokenCache::new(leeway);
-            }));
-            // Without it keys would neither be renewed nor go: better no server than one that believes them for ever.
-            actix_web::rt::spawn(async move {
-                if task.await.is_err_and(|error| error.is_panic()) {
-                    tracing::error!("the task that renews an issuer's keys has failed: the server stops");
-                    std::process::exit(1);
-                }
-            });
+            })));
         }
         let all = futures_util::future::join_all(list.iter().map(|provider| provider.keys.tried()));
         let _ = tokio::time::timeout(PATIENCE, all).await;
-        Ok(Providers(Arc::new(Trusted { list, verified })))
+        Ok((Providers(Arc::new(Trusted { list, verified })), tasks))
     }
 
     /// The tokens that were verified, to be asked before the keys are looked at: so that what is verified with a key
@@ -498,9 +601,35 @@ impl Providers {
         self.iter().find_map(|provider| Some((provider, provider.introspection.as_ref()?)))
     }
 
+    /// Why nobody's token can be checked: of several reasons, one that may pass.
+    pub fn problem(&self) -> Option<Problem> {
+        let problems: Vec<_> = self.iter().map(|provider| provider.keys.problem()).collect();
+        problems.iter().copied().find(|problem| problem.is_none_or(Problem::may_pass)).or(problems.first().copied())?
+    }
+
     /// Whether anybody's token can be checked.
     pub fn any_ready(&self) -> bool {
         self.iter().any(|provider| provider.keys.is_ready())
+    }
+}
+
+/// The tasks that renew the issuers' keys.
+#[derive(Default)]
+pub struct Tasks(Vec<JoinHandle<()>>);
+
+impl Tasks {
+    /// Waits until one of them has ended, which none should. Without it keys would neither be renewed nor go: better no
+    /// server than one that believes them for ever.
+    pub async fn failure(self) -> anyhow::Error {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let (outcome, ..) = futures_util::future::select_all(self.0).await;
+        tracing::error!("the task that renews an issuer's keys has ended: the server stops");
+        match outcome {
+            Ok(()) => anyhow::anyhow!("the task that renews an issuer's keys has ended"),
+            Err(error) => anyhow::Error::new(error).context("the task that renews an issuer's keys has failed"),
+        }
     }
 }
 
@@ -515,6 +644,7 @@ fn provider(
     let url = url.with_context(|| {
         format!("--issuer: {issuer:?} is not the URL of an issuer: https (http for loopback hosts only), no query")
     })?;
+    ensure!(!is_template(issuer), "--issuer: {issuer} is a template for many tenants: put one tenant's name into it");
     if issuer.trim_end_matches('/') == public_url.as_str() {
         bail!("--issuer: {issuer} is this server itself, which it trusts without --issuer");
     }
@@ -528,4 +658,117 @@ fn provider(
     let (http, opaque) = (fetch::client(&url)?, introspection.is_some());
     let keys = Arc::new(JwksClient::remote(issuer.to_owned(), url, http, args.times.clone(), opaque));
     Ok(Provider { issuer: issuer.to_owned(), audience, keys, profile: Some(profile), introspection })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(profile: &str, token: Value) -> Result<(Vec<String>, Option<String>), String> {
+        let Value::Object(members) = token else { panic!("not an object") };
+        let claims = Profile::load(profile).unwrap().claims(&members)?;
+        Ok((claims.roles.unwrap(), claims.preferred_username))
+    }
+
+    #[actix_web::test]
+    async fn the_server_stops_when_a_task_that_renews_keys_has_ended() {
+        let forever = || actix_web::rt::spawn(std::future::pending());
+        let failure = Tasks(vec![forever(), actix_web::rt::spawn(async { panic!("a bug") })]).failure();
+        assert!(format!("{:#}", failure.await).contains("renews an issuer's keys has failed"));
+        let ended = Tasks(vec![forever(), actix_web::rt::spawn(async {})]).failure();
+        assert!(format!("{:#}", ended.await).contains("has ended"));
+        for tasks in [Tasks::default(), Tasks(vec![forever()])] {
+            let waited = tokio::time::timeout(Duration::from_millis(50), tasks.failure()).await;
+            assert!(waited.is_err(), "nothing has failed");
+        }
+    }
+
+    #[test]
+    fn the_longest_member_of_a_path_counts_first() {
+        let token = json!({
+            "a": { "b.c": { "d": 1 }, "b": { "c": { "d": 2, "e": 3 } }, "x": "text" },
+            "a.b": { "z": 4 },
+            "dotted.name": "5",
+        });
+        let Value::Object(members) = token else { panic!("not an object") };
+        for (place, wanted) in [
+            ("a.b.c.d", Some(json!(1))),
+            ("a.b.c.e", Some(json!(3))),
+            ("a.b.z", Some(json!(4))),
+            ("dotted.name", Some(json!("5"))),
+            ("dotted.name.x", Some(Value::Null)),
+            ("a.x.y", Some(Value::Null)),
+            ("a.y", None),
+            ("y", None),
+            ("", None),
+            (".", None),
+        ] {
+            assert_eq!(at(&members, place).cloned(), wanted, "{place}");
+        }
+    }
+
+    #[test]
+    fn names_are_a_string_an_array_or_the_members_of_an_object() {
+        let many = |count: usize| Value::Object((0..count).map(|number| (number.to_string(), json!({}))).collect());
+        for (value, wanted) in [
+            (json!("a b"), Some(vec!["a b"])),
+            (json!(["a", "b"]), Some(vec!["a", "b"])),
+            (json!({ "a": { "1": "org.example" }, "b": {} }), Some(vec!["a", "b"])),
+            (json!({}), Some(vec![])),
+            (json!({ "a": { "1": "x" }, "b": false }), None),
+            (json!({ "a": null }), None),
+            (json!({ "a": "b" }), None),
+            (json!(["a", { "b": {} }]), None),
+            (json!(["a", 1]), None),
+            (json!(5), None),
+            (json!(true), None),
+            (Value::Null, None),
+        ] {
+            assert_eq!(names(&value), wanted, "{value}");
+        }
+        assert_eq!(names(&many(MAX_NAMES)).map(|names| names.len()), Some(MAX_NAMES));
+        assert_eq!(names(&many(MAX_NAMES + 1)), None);
+    }
+
+    #[test]
+    fn no_member_may_be_there_twice_at_any_depth() {
+        let read = |json: &str| serde_json::from_str::<Members>(json).is_ok();
+        assert!(read(r#"{"a":[{"b":1},{"b":2}],"c":{"b":null,"a":{"b":1.5,"c":-1,"d":true}}}"#));
+        for twice in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":{"b":1,"b":1}}"#,
+            r#"{"a":[[{"b":{"c":[],"c":[]}}]]}"#,
+            r#"{"a":{"b":1,"\u0062":1}}"#,
+        ] {
+            assert!(!read(twice), "{twice}");
+        }
+        assert!(!read("[]") && !read("null") && !read(&"[".repeat(100_000)) && !read(&"{\"a\":".repeat(100_000)));
+    }
+
+    #[test]
+    fn a_claim_of_the_wrong_type_is_named() {
+        let good = || json!({ "iss": "i", "aud": ["a"], "sub": "s", "exp": 1 });
+        for (profile, name, value, wanted) in [
+            ("generic", "preferred_username", Value::Null, "preferred_username"),
+            ("generic", "exp", json!("1795694005"), "exp"),
+            ("generic", "iat", json!("now"), "iat"),
+            ("generic", "jti", json!(1), "jti"),
+            ("generic", "aud", json!(["a", 1]), "aud"),
+            ("generic", "sub", json!({}), "sub"),
+            ("generic", "roles", json!(5), "roles"),
+            ("generic", "scope", json!(5), "scope"),
+            ("generic", "scope", json!({ "mcp:tools": {} }), "scope"),
+            ("generic", "scope", json!("a\u{e4}"), "scope"),
+            ("generic", "scp", json!(["a b"]), "scp"),
+            ("generic", "azp", json!([]), "azp"),
+            ("keycloak", "realm_access", json!("admin"), "realm_access.roles"),
+            ("entra", "upn", json!(1), "upn"),
+            ("okta", "groups", json!([1]), "groups"),
+        ] {
+            let mut token = good();
+            token[name] = value;
+            assert_eq!(claims(profile, token).err().as_deref(), Some(wanted), "{profile} {name}");
+        }
+        assert!(claims("generic", good()).is_ok());
+    }
 }

@@ -11,10 +11,13 @@ use actix_web::{
 };
 use common::http::ErrorBody;
 use jsonwebtoken::{dangerous::insecure_decode_claims, errors::ErrorKind};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
-use crate::{jwks_client::NoKey, providers::Provider};
+use crate::{
+    fetch::Problem,
+    jwks_client::NoKey,
+    providers::{Provider, Unique, mistyped},
+};
 
 /// Reasons on which more is tried before they become an answer.
 pub const TOKEN_MALFORMED: &str = "token_malformed";
@@ -23,6 +26,9 @@ pub const KEYS_MISSING: &str = "keys_missing";
 pub const KEY_AMBIGUOUS: &str = "key_ambiguous";
 pub const ALGORITHM_OTHER: &str = "algorithm_other";
 pub const SIGNATURE_WRONG: &str = "signature_wrong";
+
+/// After how many seconds to try again where somebody has to change something first.
+const LATER: u64 = 60;
 
 /// A refusal that is not yet an answer.
 #[derive(Clone, Debug)]
@@ -69,14 +75,28 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, Some("forbidden"), reason, description)
     }
 
-    /// A claim of the wrong type, or no JWT at all.
+    /// A payload that cannot be read.
     pub fn malformed() -> Self {
-        Refusal::token("claim_malformed", "The token is malformed, or a claim has the wrong type.")
+        let description = "The token's payload cannot be read: it is not JSON, or has a member twice.";
+        Refusal::token("claim_malformed", description)
+    }
+
+    /// A claim of the wrong type: which one is said, and not what is in it. `place` is a name of ours or of the
+    /// profile's, and empty if it is not known.
+    pub fn mistyped(place: &str) -> Self {
+        let description = match place {
+            "" => "A claim of the token has the wrong type.".to_owned(),
+            place => format!("The token's claim {place} has the wrong type."),
+        };
+        Refusal::token("claim_malformed", description)
     }
 
     /// A token for something else, such as an ID token.
     pub fn other_type() -> Self {
-        Self::token("typ_other", "The token is not an access token: its typ is another.")
+        Self::token(
+            "typ_other",
+            "The token is not an access token: by its typ, or by claims that only ID tokens have (at_hash, c_hash), it is another kind. Send the access token.",
+        )
     }
 
     /// A token that is good only with a proof of possession, which is not looked at here (RFC 9449 §7.2, RFC 8705 §3).
@@ -86,18 +106,39 @@ impl Refusal {
         Self::token("token_bound", description)
     }
 
-    /// Nobody's token can be checked now.
-    pub fn no_keys_yet() -> Self {
-        let description =
-            "The keys of the identity provider are not here yet; /health says why. Try again in a moment.";
-        Refusal::unavailable(KEYS_MISSING, description, 5)
+    /// Nobody's token can be checked now. `problem`: why there are no keys, as far as that is known.
+    pub fn no_keys(problem: Option<Problem>) -> Self {
+        let (description, retry_after) = match problem {
+            Some(Problem::NoUsableKey) => {
+                let description = "No key of the set that the identity provider publishes can be used; /health and \
+                    the command doctor say why. It takes a change there.";
+                (description, LATER)
+            }
+            Some(problem) if !problem.may_pass() => {
+                let description = "The identity provider's keys cannot be found as it is configured; /health and the \
+                    command doctor say why. It takes a change there, or here.";
+                (description, LATER)
+            }
+            _ => ("The keys of the identity provider are not here yet; /health says why. Try again in a moment.", 5),
+        };
+        Refusal::unavailable(KEYS_MISSING, description, retry_after)
     }
 
     /// There is no key to check a token of this issuer with.
     pub fn no_key(provider: &Provider, why: NoKey) -> Self {
         let refusal = match why {
-            NoKey::NoKeys => return Self::no_keys_yet().with("iss", &provider.issuer),
+            NoKey::NoKeys(problem) => Self::no_keys(problem),
             NoKey::Unknown => Refusal::token(KEY_UNKNOWN, "The token was signed with an unknown key (kid)."),
+            NoKey::SameName => {
+                let description = "The identity provider publishes several different keys by the name (kid) that the \
+                    token has, so none of them is used: it has to give each key a name of its own.";
+                if provider.keys.has_keys() {
+                    Refusal::token(KEY_AMBIGUOUS, description)
+                } else {
+                    // Nobody's token of this issuer can be checked.
+                    Refusal::unavailable(KEY_AMBIGUOUS, description, LATER)
+                }
+            }
             NoKey::Ambiguous => Refusal::token(KEY_AMBIGUOUS, "The token names no key (kid), and several would fit."),
             NoKey::Algorithm => {
                 Refusal::token(ALGORITHM_OTHER, "The token is not signed with an algorithm (alg) that its key is for.")
@@ -110,29 +151,35 @@ impl Refusal {
     pub fn of(kind: &ErrorKind, token: &str, provider: &Provider) -> Self {
         let Ok(claims) = unverified(token) else { return Self::malformed() };
         #[allow(clippy::cast_possible_truncation)] // it saturates
-        let off = |date: Option<serde_json::Number>| {
-            let date = date.and_then(|date| date.as_f64()).unwrap_or_default() as i64;
+        let off = |name: &str| {
+            let date = claims.get(name).and_then(Value::as_f64).unwrap_or_default() as i64;
             chrono::Utc::now().timestamp().saturating_sub(date).unsigned_abs()
         };
+        let aud = claims.get("aud");
+        let signed = !matches!(kind, ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm);
+        if let Some(name) = mistyped(&claims).filter(|_| signed) {
+            return Self::mistyped(name).with("iss", &provider.issuer);
+        }
         let refusal = match kind {
             ErrorKind::ExpiredSignature => {
                 let description = format!(
                     "The token has expired (exp), {} s ago. Ask for a new one; if it is new, the clocks differ.",
-                    off(claims.exp)
+                    off("exp")
                 );
                 Refusal::token("expired", description)
             }
             ErrorKind::ImmatureSignature => {
                 let description = format!(
                     "The token is not valid yet (nbf), but in {} s. The clocks of the provider and of this server differ.",
-                    off(claims.nbf)
+                    off("nbf")
                 );
                 Refusal::token("not_yet_valid", description)
             }
-            ErrorKind::InvalidAudience => return provider.wrong_audience(claims.aud.as_ref()),
-            ErrorKind::MissingRequiredClaim(_) if claims.aud.is_none() => return provider.wrong_audience(None),
-            // That is said of claims of the wrong type as well.
-            ErrorKind::MissingRequiredClaim(name) if claims.has(name) => Self::malformed(),
+            ErrorKind::InvalidAudience => return provider.wrong_audience(aud),
+            ErrorKind::MissingRequiredClaim(_) if aud.is_none() => return provider.wrong_audience(None),
+            // That is said of dates beyond all bounds as well.
+            ErrorKind::MissingRequiredClaim(name) if claims.contains_key(name) => Self::mistyped(name),
+            ErrorKind::InvalidClaimFormat(name) => Self::mistyped(name),
             ErrorKind::InvalidSignature => Refusal::token(SIGNATURE_WRONG, "The token's signature is wrong."),
             ErrorKind::InvalidAlgorithm => return Self::no_key(provider, NoKey::Algorithm),
             ErrorKind::MissingRequiredClaim(_) => {
@@ -187,31 +234,12 @@ impl Refusal {
 }
 
 /// What the payload says of itself. Nothing of it is believed.
-#[derive(Deserialize)]
-pub struct Unverified {
-    #[serde(default)]
-    pub iss: Option<String>,
-    #[serde(default)]
-    aud: Option<serde_json::Value>,
-    #[serde(default)]
-    exp: Option<serde_json::Number>,
-    #[serde(default)]
-    nbf: Option<serde_json::Number>,
-    #[serde(default)]
-    sub: Option<serde_json::Value>,
-}
-
-impl Unverified {
-    fn has(&self, name: &str) -> bool {
-        match name {
-            "aud" => self.aud.is_some(),
-            "exp" => self.exp.is_some(),
-            "sub" => self.sub.is_some(),
-            _ => false,
-        }
+///
+/// # Errors
+/// If it is not JSON, or has a member twice.
+pub fn unverified(token: &str) -> Result<Map<String, Value>, Refusal> {
+    match insecure_decode_claims(token).map_err(|_| Refusal::malformed())? {
+        Unique(Value::Object(members)) => Ok(members),
+        Unique(_) => Ok(Map::new()),
     }
-}
-
-pub fn unverified(token: &str) -> Result<Unverified, Refusal> {
-    insecure_decode_claims(token).map_err(|_| Refusal::malformed())
 }

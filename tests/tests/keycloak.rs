@@ -96,16 +96,19 @@ async fn real_clients_register_and_log_people_in_through_chromium() -> Result<()
 /// Keycloak drops a scope silently that the person's role does not have in the realm's scope mappings, and puts no
 /// audience into a token that has none of our scopes.
 #[tokio::test]
-async fn four_people_may_do_what_the_table_says() -> Result<()> {
+async fn six_people_may_do_what_the_table_says() -> Result<()> {
     let Some(keycloak) = shared().await? else { return Ok(()) };
     let keycloak = keycloak.read().await;
     let server = keycloak.step10(&[])?;
     let all = [READ, TOOLS, PROMPTS];
-    let people: [(&str, &[&str], &[&str]); 4] = [
+    let people: [(&str, &[&str], &[&str]); 6] = [
         ("mcp-admin", &["admin", "user"], &all),
         ("alice", &["user"], &all),
         ("bob", &["user"], &all),
         ("guest", &["guest"], &[READ, PROMPTS]),
+        // Those of the page that this project began with.
+        ("mcp-user", &["user"], &all),
+        ("mcp-readonly", &["guest"], &[READ, PROMPTS]),
     ];
     let mut checked = 0;
     for (user, roles, grantable) in people {
@@ -128,7 +131,40 @@ async fn four_people_may_do_what_the_table_says() -> Result<()> {
             }
         }
     }
-    assert_eq!(checked, 4 * 8 * TABLE.len());
+    assert_eq!(checked, 6 * 8 * TABLE.len());
+    Ok(())
+}
+
+/// As on the page that this project began with: the audience is a client, which a scope adds, and roles are its roles.
+#[tokio::test]
+async fn the_page_s_own_set_up_goes_with_its_profile() -> Result<()> {
+    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = keycloak.read().await;
+    let issuer = keycloak.issuer();
+    let server = Server::start_with("step10", &["--issuer", &issuer, "--profile", "keycloak-tutorial"])?;
+    for (user, roles, status) in [
+        ("mcp-admin", json!(["admin", "user"]), 200),
+        ("mcp-user", json!(["user"]), 200),
+        ("mcp-readonly", json!(["guest"]), 403),
+    ] {
+        let scope = format!("openid echo-mcp-server-audience {READ} {TOOLS}");
+        let token = keycloak.token(user, &scope).await?;
+        let said = claims(&token)?;
+        let names = |value: &Value| value.as_array().map(|names| names.contains(&json!("echo-mcp-server")));
+        assert!(said["aud"] == "echo-mcp-server" || names(&said["aud"]) == Some(true), "{said}");
+        let mut own = said["resource_access"]["echo-mcp-server"]["roles"].clone();
+        own.as_array_mut().context("no roles")?.sort_by_key(Value::to_string);
+        assert_eq!(own, roles, "{said}");
+        let reply = call(&server, &token, "whoami").await?;
+        assert_eq!(reply.status, status, "{user}: {reply:?}");
+    }
+    // A client that does not ask for it has no token for this server; alice has no role of it.
+    for (user, scope) in [("mcp-user", TOOLS.to_owned()), ("alice", format!("echo-mcp-server-audience {TOOLS}"))] {
+        let token = keycloak.token(user, &scope).await?;
+        let said = claims(&token)?;
+        assert_eq!(said["aud"], AUDIENCE, "{user}: {said}");
+        assert_eq!(call(&server, &token, "whoami").await?.status, 401, "{user}");
+    }
     Ok(())
 }
 

@@ -13,7 +13,9 @@ use std::{
 
 use aws_lc_rs::{
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+    },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use integration_tests::{Reply, Server, command};
@@ -239,11 +241,23 @@ impl Signer {
     }
 
     fn ec(kid: &str) -> Self {
-        let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.as_ref()).unwrap();
-        let point = pair.public_key().as_ref().to_vec();
-        let jwk = json!({ "kty": "EC", "crv": "P-256", "kid": kid, "x": b64(&point[1..33]), "y": b64(&point[33..]) });
-        Signer { key: EncodingKey::from_ec_der(der.as_ref()), algorithm: Algorithm::ES256, kid: kid.to_owned(), jwk }
+        let signing = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let der = EcdsaKeyPair::generate_pkcs8(signing, &SystemRandom::new()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(signing, der.as_ref()).unwrap();
+        Self::of_ec(der.as_ref(), &pair, "P-256", Algorithm::ES256, kid)
+    }
+
+    fn ec384(kid: &str) -> Self {
+        let signing = &ECDSA_P384_SHA384_FIXED_SIGNING;
+        let der = EcdsaKeyPair::generate_pkcs8(signing, &SystemRandom::new()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(signing, der.as_ref()).unwrap();
+        Self::of_ec(der.as_ref(), &pair, "P-384", Algorithm::ES384, kid)
+    }
+
+    fn of_ec(der: &[u8], pair: &EcdsaKeyPair, curve: &str, algorithm: Algorithm, kid: &str) -> Self {
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
+        let jwk = json!({ "kty": "EC", "crv": curve, "kid": kid, "x": b64(x), "y": b64(y) });
+        Signer { key: EncodingKey::from_ec_der(der), algorithm, kid: kid.to_owned(), jwk }
     }
 
     fn ed(kid: &str) -> Self {
@@ -401,9 +415,13 @@ fn hostile_sets(good: &Signer, evil: &Signer, trap: &Mock) -> Vec<(&'static str,
         ("kid twice, one malformed", Answer::Json(set(vec![with(evil_jwk, "alg", json!(1)), evil_jwk.clone()])), UNFIT),
         ("kid very long", but("kid", json!("k".repeat(1000))), UNFIT),
         ("kid twice", Answer::Json(set(vec![good.jwk.clone(), evil_jwk.clone()])), UNFIT),
-        ("kid twice, of other types", Answer::Json(set(vec![good.jwk.clone(), ec.clone()])), UNFIT),
         ("not on the curve", of(with(&ec, "x", json!(b64([7; 32])))), UNFIT),
-        ("a curve that is not ours", of(with(&ec, "crv", json!("P-384"))), UNFIT),
+        ("a curve that is not the point's", of(with(&ec, "crv", json!("P-384"))), UNFIT),
+        (
+            "P-384, not on the curve",
+            of(with(&with(&with(&ec, "crv", json!("P-384")), "x", json!(b64([7; 48]))), "y", json!(b64([7; 48])))),
+            UNFIT,
+        ),
         ("a point too short", of(with(&ec, "y", json!(b64([7; 31])))), UNFIT),
         ("Ed25519 too short", of(with(&ed, "x", json!(b64([7; 31])))), UNFIT),
         ("Ed448", of(with(&ed, "crv", json!("Ed448"))), UNFIT),
@@ -438,7 +456,13 @@ async fn survive(server: Arc<Server>, mock: Mock, name: &'static str, hostile: A
     };
     until(name, SOON, || has_problem(&server, &mock, problem)).await;
     nobody_else().await;
-    assert_eq!(reason(&ping(&server, &alice()).await), "503 keys_missing", "{name}");
+    let refused = ping(&server, &alice()).await;
+    let wanted = if name.starts_with("kid twice") { "503 key_ambiguous" } else { "503 keys_missing" };
+    assert_eq!(reason(&refused), wanted, "{name}");
+    // Nobody is told to wait for what takes a change.
+    let passing = ["too long", "cannot be", "status 500"].iter().any(|passing| problem.contains(passing));
+    assert_eq!(refused.text.contains("Try again"), passing, "{name}: {refused:?}");
+    assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{name}: {refused:?}");
     mock.put_keys(&[&good]);
     until(name, SOON, || async { ping(&server, &alice()).await.status == 200 }).await;
     nobody_else().await;
@@ -473,6 +497,187 @@ async fn no_hostile_key_set_lets_anybody_in_or_takes_good_keys_away() {
         assert!(!log.contains("panicked"), "{log}");
     }
     assert_eq!(trap.hits("/jwks"), 0, "a redirect was followed");
+}
+
+/// Key sets as providers publish them: an entry that no token could mean takes nothing away, and what fits is looked for
+/// before it is said that several keys would.
+#[tokio::test]
+async fn an_entry_that_is_no_candidate_takes_no_key_away() {
+    let (rsa, other, ec, p384, ed) =
+        (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"), Signer::ec("k1"), Signer::ec384("k1"), Signer::ed("k1"));
+    let of = |key: &Signer, name: &str, value: Value| with(&key.jwk, name, value);
+    let ps = |number| Signer { algorithm: Algorithm::PS256, ..Signer::rsa(number, "k1") };
+    let nameless = |key: Signer| Signer { jwk: with(&key.jwk, "kid", Value::Null), kid: String::new(), ..key };
+    let encryption = |key: &Signer| with(&of(key, "use", json!("enc")), "alg", json!("RSA-OAEP"));
+    // JSON that says the same in another order of its members.
+    let reordered = || {
+        let jwk = rsa.jwk.as_object().unwrap();
+        let members = jwk.iter().rev().map(|(name, value)| (name.clone(), value.clone()));
+        Value::Object(members.chain([("x5t".to_owned(), json!("abc"))]).collect())
+    };
+    // The entries, whose tokens get in, and whose are refused and why.
+    type Row<'a> = (&'a str, Vec<Value>, Vec<&'a Signer>, Vec<(&'a Signer, &'a str)>);
+    let (rsa_ps, other_ps) = (ps(0), ps(1));
+    let (nameless_rsa, nameless_other) = (nameless(Signer::rsa(0, "")), nameless(Signer::rsa(1, "")));
+    let second_name = Signer::rsa(0, "k2");
+    let rows: Vec<Row> = vec![
+        ("use enc", vec![rsa.jwk.clone(), encryption(&other)], vec![&rsa, &rsa_ps], vec![(&other, "signature_wrong")]),
+        ("use enc first", vec![encryption(&other), rsa.jwk.clone()], vec![&rsa], vec![(&other, "signature_wrong")]),
+        ("alg of encryption", vec![of(&other, "alg", json!("RSA-OAEP-256")), rsa.jwk.clone()], vec![&rsa], vec![]),
+        ("alg that we do not use", vec![of(&other, "alg", json!("RS512")), rsa.jwk.clone()], vec![&rsa], vec![]),
+        ("key_ops", vec![of(&other, "key_ops", json!(["wrapKey"])), rsa.jwk.clone()], vec![&rsa], vec![]),
+        ("the encryption half of the same key", vec![encryption(&rsa), rsa.jwk.clone()], vec![&rsa], vec![]),
+        (
+            "a secret",
+            vec![json!({ "kty": "oct", "kid": "k1", "k": b64("secret") }), rsa.jwk.clone()],
+            vec![&rsa],
+            vec![],
+        ),
+        (
+            "another kty",
+            vec![json!({ "kty": "AKP", "kid": "k1", "alg": "ML-DSA-65", "pub": "AA" }), rsa.jwk.clone()],
+            vec![&rsa],
+            vec![],
+        ),
+        (
+            "another kty, malformed",
+            vec![json!({ "kty": "AKP", "kid": "k1", "x": { "a": 1 } }), rsa.jwk.clone()],
+            vec![&rsa],
+            vec![],
+        ),
+        (
+            "enc, malformed",
+            vec![json!({ "kty": "RSA", "kid": "k1", "use": "enc", "n": 1 }), rsa.jwk.clone()],
+            vec![&rsa],
+            vec![],
+        ),
+        (
+            "a curve for key agreement",
+            vec![of(&ed, "crv", json!("X25519")), rsa.jwk.clone(), ed.jwk.clone()],
+            vec![&rsa, &ed],
+            vec![],
+        ),
+        ("a curve that we do not use", vec![of(&ec, "crv", json!("secp256k1")), rsa.jwk.clone()], vec![&rsa], vec![]),
+        ("too short", vec![of(&other, "n", json!(b64([0xff; 128]))), rsa.jwk.clone()], vec![&rsa], vec![]),
+        ("the same again", vec![rsa.jwk.clone(), rsa.jwk.clone()], vec![&rsa, &rsa_ps], vec![]),
+        ("the same, written otherwise", vec![rsa.jwk.clone(), reordered()], vec![&rsa], vec![]),
+        (
+            "the same without a name",
+            vec![nameless_rsa.jwk.clone(), nameless_rsa.jwk.clone()],
+            vec![&nameless_rsa],
+            vec![],
+        ),
+        (
+            "the same by two names",
+            vec![rsa.jwk.clone(), second_name.jwk.clone()],
+            vec![&rsa, &second_name, &nameless_rsa],
+            vec![],
+        ),
+        (
+            "one entry for each alg",
+            vec![of(&rsa, "alg", json!("RS256")), of(&rsa, "alg", json!("PS256"))],
+            vec![&rsa, &rsa_ps],
+            vec![],
+        ),
+        (
+            "a key for each alg",
+            vec![of(&rsa, "alg", json!("RS256")), of(&other, "alg", json!("PS256"))],
+            vec![&rsa, &other_ps],
+            vec![(&rsa_ps, "signature_wrong"), (&other, "signature_wrong")],
+        ),
+        ("RSA and EC", vec![rsa.jwk.clone(), ec.jwk.clone()], vec![&rsa, &ec], vec![]),
+        (
+            "all types",
+            vec![rsa.jwk.clone(), ec.jwk.clone(), p384.jwk.clone(), ed.jwk.clone()],
+            vec![&rsa, &ec, &p384, &ed],
+            vec![],
+        ),
+        (
+            "the private half of another",
+            vec![with(&of(&other, "use", json!("enc")), "d", json!("AQAB")), rsa.jwk.clone()],
+            vec![&rsa],
+            vec![(&other, "signature_wrong")],
+        ),
+        // Two different candidates: nobody can say which is meant, so neither is used.
+        (
+            "different keys",
+            vec![rsa.jwk.clone(), other.jwk.clone(), ec.jwk.clone()],
+            vec![&ec],
+            vec![(&rsa, "key_ambiguous"), (&other, "key_ambiguous")],
+        ),
+        (
+            "different keys, and one again",
+            vec![rsa.jwk.clone(), other.jwk.clone(), rsa.jwk.clone(), ec.jwk.clone()],
+            vec![&ec],
+            vec![(&rsa, "key_ambiguous")],
+        ),
+        (
+            "different keys for PS256 only",
+            vec![rsa.jwk.clone(), of(&other, "alg", json!("PS256"))],
+            vec![&rsa],
+            vec![(&rsa_ps, "key_ambiguous"), (&other_ps, "key_ambiguous")],
+        ),
+        (
+            "different keys without a name",
+            vec![nameless_rsa.jwk.clone(), nameless_other.jwk.clone()],
+            vec![],
+            vec![(&nameless_rsa, "key_ambiguous")],
+        ),
+        (
+            "the private half of the same",
+            vec![with(&encryption(&rsa), "d", json!("AQAB")), rsa.jwk.clone(), ec.jwk.clone()],
+            vec![&ec],
+            vec![(&rsa, "algorithm_other")],
+        ),
+    ];
+    for rows in rows.chunks(16) {
+        let mocks: Vec<_> = rows.iter().map(|_| Mock::good(&[])).collect();
+        for (mock, (_, entries, ..)) in mocks.iter().zip(rows) {
+            mock.put("/jwks", Answer::Json(set(entries.clone())));
+        }
+        let server = start(&mocks.iter().collect::<Vec<_>>(), &["--audience", AUDIENCE]);
+        for (mock, (name, _, good, bad)) in mocks.iter().zip(rows) {
+            let token = |key: &Signer| {
+                let kid = if key.kid.is_empty() { Value::Null } else { json!(key.kid) };
+                key.sign_as(&with(&key.header(), "kid", kid), &claims(&mock.url))
+            };
+            for key in good {
+                let reply = ping(&server, &token(key)).await;
+                assert_eq!(reply.outcome(), (200, 0), "{name}, {:?}: {reply:?}", key.algorithm);
+            }
+            for (key, wanted) in bad {
+                let reply = ping(&server, &token(key)).await;
+                assert_eq!(reason(&reply), format!("401 {wanted}"), "{name}: {reply:?}");
+                assert!(!reply.text.to_lowercase().contains("again"), "{name}: {reply:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_waiting_does_not_help_nobody_is_told_to_wait() {
+    let (one, two) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
+    let mock = Mock::good(&[]);
+    let server = start(&[&mock], &QUICK);
+    let ask = async || ping(&server, &one.sign(&claims(&mock.url))).await;
+    for (keys, wanted, says) in [
+        (vec![], "503 keys_missing", "No key of the set that the identity provider publishes can be used"),
+        (vec![with(&one.jwk, "use", json!("enc"))], "503 keys_missing", "No key of the set"),
+        (vec![one.jwk.clone(), two.jwk.clone()], "503 key_ambiguous", "several different keys by the name (kid)"),
+    ] {
+        mock.put("/jwks", Answer::Json(set(keys)));
+        until(wanted, SOON, || async { reason(&ask().await) == wanted && ask().await.text.contains(says) }).await;
+        let reply = ask().await;
+        assert!(!reply.text.contains("not here yet") && !reply.text.contains("Try again"), "{reply:?}");
+        assert_eq!(reply.header("retry-after"), "60", "{reply:?}");
+        assert_eq!(reply.header("www-authenticate"), "", "another token would not help");
+        let body = reply.json();
+        assert_eq!(body["error"], "temporarily_unavailable", "{reply:?}");
+        assert!(body["error_description"].is_string() && body["correlation_id"].is_string(), "{reply:?}");
+    }
+    // A stranger without a token learns as much.
+    let reply = Reply::of(server.legacy("ping", json!({}))).await.unwrap();
+    assert!(reply.status == 503 && reply.text.contains("No key of the set"), "{reply:?}");
 }
 
 /// A name, what the metadata is then, and what `/health` calls it.
@@ -577,7 +782,7 @@ async fn a_key_that_is_not_listed_goes_even_if_no_key_is_left() {
     let mock = Mock::good(&[&one]);
     let server = start(&[&mock], &QUICK);
     let seen = one.sign(&claims(&mock.url));
-    let other = |kid: &str| json!({ "kty": "EC", "crv": "P-384", "kid": kid, "alg": "ES384", "x": b64([7; 48]), "y": b64([8; 48]) });
+    let other = |kid: &str| json!({ "kty": "EC", "crv": "P-521", "kid": kid, "alg": "ES512", "x": b64([7; 66]), "y": b64([8; 66]) });
     assert_eq!(ping(&server, &seen).await.status, 200);
     mock.put("/jwks", Answer::Json(set(vec![other("k3")])));
     until("the withdrawn key", SOON, || async { reason(&ping(&server, &seen).await) == "503 keys_missing" }).await;
@@ -618,7 +823,8 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
         algorithm: Algorithm::PS256,
         ..Signer::rsa(2, "pss")
     };
-    let (a, b) = (Mock::good(&[&rsa, &ec, &ed, &pss]), Mock::good(&[&other, &only_b]));
+    let (p384, p384_2) = (Signer::ec384("p384"), Signer::ec384("p384-2"));
+    let (a, b) = (Mock::good(&[&rsa, &ec, &ed, &pss, &p384, &p384_2]), Mock::good(&[&other, &only_b]));
     let server = start(&[&a, &b], &["--audience", AUDIENCE]);
     let good = || claims(&a.url);
     let but = |name: &str, value: Value| rsa.sign(&with(&good(), name, value));
@@ -636,10 +842,28 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
     let whole = rsa.sign(&good());
     let (message, signature) = whole.rsplit_once('.').unwrap();
     let payload = |payload: &str| signed(&rsa.header(), payload.as_bytes(), &rsa.key, Algorithm::RS256);
+    let nested = |members: &str| payload(&good().to_string().replacen('{', &format!("{{{members},"), 1));
     let rows: Vec<(&str, String, &str)> = vec![
         ("RS256", whole.clone(), ""),
         ("ES256", ec.sign(&good()), ""),
         ("EdDSA", ed.sign(&good()), ""),
+        ("ES384", p384.sign(&good()), ""),
+        ("ES384 with a P-256 key", ec.sign_as(&with(&ec.header(), "alg", json!("ES384")), &good()), "algorithm_other"),
+        (
+            "ES256 with a P-384 key",
+            p384.sign_as(&with(&p384.header(), "alg", json!("ES256")), &good()),
+            "algorithm_other",
+        ),
+        (
+            "ES384, another's signature",
+            p384.sign_as(&with(&p384.header(), "kid", json!("p384-2")), &good()),
+            "signature_wrong",
+        ),
+        ("alg PS384", header("alg", json!("PS384")), "algorithm_other"),
+        ("nonce, which some access tokens have", but("nonce", json!("n")), ""),
+        ("an ID token by at_hash", but("at_hash", json!("MTIzNDU2Nzg5MDEyMzQ1Ng")), "typ_other"),
+        ("an ID token by c_hash", but("c_hash", json!("MTIzNDU2Nzg5MDEyMzQ1Ng")), "typ_other"),
+        ("an ID token, at_hash null", with_null("at_hash"), "typ_other"),
         ("PS256", pss.sign(&good()), ""),
         ("PS256 with a key for both", Signer { algorithm: Algorithm::PS256, ..Signer::rsa(0, "k1") }.sign(&good()), ""),
         ("no kid, one key fits", ec.sign_as(&with(&ec.header(), "kid", Value::Null), &good()), ""),
@@ -699,6 +923,11 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
             "claim_malformed",
         ),
         ("sub twice", payload(&good().to_string().replacen('{', "{\"sub\":\"bob\",", 1)), "claim_malformed"),
+        ("a role twice", nested(r#""realm_access":{"roles":["guest"],"roles":["admin"]}"#), "claim_malformed"),
+        ("twice, deep within", nested(r#""x":[{"y":{"z":1,"z":1}}]"#), "claim_malformed"),
+        ("twice, once escaped", nested(r#""x":{"y":1,"\u0079":2}"#), "claim_malformed"),
+        ("the same name in two objects", nested(r#""x":{"y":{"y":1}},"y":[{"y":1},{"y":1}]"#), ""),
+        ("nested too deeply", nested(&format!("\"x\":{}{}", "[".repeat(200), "]".repeat(200))), "claim_malformed"),
         ("aud missing", but("aud", Value::Null), "audience_missing"),
         ("aud another", but("aud", json!("https://other.example/mcp")), "audience_other"),
         ("aud with a slash", but("aud", json!(format!("{AUDIENCE}/"))), "audience_other"),
@@ -754,6 +983,46 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
         }
     }
     assert!(a.hits("/jwks") <= 2, "{}: one at the start, one for all the unknown keys", a.hits("/jwks"));
+}
+
+#[tokio::test]
+async fn a_claim_of_the_wrong_type_is_named_and_its_value_is_not() {
+    let key = Signer::rsa(0, "k1");
+    let mock = Mock::good(&[&key]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    fs::write(&file, "extends = \"keycloak\"\n[claims]\nroles = [\"realm_access.roles\", \"urn:example:roles\"]\n")
+        .unwrap();
+    let server = start(&[&mock], &["--audience", AUDIENCE, "--profile", file.to_str().unwrap()]);
+    let secret = "hunter2-hunter2";
+    for (claim, value, named) in [
+        ("preferred_username", Value::Null, "preferred_username"),
+        ("preferred_username", json!([secret]), "preferred_username"),
+        ("exp", json!("1795694005"), "exp"),
+        ("exp", json!(1e30), "exp"),
+        ("nbf", json!([secret]), "nbf"),
+        ("iat", json!(secret), "iat"),
+        ("jti", json!(1), "jti"),
+        ("sub", json!({ secret: 1 }), "sub"),
+        ("sub", Value::Null, "sub"),
+        ("aud", json!([AUDIENCE, 1]), "aud"),
+        ("iss", json!([secret]), "iss"),
+        ("azp", json!(5), "azp"),
+        ("scope", json!({ secret: {} }), "scope"),
+        ("scope", json!("a\u{7f}b"), "scope"),
+        ("urn:example:roles", json!(5), "urn:example:roles"),
+        ("urn:example:roles", json!({ "admin": true }), "urn:example:roles"),
+        ("realm_access", json!({ "roles": [1] }), "realm_access.roles"),
+        ("realm_access", json!(secret), "realm_access.roles"),
+    ] {
+        let mut token = claims(&mock.url);
+        token[claim] = value.clone();
+        let reply = ping(&server, &key.sign(&token)).await;
+        assert_eq!(reason(&reply), "401 claim_malformed", "{claim} {value}: {reply:?}");
+        let says = format!("The token's claim {named} has the wrong type.");
+        assert!(reply.header("www-authenticate").contains(&says), "{claim} {value}: {reply:?}");
+        assert!(reply.text.contains(&says) && !reply.text.contains(secret), "{claim} {value}: {reply:?}");
+    }
 }
 
 #[tokio::test]
@@ -1259,6 +1528,200 @@ async fn each_profile_reads_its_provider_s_tokens() {
     }
 }
 
+/// Payloads as the providers' documentation shows them, with their own headers; shortened where nothing is read.
+#[tokio::test]
+async fn recorded_tokens_are_read_as_their_providers_mean_them() {
+    let (rsa, p384) = (Signer::rsa(0, "k1"), Signer::ec384("k1"));
+    let keycloak = |name: &str, scope: &str, roles: Value| {
+        json!({
+            "jti": "onrtro:6dc1938a-0810-48d1-b904-a3cc25bb428b", "aud": "echo-mcp-server",
+            "sub": "b6046365-9438-4975-8957-e6b50352a2b9", "typ": "Bearer", "azp": "mcp-test-client",
+            "sid": "5a3a1ea3-de69-425a-b1ae-2b5676ef74a0", "acr": "1", "scope": scope, "email_verified": true,
+            "preferred_username": name, "resource_access": { "echo-mcp-server": { "roles": roles } },
+        })
+    };
+    let project = json!({ "user": { "257712562366317695": "example.com" }, "mcp:tools": { "257712562366317695": "example.com" } });
+    let zitadel = |roles: Value| {
+        json!({
+            "aud": ["257714027772314751@mcp", "257713952794870157"], "client_id": "257714027772314751@mcp",
+            "jti": "V2_275838472-at_275838473", "nbf": now(), "sub": "257712562366383231",
+            "urn:zitadel:iam:org:project:257713952794870157:roles": roles, "urn:zitadel:iam:org:project:roles": roles,
+        })
+    };
+    let authentik = |groups: Value| {
+        json!({
+            "sub": "8a31c1d4f7", "aud": "EcVTwVpA", "auth_time": now(), "acr": "goauthentik.io/providers/oauth2/default",
+            "amr": ["pwd"], "sid": "5c9d", "nonce": "n-0S6", "email": "al@example.com", "email_verified": true,
+            "name": "Al", "preferred_username": "al", "nickname": "al", "groups": groups, "azp": "EcVTwVpA",
+            "uid": "3Zk0", "scope": "openid profile mcp:read mcp:tools",
+        })
+    };
+    let logto = |roles: Value| {
+        json!({
+            "jti": "7Zr0y", "sub": "foo", "scope": "mcp:read mcp:tools", "client_id": "bar", "aud": AUDIENCE,
+            "roles": roles,
+        })
+    };
+    let (jwt, at_jwt) = ("JWT", "at+jwt");
+    // The profile, the audience, the header's typ, the payload, and what comes of whoami: name, client, scopes, roles.
+    let rows = [
+        (
+            "keycloak-tutorial",
+            "",
+            jwt,
+            keycloak("mcp-user", "openid mcp:tools echo-mcp-server-audience", json!(["user"])),
+            json!(["mcp-user", "mcp-test-client", ["openid", "mcp:tools", "echo-mcp-server-audience"], ["user"]]),
+        ),
+        (
+            "keycloak-tutorial",
+            "",
+            jwt,
+            keycloak("mcp-admin", "mcp:tools", json!(["admin", "user"])),
+            json!(["mcp-admin", "mcp-test-client", ["mcp:tools"], ["admin", "user"]]),
+        ),
+        ("keycloak-tutorial", "", jwt, keycloak("mcp-readonly", "mcp:read", json!([])), json!("403 roles_missing")),
+        (
+            "keycloak-tutorial",
+            "",
+            jwt,
+            with(&keycloak("x", "mcp:tools", json!(["user"])), "aud", json!("account")),
+            json!("401 audience_other"),
+        ),
+        (
+            "keycloak-tutorial",
+            "",
+            jwt,
+            with(&keycloak("x", "mcp:tools", json!(["user"])), "typ", json!("ID")),
+            json!("401 typ_other"),
+        ),
+        // Another client's roles are nobody's here.
+        (
+            "keycloak-tutorial",
+            "",
+            jwt,
+            with(
+                &keycloak("x", "mcp:tools", json!([])),
+                "resource_access",
+                json!({ "account": { "roles": ["admin"] } }),
+            ),
+            json!("403 roles_missing"),
+        ),
+        ("keycloak", "echo-mcp-server", jwt, keycloak("x", "mcp:tools", json!(["user"])), json!("403 roles_missing")),
+        (
+            "zitadel",
+            "257713952794870157",
+            jwt,
+            zitadel(project.clone()),
+            json!(["257712562366383231", "257714027772314751@mcp", ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "zitadel",
+            "257713952794870157",
+            jwt,
+            zitadel(json!({ "user": { "1": "example.com" } })),
+            json!("403 scope_missing"),
+        ),
+        (
+            "zitadel",
+            "257713952794870157",
+            jwt,
+            zitadel(json!({ "mcp:tools": { "1": "example.com" } })),
+            json!("403 roles_missing"),
+        ),
+        ("zitadel", "257713952794870157", jwt, zitadel(json!({ "admin": true })), json!("401 claim_malformed")),
+        (
+            "zitadel",
+            "257713952794870157",
+            jwt,
+            with(&zitadel(project), "at_hash", json!("aGFzaA")),
+            json!("401 typ_other"),
+        ),
+        // Nowhere else are a role's and a scope's names the same thing.
+        (
+            "generic",
+            AUDIENCE,
+            jwt,
+            json!({ "aud": AUDIENCE, "sub": "s", "roles": ["user", "mcp:tools"] }),
+            json!("403 scope_missing"),
+        ),
+        (
+            "generic",
+            AUDIENCE,
+            jwt,
+            json!({ "aud": AUDIENCE, "sub": "s", "scope": "mcp:tools", "roles": { "user": { "1": "org" }, "x": {} } }),
+            json!(["s", null, ["mcp:tools"], ["user"]]),
+        ),
+        (
+            "authentik",
+            "EcVTwVpA",
+            jwt,
+            authentik(json!(["authentik Admins", "mcp-user"])),
+            json!(["al", "EcVTwVpA", ["openid", "profile", "mcp:read", "mcp:tools"], ["user"]]),
+        ),
+        ("authentik", "EcVTwVpA", jwt, authentik(json!(["authentik Admins", "admin"])), json!("403 roles_missing")),
+        (
+            "authentik",
+            "EcVTwVpA",
+            jwt,
+            with(&authentik(json!(["mcp-user"])), "at_hash", json!("aGFzaA")),
+            json!("401 typ_other"),
+        ),
+        ("logto", AUDIENCE, at_jwt, logto(json!(["user"])), json!(["foo", "bar", ["mcp:read", "mcp:tools"], ["user"]])),
+        ("logto", AUDIENCE, at_jwt, logto(json!([])), json!("403 roles_missing")),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dotted.toml");
+    fs::write(&file, "extends = \"keycloak\"\n[claims]\nroles = [\"resource_access.mcp.example.com.roles\"]\n")
+        .unwrap();
+    let dotted = file.to_str().unwrap();
+    let client =
+        |access: Value| json!({ "aud": AUDIENCE, "sub": "s", "scope": "mcp:tools", "resource_access": access });
+    let dotted_rows = [
+        (
+            dotted,
+            AUDIENCE,
+            jwt,
+            client(
+                json!({ "mcp.example.com": { "roles": ["admin"] }, "mcp": { "example": { "com": { "roles": ["guest"] } } } }),
+            ),
+            json!(["s", null, ["mcp:tools"], ["admin"]]),
+        ),
+        (
+            dotted,
+            AUDIENCE,
+            jwt,
+            client(json!({ "mcp": { "example.com": { "roles": ["user"] } } })),
+            json!(["s", null, ["mcp:tools"], ["user"]]),
+        ),
+        (dotted, AUDIENCE, jwt, client(json!({ "mcp.example.com": "admin" })), json!("401 claim_malformed")),
+        (
+            dotted,
+            AUDIENCE,
+            jwt,
+            client(json!({ "other.example.com": { "roles": ["admin"] } })),
+            json!("403 roles_missing"),
+        ),
+    ];
+    for (profile, audience, typ, payload, wanted) in rows.into_iter().chain(dotted_rows) {
+        let key = if profile == "logto" { &p384 } else { &rsa };
+        let mock = Mock::good(&[key]);
+        let audience = if audience.is_empty() { vec![] } else { vec!["--audience", audience] };
+        let server = start(&[&mock], &[&["--profile", profile][..], &audience].concat());
+        let payload = [("iss", json!(mock.url)), ("iat", json!(now())), ("exp", json!(now() + 300))]
+            .into_iter()
+            .fold(payload, |payload, (name, value)| with(&payload, name, value));
+        let token = key.sign_as(&with(&key.header(), "typ", json!(typ)), &payload);
+        let reply = call(&server, &token, "whoami", json!({})).await;
+        let seen = if reply.status == 200 {
+            let said = &reply.json()["result"]["structuredContent"];
+            json!([said["username"], said["client_id"], said["scopes"], said["roles"]])
+        } else {
+            json!(reason(&reply))
+        };
+        assert_eq!(seen, wanted, "{profile} {payload}: {reply:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_trusted_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
@@ -1270,6 +1733,8 @@ fn what_cannot_be_trusted_is_refused_at_the_start() {
     file("hs256.toml", "algorithms = [\"HS256\"]\n");
     file("role.toml", "[roles]\nx = \"root\"\n");
     file("none.toml", "[roles]\nx = \"none\"\n");
+    file("cognito.toml", "extends = \"cognito\"\n");
+    file("dots.toml", &format!("[claims]\nroles = [\"a{}\"]\n", ".a".repeat(13)));
     file("secret", "secret\n");
     file("open.toml", "[introspection]\nclient_id = \"a\"\nclient_secret_file = \"secret\"\n");
     file("unset.toml", "[introspection]\nclient_id = \"a\"\nclient_secret_env = \"NOT_SET\"\n");
@@ -1302,6 +1767,14 @@ fn what_cannot_be_trusted_is_refused_at_the_start() {
             &["--issuer", a, "--jwks-cooldown", "10m", "--jwks-min-age", "1s", "--jwks-max-age", "5m"],
             "--jwks-cooldown is",
         ),
+        (
+            &["--issuer", "https://cognito-idp.us-east-2.amazonaws.com/us-east-2_SF2DCPO5Y"],
+            "Cognito's access tokens have no aud",
+        ),
+        (&["--issuer", a, "--profile", "cognito"], "Cognito's access tokens have no aud"),
+        (&["--issuer", a, "--profile", "cognito.toml"], "Cognito's access tokens have no aud"),
+        (&["--issuer", "https://login.example/{tenantid}/v2.0"], "a template for many tenants"),
+        (&["--issuer", a, "--profile", "dots.toml"], "over 12 dots"),
         (&["--issuer", ""], "URL is empty"),
         (&["--issuer", "https://a.example  https://b.example"], "there is one space"),
         (&["--profile", "keycloak"], "add --issuer"),
@@ -1352,6 +1825,23 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
         ("token_type Bearer", but("token_type", json!("Bearer")), "200"),
         ("inactive", Answer::Json(json!({ "active": false })), "401 token_inactive"),
         ("inactive, with claims", but("active", json!(false)), "401 token_inactive"),
+        ("exp a text", but("exp", json!("soon")), "401 introspection_malformed"),
+        (
+            "a member twice",
+            ok(&active().to_string().replacen('{', "{\"sub\":\"bob\",", 1)),
+            "401 introspection_malformed",
+        ),
+        (
+            "a nested member twice",
+            ok(&active().to_string().replacen('{', "{\"x\":{\"y\":1,\"y\":2},", 1)),
+            "401 introspection_malformed",
+        ),
+        ("an ID token's claims", but("at_hash", json!("aGFzaA")), "401 typ_other"),
+        (
+            "roles of 2,000 names",
+            but("roles", Value::Object((0..2000).map(|n| (n.to_string(), json!({}))).collect())),
+            "401 claim_malformed",
+        ),
         ("active a text", but("active", json!("true")), "401 introspection_malformed"),
         ("active a number", but("active", json!(1)), "401 introspection_malformed"),
         ("no active", but("active", Value::Null), "401 introspection_malformed"),
@@ -1458,6 +1948,80 @@ async fn introspection_is_bounded_and_goes_nowhere_else() {
     assert_eq!(elsewhere.hits("/introspect"), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn invented_tokens_are_limited_and_good_ones_do_not_notice() {
+    let mock = Mock::good(&[&Signer::rsa(0, "k1")]);
+    let profile = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    fs::write(profile.path(), "[introspection]\nclient_id = \"me\"\nclient_secret_env = \"TEST_SECRET\"\n").unwrap();
+    let args = ["--audience", AUDIENCE, "--issuer", &mock.url, "--profile", profile.path().to_str().unwrap()];
+    let server = Arc::new(Server::start_in_env("step10", &args, &[("TEST_SECRET", "secret")]).unwrap());
+    let active = |seconds: i64| with(&with(&claims(&mock.url), "active", json!(true)), "exp", json!(now() + seconds));
+    // As many good tokens as come are asked about: after a restart they all are new.
+    mock.put("/introspect", Answer::Json(active(300)));
+    for number in 0..120 {
+        assert_eq!(ping(&server, &format!("good-{number}")).await.status, 200, "{number}");
+    }
+    mock.put("/introspect", Answer::Json(active(2)));
+    assert_eq!(ping(&server, "regular").await.status, 200);
+    mock.put("/introspect", Answer::Json(json!({ "active": false })));
+    let (before, started) = (mock.hits("/introspect"), Instant::now());
+    let mut outcomes = HashMap::new();
+    for number in 0..400 {
+        let reply = ping(&server, &format!("invented-{number}")).await;
+        *outcomes.entry(reason(&reply)).or_insert(0_usize) += 1;
+        if reply.status == 503 {
+            let body = reply.json();
+            assert!(body["error"] == "temporarily_unavailable" && body["error_description"].is_string(), "{reply:?}");
+            assert!(reply.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{reply:?}");
+        }
+    }
+    let (asked, allowed) = (mock.hits("/introspect") - before, 51 + started.elapsed().as_millis() / 100);
+    assert!(asked as u128 <= allowed, "{asked} of {allowed} in {:?}: {outcomes:?}", started.elapsed());
+    assert_eq!(
+        outcomes
+            .keys()
+            .filter(|reason| !["401 token_inactive", "503 introspection_unavailable"].contains(&reason.as_str()))
+            .count(),
+        0,
+        "{outcomes:?}"
+    );
+    // What was found bad is remembered, so that asking for it again costs the issuer nothing.
+    let asked = mock.hits("/introspect");
+    assert_eq!(reason(&ping(&server, "invented-0").await), "401 token_inactive");
+    assert_eq!(mock.hits("/introspect"), asked);
+    // Who was in stays in, though the allowance is used up.
+    assert_eq!(ping(&server, "good-7").await.status, 200);
+    mock.put("/introspect", Answer::Json(active(300)));
+    tokio::time::sleep(Duration::from_millis(2100).saturating_sub(started.elapsed())).await; // "regular" must be asked about again
+    let asked = mock.hits("/introspect");
+    assert_eq!(ping(&server, "regular").await.status, 200);
+    assert_eq!(mock.hits("/introspect"), asked + 1);
+}
+
+/// It takes more than a minute, so only CI does it; the bound itself has a unit test.
+#[tokio::test]
+async fn a_revoked_opaque_token_stops_within_a_minute() {
+    if std::env::var_os("CI").is_none() {
+        eprintln!("skipped: CI=true runs it, as it takes more than a minute");
+        return;
+    }
+    let mock = Mock::good(&[&Signer::rsa(0, "k1")]);
+    let profile = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    fs::write(profile.path(), "[introspection]\nclient_id = \"me\"\nclient_secret_env = \"TEST_SECRET\"\n").unwrap();
+    let args = ["--audience", AUDIENCE, "--issuer", &mock.url, "--profile", profile.path().to_str().unwrap()];
+    let server = Server::start_in_env("step10", &args, &[("TEST_SECRET", "secret")]).unwrap();
+    let active = with(&with(&claims(&mock.url), "active", json!(true)), "exp", json!(now() + 3600));
+    mock.put("/introspect", Answer::Json(active));
+    let asked = Instant::now();
+    assert_eq!(ping(&server, "opaque").await.status, 200);
+    mock.put("/introspect", Answer::Json(json!({ "active": false })));
+    tokio::time::sleep(Duration::from_mins(1).saturating_sub(asked.elapsed())).await;
+    until("it is revoked", Duration::from_secs(5), || async {
+        reason(&ping(&server, "opaque").await) == "401 token_inactive"
+    })
+    .await;
+}
+
 // --- doctor -------------------------------------------------------------------------------------
 
 /// Its exit code and what it prints; the token goes in by standard input.
@@ -1496,7 +2060,11 @@ fn doctor_says_what_is_wrong_with_a_provider() {
         mock.put("/.well-known/oauth-authorization-server", Answer::Json(with(&mock.metadata(), name, value)));
     };
     for (name, value, line) in [
-        ("issuer", json!("https://other.example"), "use that as --issuer"),
+        ("issuer", json!("https://other.example"), "use that as --issuer, if that other host is whom you mean"),
+        ("issuer", json!(format!("{}/", mock.url)), "use that as --issuer."),
+        ("issuer", json!(format!("{}/{{tenantid}}/v2.0", mock.url)), "is a template for many tenants and no issuer"),
+        ("issuer", json!("urn:example:issuer"), "which is not the URL of an issuer"),
+        ("issuer", json!("http://example.com"), "which is not the URL of an issuer"),
         ("code_challenge_methods_supported", json!(["plain"]), "✗ PKCE"),
         ("code_challenge_methods_supported", Value::Null, "✗ PKCE"),
         ("response_types_supported", json!(["token"]), "✗ code"),
@@ -1585,6 +2153,25 @@ fn doctor_says_what_is_wrong_with_a_token_and_never_the_token() {
         assert!(code == Some(1) && text.contains("✗ token") && text.contains(line), "{line}: {text}");
         assert!(token.split('.').all(|part| !text.contains(part)), "the token is printed");
     }
+    // For which server the token should be, doctor can only guess if nobody says.
+    let elsewhere = key.sign(&with(&claims(&mock.url), "aud", json!("https://mcp.example/mcp")));
+    let ask = |more: &[&str]| {
+        let mut command = command("step10").unwrap();
+        command.arg("doctor").args(args).args(more).args(["--token-file", "-"]);
+        let stdio = std::process::Stdio::piped;
+        let mut child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(elsewhere.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, text) = ask(&[]);
+    assert!(code == Some(1) && text.contains("(audience_other)") && text.contains("Give --public-url"), "{text}");
+    for given in [["--public-url", "https://mcp.example"], ["--audience", "https://mcp.example/mcp"]] {
+        let (code, text) = ask(&given);
+        assert!(code == Some(0) && text.contains("✓ token") && !text.contains("Give --public-url"), "{text}");
+    }
+    let (_, text) = ask(&["--public-url", "https://other.example"]);
+    assert!(text.contains("(audience_other)") && !text.contains("Give --public-url"), "{text}");
     let token = key.sign(&claims(&mock.url));
     let (code, text) = doctor(&[&args[..], &["--token-file", &token]].concat(), None);
     assert!(code == Some(1) && text.contains("--token-file") && !text.contains(&token), "{text}");
