@@ -287,8 +287,7 @@ impl Flow {
             self.http.note("Another process has renewed the token meanwhile.");
             return Ok(true);
         }
-        let refresh_token = grant.refresh_token.clone().filter(|token| !token.is_empty());
-        let (Some(refresh_token), Some(client)) = (refresh_token, self.client_of(&grant)) else {
+        let (Some(refresh_token), Some(client)) = (grant.refresh_token.clone(), self.client_of(&grant)) else {
             return Ok(false);
         };
         let url = parse_url(&grant.token_endpoint)

@@ -188,8 +188,12 @@ impl Entry {
         }
         let text = std::io::read_to_string(file).map_err(|error| fail(error.to_string()))?;
         // The error's own text might quote a token.
-        let credentials: Credentials =
+        let mut credentials: Credentials =
             serde_json::from_str(&text).map_err(|_| fail("the file is damaged".to_owned()))?;
+        if let Some(grant) = &mut credentials.grant {
+            // Earlier versions kept an empty one, which is none (RFC 6749 §A.17).
+            grant.refresh_token.take_if(|token| token.is_empty());
+        }
         if credentials.server != self.server {
             return Err(fail("they are for another server".to_owned()));
         }

@@ -61,7 +61,7 @@ pub fn python(test: &str) -> Result<Option<PathBuf>> {
     Ok(Some(target().join("interop-venv/bin/python")))
 }
 
-/// A program of the module `tests/interop/go`, built if need be; see [`folder`].
+/// A program of the module `tests/interop/go`, or one that it depends on, built if need be; see [`folder`].
 ///
 /// # Errors
 /// If it cannot be built.
@@ -74,10 +74,11 @@ pub fn go(test: &str, package: &str) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/go");
-    let program = target().join("interop-go").join(package);
+    let program = target().join("interop-go").join(package.rsplit('/').next().unwrap_or_default());
+    let package = if package.contains('/') { package.to_owned() } else { format!("./{package}") };
     let mut build = Command::new("go");
-    let status = build.args(["build", "-o"]).arg(&program).arg(format!("./{package}")).current_dir(&folder).status()?;
-    ensure!(status.success(), "go build ./{package} in tests/interop/go: {status}");
+    let status = build.args(["build", "-o"]).arg(&program).arg(&package).current_dir(&folder).status()?;
+    ensure!(status.success(), "go build {package} in tests/interop/go: {status}");
     Ok(Some(program))
 }
 

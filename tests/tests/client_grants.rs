@@ -19,7 +19,8 @@ use integration_tests::{
     client::{Client, Outcome, follow},
     mock::{Mock, Reply},
     world::{
-        ASM, CALL, PRM, Twist, World, asm, challenge, expire, logged_in, response, stored_grant, tokens, unauthorized,
+        ASM, CALL, PRM, Twist, World, answer, asm, challenge, come_back, expire, logged_in, response, stored_grant,
+        tokens, unauthorized,
     },
 };
 use serde_json::{Value, json};
@@ -569,8 +570,256 @@ fn what_is_kept_is_a_file_in_a_folder_of_ours() -> Result<()> {
     expire(&world)?;
     let outcome = world.run(CALL)?;
     assert!(outcome.code == Some(1) && !elsewhere.exists(), "{outcome:?}");
-    std::fs::set_permissions(world.client.credentials(), std::fs::Permissions::from_mode(0o777))?;
+    for (mode, says) in [(0o777, "anybody may write"), (0o702, "anybody may write"), (0o770, "a group may write")] {
+        std::fs::set_permissions(world.client.credentials(), std::fs::Permissions::from_mode(mode))?;
+        let outcome = world.run(CALL)?;
+        assert!(outcome.code == Some(1) && outcome.stderr.contains(says), "{outcome:?}");
+        assert!(outcome.stderr.contains(&format!("(mode {mode:o})")), "{outcome:?}");
+    }
+    std::fs::set_permissions(world.client.credentials(), std::fs::Permissions::from_mode(0o755))?;
+    assert_ne!(world.run(&["status"])?.code, Some(1));
+    // Who owns the folder can take the right to write that it lacks now. Only root can give a folder away to show that.
+    let other = if std::os::unix::fs::chown(world.client.credentials(), Some(65_534), None).is_ok() {
+        world.client.credentials()
+    } else {
+        "/".into()
+    };
+    let outcome = world.run(&["--credentials", other.to_str().context("not UTF-8")?, "status"])?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("somebody else owns the folder"), "{outcome:?}");
+    Ok(())
+}
+
+/// The authorization server's metadata with these members changed.
+fn metadata(change: Value) -> Twist {
+    Arc::new(move |request, urls| {
+        let mut document = asm(urls);
+        document.as_object_mut()?.extend(change.as_object()?.clone());
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    })
+}
+
+/// All of these, the first that has an answer.
+fn all(twists: Vec<Twist>) -> Twist {
+    Arc::new(move |request, urls| twists.iter().find_map(|twist| twist(request, urls)))
+}
+
+/// The authorization response has no `iss`, and the metadata promises none.
+fn without_iss() -> Twist {
+    let silent: Twist = Arc::new(|request, urls| {
+        let mut pairs = answer(request, urls);
+        pairs.retain(|(name, _)| *name != "iss");
+        (request.path() == "/authorize").then(|| come_back(request, &pairs))
+    });
+    all(vec![metadata(json!({ "authorization_response_iss_parameter_supported": false })), silent])
+}
+
+#[test]
+fn the_client_id_is_in_the_form_beside_basic() -> Result<()> {
+    let register: Twist = Arc::new(|request, _| {
+        let client = json!({ "client_id": "a:b c", "client_secret": "s3cr3t-of-x" });
+        (request.path() == "/register").then(|| Reply::json(201, &client))
+    });
+    let methods = json!({ "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"] });
+    let world = World::new(None, Some(all(vec![metadata(methods), register])))?;
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    expire(&world)?;
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    assert_eq!(world.run(&["logout"])?.code, Some(0));
+    let seen = world.authorization.seen();
+    let ours: Vec<_> = seen.iter().filter(|request| ["/token", "/revoke"].contains(&request.path())).collect();
+    assert_eq!(ours.len(), 3, "{ours:?}");
+    for request in ours {
+        assert_eq!(request.param("client_id").as_deref(), Some("a:b c"));
+        assert!(request.header("authorization").is_some_and(|value| value.starts_with("Basic ")), "{request:?}");
+        assert!(!request.body.contains("s3cr3t-of-x"), "{request:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_that_was_registered_a_moment_ago_is_not_registered_again() -> Result<()> {
+    // The server knows only clients from this number on.
+    let (known, registered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let from = known.clone();
+    let twist: Twist = Arc::new(move |request, _| match request.path() {
+        "/register" => {
+            let number = registered.fetch_add(1, Ordering::SeqCst);
+            Some(Reply::json(201, &json!({ "client_id": number.to_string() })))
+        }
+        "/token" => {
+            let number: usize = request.param("client_id")?.parse().ok()?;
+            let unknown = number < from.load(Ordering::SeqCst);
+            unknown.then(|| Reply::json(401, &json!({ "error": "invalid_client", "error_description": "who?" })))
+        }
+        _ => None,
+    });
+    let world = logged_in(None, Some(twist))?;
+    let log_ins = || (world.authorization.hits("/register"), world.authorization.hits("/authorize"));
+    assert_eq!(log_ins(), (1, 1));
+    // One that was registered before is forgotten: once more.
+    known.store(1, Ordering::SeqCst);
+    assert_eq!(world.run(&["login"])?.code, Some(0));
+    assert_eq!(log_ins(), (2, 3));
+    // Nobody will do: the first registration is the last, and is not kept.
+    assert_eq!(world.run(&["logout"])?.code, Some(0));
+    known.store(100, Ordering::SeqCst);
+    for runs in 1..=2 {
+        let outcome = world.run(CALL)?;
+        assert!(outcome.code == Some(4) && outcome.stderr.contains("invalid_client, who?"), "{outcome:?}");
+        assert_eq!(log_ins(), (2 + runs, 3 + runs), "{outcome:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_sends_the_browser_to_anothers_log_in_gets_no_code_from_there() -> Result<()> {
+    // It sends no `iss`, and compares redirect URIs but for the port (RFC 8252 §7.3).
+    let registered: Arc<Mutex<Vec<String>>> = Arc::default();
+    let known = registered.clone();
+    let bare = |uri: &str| uri.parse().map(|url: url::Url| url.path().to_owned()).unwrap_or_default();
+    let compare: Twist = Arc::new(move |request, _| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        match request.path() {
+            "/register" => known.push(bare(request.json()["redirect_uris"][0].as_str()?)),
+            "/authorize" if !known.contains(&bare(&request.param("redirect_uri")?)) => return Some(Reply::status(400)),
+            _ => {}
+        }
+        None
+    });
+    let honest = World::new(None, Some(all(vec![compare, without_iss()])))?;
+    assert_eq!(honest.run(CALL)?.code, Some(0));
+    assert_eq!(honest.run(&["login"])?.code, Some(0));
+    assert_eq!(registered.lock().unwrap_or_else(PoisonError::into_inner).len(), 1, "it is the same each time");
+
+    // Another MCP server's authorization server calls us what the honest one does.
+    let theirs = format!("{}/authorize", honest.authorization.url);
+    let mix_up =
+        metadata(json!({ "authorization_endpoint": theirs, "authorization_response_iss_parameter_supported": false }));
+    let hostile = World::new(None, Some(mix_up))?;
+    let outcome = hostile.run(&["--login-timeout", "2", "call", "echo", "message=hi"])?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("nobody came back"), "{outcome:?}");
+    assert_eq!(hostile.authorization.hits("/token"), 0, "the code went to the wrong server");
+    assert_eq!(honest.authorization.hits("/authorize"), 3);
+    Ok(())
+}
+
+#[test]
+fn where_the_redirect_uri_is_the_same_for_all_servers_only_iss_or_the_person_tells_them_apart() -> Result<()> {
+    let described = metadata(json!({ "client_id_metadata_document_supported": true }));
+    let at_url = &["--client-metadata", "https://client.example/metadata.json"][..];
+    let chosen = &["--redirect-uri", "http://localhost:0/other"][..];
+    let silent = || {
+        let change = json!({
+            "client_id_metadata_document_supported": true, "authorization_response_iss_parameter_supported": false,
+        });
+        all(vec![metadata(change), without_iss()])
+    };
+    for args in [at_url, chosen] {
+        let world = World::new(None, Some(described.clone()))?;
+        assert_eq!(world.run(&[args, CALL].concat())?.code, Some(0), "with iss");
+        let world = World::new(None, Some(silent()))?;
+        let outcome = world.run(&[args, CALL].concat())?;
+        assert!(outcome.code == Some(4) && outcome.stderr.contains("name it with --issuer"), "{outcome:?}");
+        assert_eq!(world.authorization.hits("/token"), 0);
+        let issuer = world.authorization.url.clone();
+        let outcome = world.run(&[args, &["--issuer", &issuer, "trace", "echo", "message=hi"]].concat())?;
+        assert!(outcome.code == Some(0) && outcome.stdout.contains("you named this server"), "{outcome:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_trace_names_only_what_was_compared() -> Result<()> {
+    const WITH: &str = "`iss` is the server that was asked";
+    let trace = &["trace", "echo", "message=hi"];
+    let outcome = World::new(None, None)?.run(trace)?;
+    assert!(outcome.code == Some(0) && outcome.stdout.contains(WITH), "{outcome:?}");
+    let outcome = World::new(None, Some(without_iss()))?.run(trace)?;
+    assert!(outcome.code == Some(0) && !outcome.stdout.contains(WITH), "{outcome:?}");
+    assert!(outcome.stdout.contains("there is no `iss`"), "{outcome:?}");
+    // Without a challenge nothing says where to learn more; and the last place is the last.
+    let bare: Twist = Arc::new(|request, _| match request.path() {
+        "/mcp" if request.header("authorization").is_none() => Some(unauthorized("Bearer".into())),
+        PRM => Some(Reply::status(404)),
+        _ => None,
+    });
+    let outcome = World::new(Some(bare), None)?.run(trace)?;
+    assert!(outcome.code == Some(4) && outcome.stdout.contains("It does not say where to learn more"), "{outcome:?}");
+    assert_eq!(outcome.stdout.matches("Not here").count(), 4, "{outcome:?}");
+    assert_eq!(outcome.stdout.matches("There are other places to look").count(), 2, "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn each_parameter_is_sent_once_and_the_rest_of_an_endpoints_query_stays() -> Result<()> {
+    let twist: Twist = Arc::new(|request, urls| {
+        let mut document = asm(urls);
+        for (endpoint, path) in [("authorization_endpoint", "authorize"), ("token_endpoint", "token")] {
+            let query = "tenant=a%20b&resource=https://x.example&%63lient_id=other&state=x&redirect_uri=y&code=z";
+            document[endpoint] = json!(format!("{}/{path}?{query}", urls.authorization));
+        }
+        (request.path() == ASM).then(|| Reply::json(200, &document))
+    });
+    let world = World::new(None, Some(twist))?;
     let outcome = world.run(CALL)?;
-    assert!(outcome.code == Some(1) && outcome.stderr.contains("anybody may write"), "{outcome:?}");
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let seen = world.authorization.seen();
+    for path in ["/authorize", "/token"] {
+        let request = seen.iter().find(|request| request.path() == path).context("not asked")?;
+        let query = request.target.split_once('?').map_or("", |(_, query)| query);
+        assert!(query.starts_with("tenant=a%20b"), "{request:?}");
+        let sent: Vec<(String, String)> = [query, &request.body]
+            .into_iter()
+            .flat_map(|text| url::form_urlencoded::parse(text.as_bytes()).into_owned())
+            .collect();
+        let values = |name: &str| -> Vec<&str> {
+            sent.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+        };
+        assert_eq!(values("resource"), [format!("{}/mcp", world.mcp.url)], "{request:?}");
+        assert_eq!(values("client_id"), ["client"], "{request:?}");
+        assert_eq!(values("redirect_uri").len(), 1, "{request:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_issuer_of_an_old_server_may_end_in_a_slash_as_nobody_named_it() -> Result<()> {
+    // No RFC 9728, and metadata at the origin: 2025-03-26. The endpoints are elsewhere, for the test's sake.
+    let twist = |slash: &'static str| -> Twist {
+        Arc::new(move |request, urls| {
+            let mut document = asm(urls);
+            document["issuer"] = json!(format!("{}{slash}", urls.mcp));
+            document["authorization_response_iss_parameter_supported"] = json!(false);
+            match request.path() {
+                ASM => Some(Reply::json(200, &document)),
+                "/mcp" if request.header("authorization").is_none() => Some(unauthorized("Bearer".into())),
+                PRM => Some(Reply::status(404)),
+                _ => None,
+            }
+        })
+    };
+    let silent = || -> Twist {
+        Arc::new(|request, urls| {
+            let pairs = answer(request, urls).into_iter().filter(|(name, _)| *name != "iss").collect();
+            (request.path() == "/authorize").then(|| come_back(request, &pairs))
+        })
+    };
+    for (slash, code) in [("", 0), ("/", 0), ("//", 4), ("/x", 4), ("?", 4)] {
+        let world = World::new(Some(twist(slash)), Some(silent()))?;
+        let outcome = world.run(CALL)?;
+        assert_eq!(outcome.code, Some(code), "{slash} {outcome:?}");
+        if code == 0 {
+            assert_eq!(stored_grant(&world)?["issuer"], format!("{}{slash}", world.mcp.url));
+        } else {
+            assert!(outcome.stderr.contains("another issuer"), "{outcome:?}");
+        }
+    }
+    // Whom the person names is compared exactly.
+    let world = World::new(Some(twist("/")), Some(silent()))?;
+    let outcome = world.run(&[&["--issuer", &world.mcp.url][..], CALL].concat())?;
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("not the one of --issuer"), "{outcome:?}");
+    assert_eq!(world.authorization.seen().len(), 0);
+    let outcome = world.run(&[&["--issuer", &format!("{}/", world.mcp.url)][..], CALL].concat())?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
     Ok(())
 }

@@ -1,17 +1,20 @@
 //! Step 11 and a person, at step 9: every command, as a person runs it. The person is a script here; with Chromium, and
-//! at the official TypeScript SDK's example server, in `tests/interop/client.mjs`.
+//! at the official TypeScript SDK's example server, in `tests/interop/client.mjs`. And at servers of the Python and Go SDKs.
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use integration_tests::{
     Server,
     browser::{Browser, PASSWORD, start},
@@ -202,7 +205,7 @@ fn a_machine_with_a_key_or_a_secret_needs_nobody() -> Result<()> {
 fn steady(trace: &str, server: &Server) -> Result<String> {
     let mut text = trace.replace(server.url(), "http://localhost:9000");
     for (pattern, instead) in [
-        (r"http://127\.0\.0\.1:\d+/callback", "http://127.0.0.1:PORT/callback"),
+        (r"http://127\.0\.0\.1:\d+/callback/[A-Za-z0-9_-]{22}", "http://127.0.0.1:PORT/callback/ISSUER"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "CLIENT-ID"),
         (r"code_challenge=[A-Za-z0-9_-]+", "code_challenge=…"),
         (r#""client_id_issued_at":\d+"#, r#""client_id_issued_at":…"#),
@@ -265,6 +268,82 @@ fn a_person_logs_in_with_chromium_at_step_9_and_at_the_official_sdks_example() -
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         println!("{text}");
         ensure!(output.status.success() && text.matches("ok - ").count() >= 2, "{args:?}: {text}");
+    }
+    Ok(())
+}
+
+/// Somebody else's server, which is stopped when the test ends.
+struct Foreign(Child);
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_person_logs_in_at_servers_built_on_the_python_sdks_classes() -> Result<()> {
+    let Some(python) = interop::python("step 11's log-in at servers in Python")? else { return Ok(()) };
+    for kind in ["fastmcp", "sdk"] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/client_servers.py");
+        let mut server = Foreign(Command::new(&python).arg(script).arg(kind).stdout(Stdio::piped()).spawn()?);
+        let mut line = String::new();
+        BufReader::new(server.0.stdout.take().context("no output")?).read_line(&mut line)?;
+        let url =
+            line.trim().strip_prefix("listening on ").with_context(|| format!("{kind} does not start: {line}"))?;
+        let client = Client::new(&format!("{url}/mcp"))?;
+        // They list client_secret_basic, look for client_id in the form, and send no `iss`.
+        let outcome = client.run(&["trace", "greet", "name=Ada"], follow)?;
+        assert!(outcome.code == Some(0) && outcome.stdout.ends_with("\nHello, Ada!\n"), "{kind}: {outcome:?}");
+        assert_eq!(outcome.stdout.matches("Register with").count(), 1, "{kind}: {outcome:?}");
+        assert!(outcome.stdout.contains("(there is no `iss`)"), "{kind}: {outcome:?}");
+        // Renewed, as if an hour had passed.
+        let path = client.stored()?;
+        let mut stored: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+        let before = stored["grant"]["refresh_token"].clone();
+        stored["grant"]["expires_at"] = json!("2020-01-01T00:00:00Z");
+        fs::write(&path, stored.to_string())?;
+        let outcome = client.run(&["call", "greet", "name=Bob"], nobody)?;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "Hello, Bob!\n"), "{kind}: {outcome:?}");
+        let stored: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+        assert_ne!(stored["grant"]["refresh_token"], before, "{kind}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_go_sdks_server_gets_an_answer_to_what_it_asks_in_the_middle_of_a_call() -> Result<()> {
+    let everything = "github.com/modelcontextprotocol/go-sdk/examples/server/everything";
+    let Some(program) = interop::go("step 11 at the Go SDK's server", everything)? else { return Ok(()) };
+    // It takes no port 0, so the port that was free may be another's by then: once more.
+    let mut running = None;
+    for _ in 0..5 {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut server =
+            Foreign(Command::new(&program).args(["-http", &address.to_string()]).stderr(Stdio::null()).spawn()?);
+        while server.0.try_wait()?.is_none() && running.is_none() {
+            running = TcpStream::connect(address).ok().map(|_| address);
+            thread::sleep(Duration::from_millis(20));
+        }
+        if let Some(address) = running {
+            return asks_and_is_answered(&Client::new(&format!("http://{address}/"))?);
+        }
+    }
+    bail!("the server does not start")
+}
+
+fn asks_and_is_answered(client: &Client) -> Result<()> {
+    const NO_SUCH: &str = "This client has no such method.";
+    for version in [&[][..], &["--protocol-version", "2025-11-25"], &["--protocol-version", "2025-06-18"]] {
+        for (tool, code, says) in [("ping", 0, ""), ("sample", 5, NO_SUCH), ("roots", 5, NO_SUCH)] {
+            let outcome = client.run(&[version, &["call", tool]].concat(), nobody)?;
+            assert!(outcome.code == Some(code) && outcome.stderr.contains(says), "{version:?} {tool}: {outcome:?}");
+        }
+    }
+    let outcome = client.run(&["trace", "ping"], nobody)?;
+    for shown in ["\"method\":\"ping\"", "Answer the server's request", "\"result\":{}}", "goes on"] {
+        assert!(outcome.stdout.contains(shown), "{shown}: {outcome:?}");
     }
     Ok(())
 }

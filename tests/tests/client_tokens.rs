@@ -76,6 +76,8 @@ fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_i
         (Reply::Http { status: 200, headers: vec![], body: "<html>".into() }, 4, 1),
         (Reply::json(429, &json!({ "error": "slow_down" })), 4, 1),
         (Reply::json(400, &json!({ "error": "temporarily_unavailable" })), 4, 1),
+        (Reply::json(200, &json!({ "error": "bad_refresh_token" })), 4, 1),
+        (Reply::json(201, &tokens(7)), 0, 1),
         (Reply::status(404), 0, 2),
         (Reply::json(400, &json!({ "error": "invalid_grant" })), 0, 2),
         (Reply::json(401, &json!({ "error": "invalid_client" })), 0, 2),
@@ -90,7 +92,7 @@ fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_i
         let outcome = world.run(CALL)?;
         assert_eq!(outcome.code, Some(code), "{reply:?} {outcome:?}");
         assert_eq!(world.authorization.hits("/authorize"), log_ins, "{reply:?} {outcome:?}");
-        if log_ins == 1 {
+        if log_ins == 1 && code != 0 {
             assert!(outcome.stderr.contains("step11 login"), "{outcome:?}");
             assert_eq!(stored_grant(&world)?["refresh_token"], before["refresh_token"], "{reply:?}");
         }
@@ -98,6 +100,105 @@ fn a_refresh_that_fails_loses_nothing_and_one_that_is_refused_leads_to_the_log_i
             world.authorization.seen().iter().filter(|request| request.param("refresh_token").is_some()).count();
         assert_eq!(refreshes, 1, "{reply:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn an_empty_refresh_token_is_none() -> Result<()> {
+    let twist: Twist = Arc::new(|request, _| {
+        let mut response = tokens(0);
+        response["refresh_token"] = json!("");
+        (request.path() == "/token").then(|| Reply::json(200, &response))
+    });
+    let world = logged_in(None, Some(twist))?;
+    assert_eq!(stored_grant(&world)?["refresh_token"], Value::Null);
+    expire(&world)?;
+    // The server may take the token nevertheless.
+    let outcome = world.run(CALL)?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
+    // One that an earlier version kept.
+    let path = world.client.stored()?;
+    let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+    stored["grant"]["refresh_token"] = json!("");
+    std::fs::write(&path, stored.to_string())?;
+    let outcome = world.run(&["status"])?;
+    assert!(!outcome.stdout.contains("can be renewed"), "{outcome:?}");
+    assert_eq!(world.run(CALL)?.code, Some(0));
+    assert_eq!((world.authorization.hits("/token"), world.authorization.hits("/authorize")), (1, 1));
+    Ok(())
+}
+
+#[test]
+fn a_token_that_is_at_hand_is_used_as_it_is_and_nothing_is_kept() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    const TOKEN: &str = "s3cr3t-access-at-hand";
+    let world = World::new(None, None)?;
+    let (file, path) = secret_file(&format!("{TOKEN}\n"))?;
+    let with = |args: &[&str], token: &str| -> Result<Outcome> {
+        let mut command = world.client.command(args)?;
+        world.client.wait(command.env("MCP_TOKEN", token).spawn()?, |url| panic!("a log-in: {url}"))
+    };
+    let by_file = [&["--token-file", &path][..], CALL].concat();
+    // The file counts where there are both, as for the client's secret.
+    for (args, token) in
+        [(&by_file[..], ""), (CALL, TOKEN), (&by_file, "s3cr3t-other"), (&["trace", "echo", "message=hi"], TOKEN)]
+    {
+        let outcome = with(args, token)?;
+        assert!(outcome.code == Some(0) && outcome.stdout.ends_with("hi\n"), "{outcome:?}");
+        assert!(!outcome.visible().contains("s3cr3t") && outcome.opened.is_empty(), "{outcome:?}");
+    }
+    let authorized = |request: &Request| request.header("authorization") == Some(&format!("Bearer {TOKEN}"));
+    assert!(world.mcp.seen().iter().all(authorized), "{:?}", world.mcp.seen());
+    assert!(!world.client.credentials().exists() && world.authorization.seen().is_empty());
+
+    // Refused, in the server's words.
+    let refuse: Twist = Arc::new(|request, urls| {
+        let error = json!({ "code": 401, "message": "It has expired.", "data": { "error": "invalid_token" } });
+        let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
+        let reply = Reply::json(401, &body).with("WWW-Authenticate", &challenge(urls, ""));
+        (request.path() == "/mcp").then_some(reply)
+    });
+    let narrow: Twist = Arc::new(|request, urls| {
+        let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"admin\", error_description=\"More.\"");
+        (request.json()["method"] == "tools/call").then(|| Reply::status(403).with("WWW-Authenticate", &value))
+    });
+    for (twist, says) in [
+        (refuse, "the MCP server refuses the token: invalid_token, It has expired."),
+        (narrow, "the token is not enough: insufficient_scope, More.; it wants the scopes: admin"),
+    ] {
+        let world = World::new(Some(twist), None)?;
+        let outcome = world.client.run(&by_file, |url| panic!("a log-in: {url}"))?;
+        assert!(outcome.code == Some(4) && outcome.stderr.contains(says), "{outcome:?}");
+        assert!(outcome.stderr.contains("--token-file or MCP_TOKEN"), "{outcome:?}");
+        assert!(!outcome.visible().contains("s3cr3t"), "{outcome:?}");
+        assert!(world.authorization.seen().is_empty() && world.mcp.hits(PRM) == 0);
+    }
+
+    // What makes no sense, and files that are not the person's alone.
+    let seen = world.mcp.seen().len();
+    for (args, token, code, says) in [
+        (&["login"][..], TOKEN, 2, "leave one out"),
+        (&[&["--dpop"][..], CALL].concat(), TOKEN, 2, "--dpop"),
+        (CALL, "s3cr3t two", 1, "MCP_TOKEN does not hold an access token"),
+        (&[&["--token-file", "/nowhere/token"][..], CALL].concat(), "", 1, "cannot use /nowhere/token"),
+    ] {
+        let outcome = with(args, token)?;
+        assert!(outcome.code == Some(code) && outcome.stderr.contains(says), "{args:?} {outcome:?}");
+        assert!(!outcome.visible().contains("s3cr3t"), "{outcome:?}");
+    }
+    for mode in [0o640, 0o604, 0o660] {
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode))?;
+        let outcome = with(&by_file, "")?;
+        let says = format!("others may read it (mode {mode:o})");
+        assert!(outcome.code == Some(1) && outcome.stderr.contains(&says), "{outcome:?}");
+    }
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600))?;
+    for text in [String::new(), "s3cr3t two".into(), "s3cr3t\r\nX: y".into(), "x".repeat(70_000)] {
+        std::fs::write(file.path(), &text)?;
+        let outcome = with(&by_file, "")?;
+        assert!(outcome.code == Some(1) && !outcome.visible().contains("s3cr3t"), "{outcome:?}");
+    }
+    assert_eq!(world.mcp.seen().len(), seen);
     Ok(())
 }
 
