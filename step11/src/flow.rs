@@ -755,11 +755,12 @@ fn refusal(answer: &Answer, challenge: &Challenges, what: &str) -> Failure {
     let description = challenge.error("error_description").map(terminal::line).or(words.description);
     let said = error.into_iter().chain(description).collect::<Vec<_>>().join(", ");
     let said = if said.is_empty() { format!("it answers {}", answer.status) } else { said };
-    let wanted = challenge
-        .error("scope")
-        .map_or(String::new(), |scope| format!("; it wants the scopes: {}", terminal::line(scope)));
+    let said = match challenge.error("scope").map(terminal::line) {
+        Some(scope) => format!("{}; it wants the scopes: {scope}", said.trim_end_matches('.')),
+        None => said,
+    };
     let logged = words.correlation_id.map_or(String::new(), |id| format!(" (its log has more: {id})"));
-    let mut failure = Failure::authorization(format!("{what}: {said}{wanted}{logged}")).at(answer.exchange);
+    let mut failure = Failure::authorization(format!("{what}: {said}{logged}")).at(answer.exchange);
     failure.advice = words.advice;
     failure
 }

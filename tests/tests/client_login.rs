@@ -64,6 +64,10 @@ fn one_log_in_and_every_command() -> Result<()> {
     let outcome = client.run(&["call", "echo", "message=hi", "repeat_count=3"], alice(&server, ALL))?;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hihihi\n"), "{outcome:?}");
     let run = |args: &[&str]| client.run(args, nobody);
+    assert!(run(&["status"])?.stdout.contains("mcp:read mcp:tools\n"));
+    // What the server asks for at first is for basic use; a prompt takes more.
+    let outcome = client.run(&["prompt", "greeting", "style=formal"], alice(&server, ALL))?;
+    assert!(outcome.code == Some(0) && outcome.stdout.contains("Good day, alice"), "{outcome:?}");
     for (args, code, says) in [
         (&["tools"][..], 0, "echo  Says the message"),
         (&["call", "whoami"], 0, "\"username\":\"alice\""),
@@ -159,7 +163,7 @@ fn a_machine_with_a_key_or_a_secret_needs_nobody() -> Result<()> {
     let jwk = Jwk::from_encoding_key(&EncodingKey::from_rsa_pem(key.as_bytes())?, Algorithm::RS256)?;
     let machine = |id: &str, method: &str, more: (&str, Value)| {
         json!({
-            "client_id": id, "token_endpoint_auth_method": method, "roles": ["user"], "scope": "mcp:read mcp:tools",
+            "client_id": id, "token_endpoint_auth_method": method, "roles": ["user"], "scope": "mcp:tools",
             "grant_types": ["client_credentials"], more.0: more.1,
         })
     };
@@ -180,10 +184,10 @@ fn a_machine_with_a_key_or_a_secret_needs_nobody() -> Result<()> {
     for (id, proof) in [("signed", ["--private-key", &key]), ("secret", ["--client-secret-file", &secret])] {
         let mut args = vec!["--grant", "client-credentials", "--client-id", id, "--issuer", server.url()];
         args.extend(proof);
-        // The server names all its scopes, of which these machines may have two.
+        // The server names two scopes, of which these machines may have one.
         let outcome = client.run(&[&args[..], &["tools"]].concat(), nobody)?;
         assert!(outcome.code == Some(4) && outcome.stderr.contains("with --scope"), "{outcome:?}");
-        args.extend(["--scope", "mcp:read mcp:tools", "call", "whoami"]);
+        args.extend(["--scope", "mcp:tools", "call", "whoami"]);
         // The second time with the token that is kept.
         for _ in 0..2 {
             let outcome = client.run(&args, nobody)?;

@@ -164,7 +164,7 @@ fn a_token_that_is_at_hand_is_used_as_it_is_and_nothing_is_kept() -> Result<()> 
     });
     for (twist, says) in [
         (refuse, "the MCP server refuses the token: invalid_token, It has expired."),
-        (narrow, "the token is not enough: insufficient_scope, More.; it wants the scopes: admin"),
+        (narrow, "the token is not enough: insufficient_scope, More; it wants the scopes: admin"),
     ] {
         let world = World::new(Some(twist), None)?;
         let outcome = world.client.run(&by_file, |url| panic!("a log-in: {url}"))?;
