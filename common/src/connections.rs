@@ -5,9 +5,10 @@
 //! it answers the first, reads on while an answer cannot leave, and waits for a peer that takes nothing for as long as the
 //! peer likes. So it reads through a [`Connection`], with these bounds:
 //!
-//! - **Nothing is read ahead.** While a request is being answered or an answer waits for its peer, nothing more is read,
-//!   except the body that the request's handler waits for; and never more than [`PORTION`] at once. What else a peer
-//!   sends stays in the kernel's buffer, and then with the peer.
+//! - **One request at a time.** While a request is being answered or an answer waits for its peer, actix-http gets nothing
+//!   more, except the body that the request's handler waits for; and what was read, [`PORTION`] at most, is handed over up
+//!   to the end of one head. (It would also close a connection on which a later request's body has begun to arrive.) What
+//!   else a peer sends stays in the kernel's buffer, and then with the peer.
 //! - **Answers leave.** A peer takes [`PROGRESS`] bytes, or all that waits for it, in each [`PATIENCE`], or its connection
 //!   is reset. The kernel holds at most [`UNSENT`] bytes that it cannot send.
 //! - **Answers that wait share [`UNREAD`] bytes** in the whole process. Beyond, those that have waited longest are dropped
@@ -50,7 +51,7 @@ use actix_web::{
     web::Bytes,
 };
 use anyhow::{Context as _, Result, ensure};
-use bytes::BufMut;
+use bytes::{Buf, BufMut, BytesMut};
 use futures_util::{Stream, future::ready};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -62,8 +63,8 @@ use tokio_util::io::poll_read_buf;
 
 use crate::http::error_response;
 
-/// Bytes that are read before it is looked at what they are.
-const PORTION: usize = 4 * 1024;
+/// Bytes that are read at once.
+const PORTION: usize = 8 * 1024;
 /// How long a connection may be idle, and how long a request's head may take.
 const IDLE: Duration = Duration::from_secs(5);
 /// In this time a peer takes so many bytes of what waits for it, or all.
@@ -140,7 +141,9 @@ impl Limits {
         Some(Connection {
             io,
             exchange: Rc::new(Exchange { refused: before >= self.connections, ..Exchange::default() }),
-            read: 0,
+            held: BytesMut::new(),
+            after_newline: false,
+            head: None,
             answered: false,
             idle: None,
             stalled: None,
@@ -196,8 +199,10 @@ impl Unread {
 struct Exchange {
     /// A request is with its handler,
     under_way: Cell<bool>,
-    /// which waits for more of the body.
+    /// which waits for more of the body,
     body_wanted: Cell<bool>,
+    /// which is so long; `None`: it says itself where it ends.
+    length: Cell<Option<usize>>,
     /// Whoever wanted to read, and was told to wait.
     reader: Cell<Option<Waker>>,
     /// The connection is one too many.
@@ -239,8 +244,12 @@ impl Stream for Body {
 struct Connection {
     io: TcpStream,
     exchange: Rc<Exchange>,
-    /// How much was read since it was looked at.
-    read: usize,
+    /// What was read and is not for now.
+    held: BytesMut,
+    /// What was handed over ends in a line's end.
+    after_newline: bool,
+    /// Bytes handed over behind the last head; with whether that was in this turn of the dispatcher.
+    head: Option<(usize, bool)>,
     /// Something was written since the last flush.
     answered: bool,
     idle: Option<Idle>,
@@ -320,29 +329,98 @@ impl Drop for Connection {
     }
 }
 
+impl Connection {
+    /// How much of what comes next may be handed over: up to the end of a head, or of the body that is waited for.
+    fn allowed(&mut self, bytes: &[u8]) -> usize {
+        let under_way = self.exchange.under_way.get();
+        if under_way && let Some(length) = self.exchange.length.get() {
+            let behind = self.head.map_or(0, |(behind, _)| behind);
+            let count = bytes.len().min(length.saturating_sub(behind));
+            self.head = Some((behind + count, true));
+            return count;
+        }
+        // A head ends with an empty line (RFC 9112 §2.1), and so does a body in chunks (§7.1).
+        let (mut start, mut end, mut count) = (0, None, bytes.len());
+        for newline in memchr::memchr_iter(b'\n', bytes) {
+            let empty = (start > 0 || self.after_newline) && matches!(&bytes[start..newline], b"" | b"\r");
+            start = newline + 1;
+            if !empty {
+                continue;
+            }
+            if under_way {
+                count = start;
+                break;
+            }
+            if let Some(end) = end {
+                // With one head in it, the rest would be its body, or the beginning of another.
+                count = end;
+                break;
+            }
+            end = Some(start);
+        }
+        let last = bytes[..count].strip_suffix(b"\r").unwrap_or(&bytes[..count]);
+        self.after_newline = last.last().map_or(self.after_newline, |last| *last == b'\n');
+        if under_way {
+            self.head = Some((0, true));
+        } else if let Some(end) = end {
+            self.head = Some((count - end, true));
+        }
+        count
+    }
+
+    /// Hands over what may be.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let mut held = std::mem::take(&mut self.held);
+        let room = held.len().min(buf.remaining());
+        let count = self.allowed(&held[..room]);
+        buf.put_slice(&held[..count]);
+        held.advance(count);
+        if !held.is_empty() {
+            self.held = held;
+        }
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.stalled.is_some() || !this.exchange.may_read() {
+        let whole = this.exchange.under_way.get()
+            && matches!((this.exchange.length.get(), this.head), (Some(length), Some((behind, _))) if behind >= length);
+        if this.stalled.is_some() || whole || !this.exchange.may_read() {
+            this.head = this.head.map(|(behind, _)| (behind, false));
             this.exchange.reader.set(Some(cx.waker().clone()));
             return Poll::Pending;
         }
-        if this.read >= PORTION {
-            this.read = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        let handed = matches!(this.head, Some((_, true)));
+        if !this.held.is_empty() {
+            if handed {
+                this.head = this.head.map(|(behind, _)| (behind, false));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            this.hand_over(buf);
+            return Poll::Ready(Ok(()));
         }
-        match poll_read_buf(Pin::new(&mut this.io), cx, &mut buf.limit(PORTION - this.read)) {
-            Poll::Ready(Ok(count)) => {
-                this.read += count;
+        let before = buf.filled().len();
+        match poll_read_buf(Pin::new(&mut this.io), cx, &mut (&mut *buf).limit(PORTION)) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(_)) => {
                 if let Some(idle) = this.idle.as_mut().filter(|idle| !idle.begun) {
                     *idle = Idle { until: Instant::now() + IDLE, begun: true };
                 }
-                Poll::Ready(Ok(()))
+                let count = if handed { 0 } else { this.allowed(&buf.filled()[before..]) };
+                this.held.extend_from_slice(&buf.filled()[before + count..]);
+                buf.set_filled(before + count);
+                if count > 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                this.head = this.head.map(|(behind, _)| (behind, false));
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                this.read = 0;
+                this.head = this.head.map(|(behind, _)| (behind, false));
                 if let Some(idle) = &this.idle
                     && !this.exchange.under_way.get()
                 {
@@ -422,6 +500,7 @@ where
             Some(exchange) => {
                 exchange.under_way.set(true);
                 exchange.body_wanted.set(false);
+                exchange.length.set(length(&request));
                 if !matches!(request.payload(), Payload::None) {
                     let body = Body { body: request.take_payload(), exchange: Rc::clone(exchange) };
                     let body: BoxedPayloadStream = Box::pin(body);
@@ -459,6 +538,14 @@ where
         ready(limits.admit(io).map(|connection| (connection, peer)).ok_or_else(full))
     })
     .and_then(http)
+}
+
+/// How long a request's body is, if that is said beforehand.
+fn length(request: &Request) -> Option<usize> {
+    if request.head().headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
+    request.head().headers.get(header::CONTENT_LENGTH).map_or(Some(0), |length| length.to_str().ok()?.parse().ok())
 }
 
 fn too_many() -> HttpResponse {
