@@ -116,7 +116,8 @@ ends 'an argument that is missing: 2' 2 0
 client call echo message=hi repeat_count=99
 ends 'a tool that fails: 5' 5 0
 client prompt greeting style=formal
-says 'a prompt is filled in' alice
+ends 'a prompt needs one scope more, for which the person is asked' 0 1
+says 'and is filled in' alice
 client --protocol-version 2025-11-25 call echo message=old
 says 'a legacy session works, too' old
 client trace echo message=hi

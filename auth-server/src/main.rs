@@ -22,7 +22,7 @@ use common::{
     after_help = "An MCP server that trusts it:
   cargo run -p step9 -- --authorization-server http://localhost:9090 --public-key keys/mcp_public_key.pem
 The first start makes users (alice, bob, admin, guest) and prints their passwords, or gives them all the one in
-MCP_DEV_PASSWORD (refused where others than this computer can connect)."
+MCP_DEV_PASSWORD (refused unless both --host and --public-url are loopback)."
 )]
 struct Args {
     #[command(flatten)]

@@ -112,10 +112,12 @@ impl KeyPair {
 
     fn load(dir: &Path) -> Result<Self> {
         let file = dir.join(PRIVATE);
-        let pem =
-            files::read_secret(&file).with_context(|| format!("cannot read the private key {}", file.display()))?;
+        let cannot = || format!("cannot read the private key {}", file.display());
+        let trusted = files::read(&file).with_context(cannot)?;
+        let pem = &trusted.text;
         let unusable = || format!("{} is not an RSA private key in PKCS#8 PEM form", file.display());
-        let key = RsaPrivateKey::from_pkcs8_pem(&pem).map_err(|_| anyhow::anyhow!(unusable()))?;
+        let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|_| anyhow::anyhow!(unusable()))?;
+        trusted.check_secret().with_context(cannot)?;
         let public =
             PublicKey::new(key.as_ref()).with_context(|| format!("the key {} cannot be used", file.display()))?;
         let encoding_key = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| anyhow::anyhow!(unusable()))?;

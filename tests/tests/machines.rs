@@ -306,11 +306,29 @@ async fn a_separate_authorization_server_serves_several_mcp_servers() -> Result<
 }
 
 #[test]
-fn a_development_password_is_refused_where_others_can_connect() -> Result<()> {
-    for step in ["step9", "auth-server"] {
-        let error = Server::start_in_env(step, &["--host", "0.0.0.0"], &[("MCP_DEV_PASSWORD", PASSWORD)]);
-        let error = error.err().context("it started")?.to_string();
-        assert!(error.contains("MCP_DEV_PASSWORD"), "{step}: {error}");
+fn development_switches_are_refused_where_others_can_connect() -> Result<()> {
+    let password = [("MCP_DEV_PASSWORD", PASSWORD)];
+    for step in ["step7", "step8", "step9", "step10", "auth-server"] {
+        for elsewhere in [
+            &["--host", "0.0.0.0"][..],
+            &["--public-url", "https://mcp.example"],
+            &["--public-url", "https://localhost.example"],
+            &["--public-url", "https://10.0.0.1"],
+            &["--public-url", "http://mcp.example", "--allow-insecure-http"],
+        ] {
+            let loopback_ids = [elsewhere, &["--allow-loopback-client-ids"]].concat();
+            for (switch, outcome) in [
+                ("MCP_DEV_PASSWORD", Server::start_in_env(step, elsewhere, &password)),
+                ("--allow-loopback-client-ids", Server::start_with(step, &loopback_ids)),
+            ] {
+                let error = outcome.err().with_context(|| format!("{step} {elsewhere:?}: it started"))?.to_string();
+                assert!(error.contains(switch), "{step} {elsewhere:?}: {error}");
+            }
+            Server::start_with(step, elsewhere)?;
+        }
+        for here in [&[][..], &["--public-url", "http://127.0.0.1:9000"], &["--public-url", "https://localhost"]] {
+            Server::start_in_env(step, &[here, &["--allow-loopback-client-ids"]].concat(), &password)?;
+        }
     }
     Ok(())
 }

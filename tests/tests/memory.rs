@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::{Server, gen_token};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
 
 /// Requests sent at a time on one connection, before their answers are read.
 const PIPELINED: usize = 100;
@@ -21,20 +23,20 @@ fn resident(pid: u32) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// Sends so many `tools/call` requests, and looks at every answer.
-fn calls(host: &str, token: &str, count: usize) -> Result<()> {
+/// Sends so many `tools/call` requests, some at a time, and looks at every answer.
+fn calls(host: &str, token: &str, count: usize, pipelined: usize) -> Result<()> {
     let body =
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hi"}}}"#;
     let request = format!(
         "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let batch = request.repeat(PIPELINED);
+    let batch = request.repeat(pipelined);
     let mut stream = TcpStream::connect(host)?;
     let mut answers = BufReader::new(stream.try_clone()?);
-    for _ in 0..count / PIPELINED {
+    for _ in 0..count / pipelined {
         stream.write_all(batch.as_bytes())?;
-        for _ in 0..PIPELINED {
+        for _ in 0..pipelined {
             let (mut line, mut length) = (String::new(), 0);
             answers.read_line(&mut line)?;
             ensure!(line.starts_with("HTTP/1.1 200"), "{line}");
@@ -53,6 +55,39 @@ fn calls(host: &str, token: &str, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// An issuer may put much into its tokens, and a server remembers those that it has verified.
+#[test]
+fn resident_memory_does_not_follow_the_size_of_the_tokens_that_were_seen() -> Result<()> {
+    for step in ["step9", "step10"] {
+        let server = Server::start(step)?;
+        let host = server.url().trim_start_matches("http://").to_owned();
+        let key = EncodingKey::from_rsa_pem(&fs::read(server.keys().join("mcp_private_key.pem"))?)?;
+        // Many short strings take ten times as much in memory as in the token.
+        let roles: Vec<_> = std::iter::repeat_n("user", 1_600).collect();
+        let token = |number: usize| {
+            let claims = json!({
+                "iss": server.url(), "aud": format!("{}/mcp", server.url()), "sub": format!("user_{number}"),
+                "exp": 4_000_000_000_u64, "scope": "mcp:tools", "roles": roles,
+            });
+            encode(&Header::new(Algorithm::RS256), &claims, &key)
+        };
+        assert!((13_000..16_384).contains(&token(0)?.len()));
+        let send = |numbers: std::ops::Range<usize>| -> Result<()> {
+            for number in numbers {
+                calls(&host, &token(number)?, 1, 1)?;
+            }
+            Ok(())
+        };
+        send(0..100)?;
+        let before = resident(server.pid())?;
+        send(100..1_500)?;
+        let after = resident(server.pid())?;
+        println!("{step}: {before} KiB after 100 large tokens, {after} KiB after 1,500");
+        assert!(after <= before + 24 * 1024, "{step}: {before} KiB after 100 large tokens, {after} KiB after 1,500");
+    }
+    Ok(())
+}
+
 #[test]
 fn resident_memory_after_200_000_requests_is_that_after_20_000() -> Result<()> {
     let server = Server::start("step9")?;
@@ -62,7 +97,7 @@ fn resident_memory_after_200_000_requests_is_that_after_20_000() -> Result<()> {
         let threads: Vec<_> = (0..CONNECTIONS)
             .map(|_| {
                 let (host, token) = (host.clone(), token.clone());
-                thread::spawn(move || calls(&host, &token, total / CONNECTIONS))
+                thread::spawn(move || calls(&host, &token, total / CONNECTIONS, PIPELINED))
             })
             .collect();
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)

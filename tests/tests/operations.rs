@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::command;
+use integration_tests::{Server, command};
 
 struct Running {
     child: Child,
@@ -137,6 +137,124 @@ fn what_cannot_be_opened_or_understood_is_said_in_one_sentence() -> Result<()> {
     }
     assert_one_sentence(&failure("step1", path, &["--allow-origin", "localhost"])?, 1, "--allow-origin");
     assert_one_sentence(&failure("step1", path, &["--nonsense"])?, 2, "--nonsense");
+    Ok(())
+}
+
+#[test]
+fn a_public_url_that_gives_passwords_and_tokens_to_whoever_listens_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path();
+    for step in ["step1", "step5", "step6", "step7", "step8", "step9", "step10", "auth-server"] {
+        for url in ["http://mcp.example", "HTTP://MCP.EXAMPLE:80/", "http://localhost.example", "http://10.0.0.1:9000"]
+        {
+            assert_one_sentence(&failure(step, path, &["--public-url", url])?, 1, "--allow-insecure-http");
+        }
+    }
+    for step in ["step6", "step7", "step8", "step9"] {
+        let args = ["--issuer", "http://login.example"];
+        assert_one_sentence(&failure(step, path, &args)?, 1, "--issuer: http://login.example");
+    }
+    for args in [
+        &["--public-url", "http://mcp.example", "--allow-insecure-http", "--issuer", "http://login.example"][..],
+        &["--public-url", "https://mcp.example", "--issuer", "https://login.example"],
+        &["--public-url", "http://127.0.0.1:9000"],
+        &["--public-url", "http://[::1]:9000"],
+    ] {
+        Server::start_with("step9", args)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_audience_that_no_token_of_ours_would_have_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for step in ["step7", "step8", "step9", "step10"] {
+        for audience in ["https://other.example/mcp", "http://localhost:9000", "http://localhost:9000/mcp/"] {
+            let args = ["--public-url", "http://localhost:9000", "--audience", audience];
+            assert_one_sentence(&failure(step, folder.path(), &args)?, 1, "--audience");
+        }
+        assert!(!folder.path().join("data/auth.db").exists(), "{step}: people were made, and their passwords shown");
+        Server::start_with(
+            step,
+            &["--public-url", "http://localhost:9000", "--audience", "http://localhost:9000/mcp"],
+        )?;
+    }
+    // Whose tokens come from elsewhere may have another name there.
+    for step in ["step7", "step8", "step9"] {
+        Server::start_with(step, &["--issuer", "https://login.example", "--audience", "our-name-there"])?;
+    }
+    Server::start_with("step6", &["--audience", "our-name-there"])?;
+    Ok(())
+}
+
+#[test]
+fn basic_scopes_that_nobody_can_have_are_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for step in ["step8", "step9", "step10"] {
+        for scopes in
+            ["", " ", ",", "mcp:admin", "mcp:read mcp:admin", "MCP:READ", "mcp:read\tmcp:tools", "offline_access"]
+        {
+            assert_one_sentence(&failure(step, folder.path(), &["--basic-scopes", scopes])?, 1, "--basic-scopes");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn keys_and_databases_that_others_may_change_are_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path();
+    let at = |name: &str| path.join(name);
+    let set = |name: &str, mode: u32| fs::set_permissions(at(name), fs::Permissions::from_mode(mode));
+    // A good pair, and the public half by itself.
+    let made = command("gen-token")?.args(["--username", "alice"]).current_dir(path).output()?;
+    assert!(made.status.success(), "{made:?}");
+    fs::copy(at("keys/mcp_public_key.pem"), at("key.pem"))?;
+    for step in ["step5", "step6", "step7", "step8", "step9", "step10"] {
+        for mode in [0o777, 0o770, 0o1777] {
+            set("keys", mode)?;
+            assert_one_sentence(&failure(step, path, &[])?, 1, &format!("(mode {mode:04o})"));
+        }
+        set("keys", 0o700)?;
+        for mode in [0o644, 0o660, 0o602] {
+            set("keys/mcp_private_key.pem", mode)?;
+            assert_one_sentence(&failure(step, path, &[])?, 1, &format!("(mode {mode:04o})"));
+        }
+        set("keys/mcp_private_key.pem", 0o600)?;
+        for mode in [0o666, 0o664, 0o646] {
+            set("key.pem", mode)?;
+            let output = failure(step, path, &["--public-key", "key.pem"])?;
+            assert_one_sentence(&output, 1, &format!("(mode {mode:04o})"));
+        }
+        set("key.pem", 0o644)?;
+    }
+    let gen_token =
+        || -> Result<Output> { Ok(command("gen-token")?.args(["--username", "alice"]).current_dir(path).output()?) };
+    set("keys", 0o777)?;
+    assert_one_sentence(&gen_token()?, 1, "(mode 0777)");
+    set("keys", 0o700)?;
+    for (name, target) in [("link.pem", "key.pem"), ("linked-keys", "keys")] {
+        std::os::unix::fs::symlink(at(target), at(name))?;
+    }
+    assert_one_sentence(&failure("step9", path, &["--public-key", "link.pem"])?, 1, "symbolic link");
+    assert_one_sentence(&failure("step9", path, &["--keys", "linked-keys"])?, 1, "symbolic link");
+
+    for (option, other) in [("--database", "--auth-database"), ("--auth-database", "--database")] {
+        for step in ["step9", "step10"] {
+            fs::create_dir_all(at("data"))?;
+            let args = [option, "data/x.db", other, "other/x.db"];
+            for mode in [0o777, 0o770, 0o1777] {
+                set("data", mode)?;
+                assert_one_sentence(&failure(step, path, &args)?, 1, &format!("(mode {mode:04o})"));
+            }
+            set("data", 0o700)?;
+            fs::write(at("elsewhere"), "")?;
+            set("elsewhere", 0o600)?;
+            std::os::unix::fs::symlink(at("elsewhere"), at("data/x.db"))?;
+            assert_one_sentence(&failure(step, path, &args)?, 1, "symbolic link");
+            fs::remove_dir_all(at("data"))?;
+        }
+    }
     Ok(())
 }
 

@@ -74,6 +74,56 @@ async fn steps_9_and_10_keep_to_the_table_with_the_admin_tool() -> Result<()> {
 }
 
 #[tokio::test]
+async fn clients_are_told_to_ask_for_the_basic_scopes_and_no_more() -> Result<()> {
+    for step in ["step7", "step8", "step9", "step10"] {
+        for (option, basic) in [
+            (None, vec![READ, TOOLS]),
+            (Some("mcp:read"), vec![READ]),
+            (Some("mcp:prompts, mcp:read,mcp:read"), vec![READ, PROMPTS]),
+            (Some("mcp:read mcp:tools mcp:prompts"), vec![READ, TOOLS, PROMPTS]),
+        ] {
+            if step == "step7" && option.is_some() {
+                continue; // scopes are step 8's
+            }
+            let args: Vec<_> = option.iter().flat_map(|scopes| ["--basic-scopes", scopes]).collect();
+            let server = Server::start_with(step, &args)?;
+            for path in ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"] {
+                let document = Reply::of(server.get(path)).await?.json();
+                assert_eq!(document["scopes_supported"], json!(basic), "{step} {option:?}: {document}");
+            }
+            let document = Reply::of(server.get("/.well-known/oauth-authorization-server")).await?.json();
+            assert_eq!(document["scopes_supported"], json!([READ, TOOLS, PROMPTS]), "{step}: all that there is");
+            let nobody = Reply::of(server.legacy("tools/list", json!({}))).await?;
+            let challenge = nobody.header("www-authenticate");
+            let named = challenge.contains(&format!(", scope=\"{}\"", basic.join(" ")));
+            assert_eq!(
+                (named, challenge.contains("scope=")),
+                (step != "step7", step != "step7"),
+                "{step}: {challenge}"
+            );
+            let token = token(&server, &[READ], Some(&["user"]))?;
+            let hello = Reply::of(server.modern("server/discover", json!({})).bearer_auth(&token)).await?.json();
+            let oauth = &hello["result"]["_meta"]["io.github.mcp-auth-steps/oauth"];
+            assert_eq!(oauth["scopes_supported"], json!(basic), "{step}: {hello}");
+            // An operation asks for what it needs, whatever is basic.
+            let (get, call) = (json!({ "name": "help" }), json!({ "name": "echo", "arguments": { "message": "x" } }));
+            for (method, params, scope) in [("prompts/get", get, PROMPTS), ("tools/call", call, TOOLS)] {
+                let reply = Reply::of(server.legacy(method, params).bearer_auth(&token)).await?;
+                if step == "step7" {
+                    assert_eq!(reply.status, 200, "{step}: {reply:?}");
+                } else {
+                    let challenge = reply.header("www-authenticate");
+                    assert_eq!(reply.status, 403, "{step}: {reply:?}");
+                    assert!(challenge.contains(&format!(", scope=\"{scope}\"")), "{step}: {challenge}");
+                    assert_eq!(challenge.matches(" scope=").count(), 1, "{step}: {challenge}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_tool_list_hides_what_the_role_forbids_and_shows_what_lacks_a_scope() -> Result<()> {
     let everybodys = ["echo", "get_time", "whoami", "save_note", "list_notes", "delete_note"];
     let admins: Vec<_> = everybodys.into_iter().chain(["list_users"]).collect();

@@ -304,25 +304,57 @@ async fn a_signed_token_whose_claims_are_no_object_is_refused() {
 
 #[tokio::test]
 async fn the_challenge_says_which_check_failed() {
+    const TYPE: &str = "The token is malformed, or a claim has the wrong type.";
+    const LACKS: &str = "The token lacks one of iss, aud, exp, sub.";
+    const JWT: &str = "The token is not a JWT signed with RS256.";
     at_each_step(async |trust| {
-        for (token, says) in [
-            (trust.with_claim("exp", Some(json!(now() - 60))), "exp"),
-            (trust.with_claim("nbf", Some(json!(now() + 120))), "nbf"),
-            (trust.with_claim("aud", Some(json!("https://other.example/mcp"))), "aud"),
-            (trust.with_claim("iss", Some(json!("https://evil.example"))), "iss"),
-            (trust.with_claim("sub", Some(json!(""))), "sub"),
-            (trust.with_header("kid", Some(json!("unknown"))), "kid"),
-            (trust.with_header("crit", Some(json!(["exp"]))), "crit"),
+        let claims = trust.claims.to_string();
+        let alg = |name: &str, algorithm| {
+            let header = with(&trust.header, "alg", Some(json!(name)));
+            signed(&header, claims.as_bytes(), &trust.key, algorithm)
+        };
+        let made = |args: &[&str]| gen_token(&trust.server.keys(), trust.server.url(), args).unwrap();
+        let claim = |name: &str, value: Value| trust.with_claim(name, Some(value));
+        let header = |name: &str, value: Value| trust.with_header(name, Some(value));
+        // What steps 6 to 9 say to the letter, and a word that step 10 says as well.
+        for (token, sentence, word) in [
+            (claim("exp", json!(now() - 60)), "The token has expired (exp).", "(exp)"),
+            (made(&["--username", "bob", "--expires-in=-5m"]), "The token has expired (exp).", "(exp)"),
+            (claim("nbf", json!(now() + 120)), "The token is not valid yet (nbf).", "(nbf)"),
+            (claim("aud", json!("https://x.example/mcp")), "The token is for another audience (aud).", "(aud)"),
+            (claim("iss", json!("https://x.example")), "The token is from another issuer (iss).", "(iss)"),
+            (claim("sub", json!("")), "The token's subject (sub) is empty.", "sub"),
+            (format!("{}AAAA", trust.good()), "The token's signature is wrong.", "signature"),
+            (alg("RS256", Algorithm::PS256), "The token's signature is wrong.", "signature"),
+            (alg("RS384", Algorithm::RS384), "The token is not signed with RS256.", "alg"),
+            (alg("PS256", Algorithm::PS256), "The token is not signed with RS256.", ""),
+            (alg("none", Algorithm::RS256), JWT, "not a JWT"),
+            ("abc.def.ghi".to_owned(), JWT, "not a JWT"),
+            (header("kid", json!(null)), JWT, "not a JWT"),
+            (header("typ", json!(null)), JWT, "not a JWT"),
+            (header("kid", json!("unknown")), "The token was signed with an unknown key (kid).", "(kid)"),
+            (header("typ", json!("id_token+jwt")), "The token is not an access token: its typ is another.", "typ"),
             (
-                gen_token(&trust.server.keys(), trust.server.url(), &["--username", "bob", "--expires-in=-5m"])
-                    .unwrap(),
-                "exp",
+                header("crit", json!(["exp"])),
+                "The token has critical headers (crit) that are not understood.",
+                "(crit)",
             ),
-            (gen_token(&trust.server.keys(), "http://localhost:1", &["--username", "bob"]).unwrap(), "iss"),
+            (trust.with_claim("iss", None), LACKS, "lacks"),
+            (trust.with_claim("aud", None), LACKS, "aud"),
+            (trust.with_claim("exp", None), LACKS, "lacks"),
+            (trust.with_claim("sub", None), LACKS, "lacks"),
+            (claim("exp", json!(null)), TYPE, ""),
+            (claim("exp", json!("4000000000")), TYPE, ""),
+            (claim("aud", json!(1)), TYPE, ""),
+            (claim("roles", json!("admin")), TYPE, ""),
         ] {
             let reply = trust.send(&token).await;
-            trust.assert_refused(&reply, 401, "invalid_token", says);
-            assert!(reply.header("www-authenticate").contains(says), "{says}: {reply:?}");
+            let said = trust.assert_refused(&reply, 401, "invalid_token", sentence);
+            if trust.step == "step10" {
+                assert!(said.contains(word), "{word}: {said}");
+            } else {
+                assert_eq!(said, sentence);
+            }
         }
     })
     .await;
@@ -331,14 +363,24 @@ async fn the_challenge_says_which_check_failed() {
 #[tokio::test]
 async fn a_token_of_more_than_16_kib_is_refused_even_if_it_is_good() {
     at_each_step(async |trust| {
-        let fits = trust.with_claim("padding", Some(json!("x".repeat(10 * 1024))));
-        assert!(fits.len() <= 16 * 1024);
-        assert_eq!(trust.send(&fits).await.status, 200);
-        for bytes in [13 * 1024, 40 * 1024] {
-            let token = trust.with_claim("padding", Some(json!("x".repeat(bytes))));
-            assert!(token.len() > 16 * 1024);
+        // A good token of exactly so many bytes, so that the bound is where it is said to be.
+        let of_length = |bytes: usize| {
+            let tokens = (0..3).flat_map(|more| {
+                let header = with(&trust.header, "padding", Some(json!("x".repeat(more))));
+                let rest = (bytes - trust.sign(&header, &trust.claims).len()) * 3 / 4;
+                let trust = &trust;
+                (rest.saturating_sub(30)..rest).map(move |padding| {
+                    trust.sign(&header, &with(&trust.claims, "padding", Some(json!("x".repeat(padding)))))
+                })
+            });
+            tokens.into_iter().find(|token| token.len() == bytes).unwrap()
+        };
+        assert_eq!(trust.send(&of_length(MAX_TOKEN)).await.status, 200);
+        for bytes in [MAX_TOKEN + 1, MAX_TOKEN + 1000, 40 * 1024] {
+            let token = of_length(bytes);
             let reply = trust.send(&token).await;
-            trust.assert_refused(&reply, 401, "invalid_token", "more than 16 KiB");
+            let said = trust.assert_refused(&reply, 401, "invalid_token", "more than 16 KiB");
+            assert!(said.contains("16 KiB"), "{said}");
             trust.assert_unspoken(&reply, &token, "more than 16 KiB");
         }
     })
