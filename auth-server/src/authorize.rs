@@ -60,8 +60,8 @@ impl Asked {
         (!matches!(url.scheme(), "http" | "https")).then(|| format!("{}:", url.scheme()))
     }
 
-    /// Where the code would go, in the person's words: a host, or an app by its scheme, in whose URIs what
-    /// looks like a host is none.
+    /// Where the code would go, in the person's words: a host, or an app by its scheme, since what
+    /// looks like a host in such a URI is not a host.
     fn destination(&self) -> String {
         let host = |url: Url| url.host_str().unwrap_or_default().to_owned();
         self.app_scheme().unwrap_or_else(|| Url::parse(&self.redirect_uri).map(host).unwrap_or_default())

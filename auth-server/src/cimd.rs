@@ -210,7 +210,7 @@ impl Fetcher {
     /// The client's description of itself, from the cache or from its URL.
     ///
     /// # Errors
-    /// Says why there is none, or why it is not believed.
+    /// Says why it is not there, or why it is not believed.
     pub async fn fetch(&self, client_id: &str) -> Result<ClientMetadata, Problem> {
         let url = self.0.check(client_id)?;
         let entry = self.0.entry(client_id)?;

@@ -91,7 +91,7 @@ pub fn read_file(file: &Path, schemes: &AppSchemes) -> Result<HashMap<String, Cl
             bail!("{what} has the role {role:?}: there are admin, user and guest");
         }
         if metadata.scope.as_deref().is_some_and(|scope| Scopes::parse(scope).is_err()) {
-            bail!("{what} has a scope that is none");
+            bail!("{what} has a scope that is not valid");
         }
         if client_secret.as_deref() == Some("") {
             bail!("{what} has an empty client_secret: anybody knows it");

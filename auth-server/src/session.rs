@@ -66,8 +66,8 @@ impl State {
         cookie_value(http, &self.form_cookie_name(form))
     }
 
-    /// The browser's device cookie for a name. It shows that the name's owner has logged in here before, and so
-    /// that strangers' failures are none of theirs. It is proof of nothing else, and replaces no password.
+    /// The browser's device cookie for a name. It shows that the name's owner has logged in here before, so
+    /// strangers' failures do not count against them here. It is proof of nothing else, and replaces no password.
     pub(crate) fn device(&self, http: &HttpRequest, user: &str) -> Option<String> {
         cookie_value(http, &self.device_cookie_name(user))
     }

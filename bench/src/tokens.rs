@@ -24,7 +24,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// An issuer of this name, with the pair in this folder, made if there is none.
+    /// An issuer of this name, with the pair in this folder, made if it does not exist.
     ///
     /// # Errors
     /// If it cannot be read or made.

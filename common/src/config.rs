@@ -159,7 +159,7 @@ impl ScopeArgs {
     /// The basic scopes, each once, in the order in which we name them.
     ///
     /// # Errors
-    /// If there are none, or one that this server does not know.
+    /// If no scope is given, or one that this server does not know.
     pub fn basic(&self) -> Result<Vec<&'static str>> {
         let asked: Vec<_> = self.basic_scopes.split([' ', ',']).filter(|scope| !scope.is_empty()).collect();
         let unknown = asked.iter().find(|scope| !SCOPES.contains(scope));

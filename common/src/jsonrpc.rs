@@ -58,7 +58,7 @@ impl<'a, R: Serialize> Success<'a, R> {
     }
 }
 
-/// A failed response. Without a readable `id` in the request there is none in the answer.
+/// A failed response. Without a readable `id` in the request the answer has no `id`.
 #[derive(Serialize)]
 pub struct Failure<'a> {
     jsonrpc: &'static str,

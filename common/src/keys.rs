@@ -72,7 +72,7 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// The pair in `dir`, made if there is none. Of two programs that start at once, both end up
+    /// The pair in `dir`, made if it does not exist. Of two programs that start at once, both end up
     /// with the same pair: the private key gets its name by a link, which only one can make.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ impl de::Error for Misfit {
 
     fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
         let known =
-            if known.is_empty() { "there are none".to_owned() } else { format!("they are {}", known.join(", ")) };
+            if known.is_empty() { "it has no properties".to_owned() } else { format!("they are {}", known.join(", ")) };
         Self::new(name, format!("is not one of the properties ({known}), and additional ones are not allowed"))
     }
 
@@ -107,7 +107,7 @@ impl<'de, const MINIMUM: u16, const MAXIMUM: u16> Deserialize<'de> for Integer<M
     }
 }
 
-/// A JSON object that is read later, when it is known what it must be; for `deserialize_with`. `null` is none at all.
+/// A JSON object that is read later, when it is known what it must be; for `deserialize_with`. `null` counts as absent.
 ///
 /// # Errors
 /// If it is something else.

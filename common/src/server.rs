@@ -36,7 +36,7 @@ impl ServerArgs {
     /// Takes the port, before anything is named after it.
     ///
     /// # Errors
-    /// If the port is busy, the host unknown, or the public URL or an allowed origin is none.
+    /// If the port is busy, the host unknown, or the public URL or an allowed origin is not valid.
     pub fn bind(self) -> Result<Listener> {
         if let Some(url) = &self.public_url {
             require_https("--public-url", url, self.allow_insecure_http)?;

@@ -40,7 +40,7 @@ pub fn places(issuer: &Url) -> Vec<Url> {
 /// issuer's own is passed over: its `issuer` must be `issuer`, byte for byte (RFC 8414 §3.3).
 ///
 /// # Errors
-/// Says why there is none; of several reasons, the most telling.
+/// Says why it cannot be had; of several reasons, the most telling.
 pub async fn discover(http: &Client, issuer: &str, url: &Url) -> Result<(Metadata, Url), Problem> {
     let mut problem = Problem::NoMetadata;
     for place in places(url) {

@@ -46,8 +46,8 @@ pub struct DoctorArgs {
     /// The URL of the MCP server that the tokens are for, as that server has it [default: http://localhost:9000]
     #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
-    /// Also check this access token; - reads it from standard input. (Arguments can be seen by other users, so a
-    /// token is not to be one.)
+    /// Also check this access token; - reads it from standard input. (Other users can see arguments, so a
+    /// token cannot be given as one.)
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -145,7 +145,7 @@ fn endpoints(metadata: &Metadata, findings: &mut Findings) {
             Some(_) => {
                 findings.bad(name, "This is not an https URL.", "Clients refuse it: have the provider use https.");
             }
-            None => findings.bad(name, "There is none.", "Nobody can log in without: is this the right issuer?"),
+            None => findings.bad(name, "It is missing.", "Nobody can log in without: is this the right issuer?"),
         }
     }
     let has = |list: &str, name: &str| {
@@ -205,7 +205,7 @@ async fn keys(http: &Client, metadata: &Metadata, issuer: &Url, profile: &Profil
     let opaque = profile.introspection.is_some();
     let Some(uri) = &metadata.jwks_uri else {
         if opaque {
-            return findings.note("keys", "there are none: all tokens are checked by introspection");
+            return findings.note("keys", "it has no keys: all tokens are checked by introspection");
         }
         let what = "Tokens can only be checked by introspection: see [introspection] in the README.";
         return findings.bad("keys", Problem::NoJwksUri, what);

@@ -651,7 +651,7 @@ impl Jwk {
             ("EC", Some("P-384")) => self.ec(48, &ECDSA_P384_SHA384_FIXED, &[Algorithm::ES384])?,
             ("OKP", Some("Ed25519")) => self.ed25519()?,
             ("RSA" | "EC" | "OKP", _) => return Err("its curve is not one that we use"),
-            _ => return Err("its kty is none that we use"),
+            _ => return Err("its kty is not one that we use"),
         };
         let algorithms = match self.alg.as_deref() {
             None => fitting.to_vec(),

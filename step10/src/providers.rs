@@ -192,7 +192,7 @@ impl Profile {
     /// The profile of this name, or in this file.
     ///
     /// # Errors
-    /// If there is none, or it is not as it should be.
+    /// If it does not exist, or is not as it should be.
     pub fn load(name: &str) -> Result<Self> {
         let names = || BUILT_IN.map(|(name, _)| name).join(", ");
         let text = match BUILT_IN.iter().find(|(known, _)| *known == name) {
@@ -200,7 +200,7 @@ impl Profile {
             None if Path::new(name).extension().is_some_and(|extension| extension == "toml") => {
                 files::read(Path::new(name)).with_context(|| format!("--profile: cannot read {name}"))?.text
             }
-            None => bail!("--profile: {name:?} is none of {} and no file that ends in .toml", names()),
+            None => bail!("--profile: {name:?} is neither one of {} nor a file that ends in .toml", names()),
         };
         let parse = || -> Result<Profile> {
             let mut table: toml::Table = text.parse()?;
@@ -208,7 +208,7 @@ impl Profile {
             let mut base = table.remove("extends").unwrap_or_else(|| "generic".into());
             while let Some(name) = base.as_str() {
                 let known = BUILT_IN.iter().find(|(known, _)| *known == name);
-                let (_, text) = known.with_context(|| format!("extends: {name:?} is none of {}", names()))?;
+                let (_, text) = known.with_context(|| format!("extends: {name:?} is not one of {}", names()))?;
                 let mut below: toml::Table = text.parse()?;
                 base = below.remove("extends").unwrap_or(toml::Value::Boolean(false));
                 // Who may do what is to be read in one place: of the [roles] below, only the default is inherited.

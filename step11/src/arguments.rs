@@ -62,7 +62,7 @@ pub fn typed(tool: &str, schema: &Value, pairs: &[(&str, &str)]) -> Result<Map<S
     Ok(arguments)
 }
 
-/// A text as one of the values or types that the schema allows, the narrowest first; `None` if it is none of them.
+/// A text as one of the values or types that the schema allows, the narrowest first; `None` if it matches no type or value.
 fn value(text: &str, schema: &Value) -> Option<Value> {
     // What is listed is meant literally: `1` and `"1"` are two values.
     let listed = schema["enum"].as_array().cloned().or_else(|| schema.get("const").map(|one| vec![one.clone()]));

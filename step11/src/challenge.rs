@@ -34,7 +34,7 @@ pub struct Challenges {
 }
 
 impl Challenges {
-    /// Reads a response's headers; beside the challenges, what is wrong with headers that are none.
+    /// Reads a response's headers; with the challenges, what is wrong with headers that have none.
     pub fn read<'a>(headers: impl Iterator<Item = &'a str>, in_use: &'static str) -> (Self, Option<&'static str>) {
         let mut all = Vec::new();
         let mut malformed = None;

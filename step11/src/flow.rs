@@ -738,7 +738,7 @@ fn scopes(text: &str) -> Result<Vec<String>> {
     let mut scopes: Vec<String> = Vec::new();
     for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
         if !is_scope(scope) || text.len() > MAX_SCOPE_LENGTH || scopes.len() == MAX_SCOPES {
-            return Err(Failure::authorization("the server asks for scopes that are none, or for too many"));
+            return Err(Failure::authorization("the server asks for scopes that are not valid, or for too many"));
         }
         if !scopes.iter().any(|known| known == scope) {
             scopes.push(scope.to_owned());

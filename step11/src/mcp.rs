@@ -145,7 +145,7 @@ impl Session {
     /// A request and its result.
     ///
     /// # Errors
-    /// If there is none: the server refuses, or answers with what is no MCP.
+    /// If it is missing: the server refuses, or does not answer in MCP.
     pub async fn call(&mut self, why: &str, method: &str, params: Value) -> Result<Value> {
         self.call_with(why, method, params, &[]).await
     }

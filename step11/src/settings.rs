@@ -274,7 +274,7 @@ pub fn default_redirect_uri() -> Url {
 /// The address of an MCP server.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not valid.
 pub fn server_url(text: &str) -> Result<Url> {
     parse_url(text).map_err(|why| Failure::usage(format!("--server: {why}")))
 }
@@ -387,7 +387,7 @@ fn read(file: &PathBuf) -> Result<String> {
 /// A private key, and the algorithm that goes with it. Signing something tells which it is.
 ///
 /// # Errors
-/// If it is none that this client can use.
+/// If this client cannot use it.
 pub fn private_key(pem: &[u8]) -> Result<(EncodingKey, Algorithm)> {
     let candidates = [
         (EncodingKey::from_ec_pem(pem), Algorithm::ES256),

@@ -55,7 +55,7 @@ impl TokenEndpoint<'_> {
     /// Asks for tokens by a grant: its parameters, the resource (RFC 8707), and who is asking.
     ///
     /// # Errors
-    /// If there are none, or such that cannot be used.
+    /// If they are missing, or cannot be used.
     pub async fn request(&self, why: &str, grant: &[(&'static str, &str)]) -> Result<Tokens> {
         self.ask(why, grant).await?.tokens()
     }
@@ -117,7 +117,7 @@ impl TokenResponse {
     /// The tokens, if they can be used.
     ///
     /// # Errors
-    /// If the access token is none, of another type, or has expired.
+    /// If the access token is not valid, of another type, or has expired.
     pub fn tokens(self) -> Result<Tokens> {
         let TokenResponse { response: tokens, token_type: expected, exchange } = self;
         let access_token = tokens.access_token().secret().clone();
@@ -188,7 +188,7 @@ pub async fn identity_assertion(
         return Err(oauth_failure(&answer, "the identity provider gives no grant for this server"));
     }
     let at = |failure: Failure| failure.at(answer.exchange);
-    // The grant is called `access_token`, and is none (RFC 8693 §2.2.1).
+    // The grant is called `access_token`, but it is not an access token (RFC 8693 §2.2.1).
     let exchanged = Document::read("the identity provider's answer", &answer.body).map_err(at)?;
     let grant = exchanged.required_text("access_token").map_err(at)?;
     http.secrets.add(&grant, "assertion");

@@ -65,7 +65,7 @@ impl Client {
     /// The one file of credentials.
     ///
     /// # Errors
-    /// If there is none.
+    /// If it is missing.
     pub fn stored(&self) -> Result<PathBuf> {
         for file in fs::read_dir(self.credentials())? {
             let path = file?.path();

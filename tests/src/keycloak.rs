@@ -151,7 +151,7 @@ impl Keycloak {
     /// The answer of the token endpoint.
     ///
     /// # Errors
-    /// If there is none.
+    /// If it is missing.
     pub async fn grant(&self, form: &[(&str, &str)]) -> Result<Reply> {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = self.request(Method::POST, "/protocol/openid-connect/token").body(body);

@@ -280,13 +280,13 @@ impl Reply {
     /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// If there is none.
+    /// If it is missing.
     pub async fn of(request: RequestBuilder) -> Result<Self> {
         let response: Response = request.send().await?;
         Ok(Reply { status: response.status(), headers: response.headers().clone(), text: response.text().await? })
     }
 
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }

@@ -63,7 +63,7 @@ fn is_understood(command: &str) -> bool {
     server.is_match(command) || command == "cargo test --workspace"
 }
 
-/// `cargo` as it behaves in a clone, from a folder that is none.
+/// `cargo` as it behaves in a clone, from a folder that is not one.
 fn make_clone(folder: &Path) -> Result<()> {
     let manifest = root().join("Cargo.toml");
     let manifest = manifest.display();

@@ -167,7 +167,7 @@ pub fn logged_in(mcp: Option<Twist>, authorization: Option<Twist>) -> Result<Wor
 /// Makes the stored token one that has expired.
 ///
 /// # Errors
-/// If there is none.
+/// If it is missing.
 pub fn expire(world: &World) -> Result<()> {
     let path = world.client.stored()?;
     let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;

@@ -245,7 +245,9 @@ fn rows() -> Vec<Row> {
         challenge_row("a challenge of 20 KiB is no challenge", (0, ""), |_| {
             format!("Bearer scope=\"{}\"", "x".repeat(20_000))
         }),
-        challenge_row("scopes that are none", (4, "scopes that are none"), |_| r#"Bearer scope="a \"b\"""#.into()),
+        challenge_row("scopes that are not valid", (4, "scopes that are not valid"), |_| {
+            r#"Bearer scope="a \"b\"""#.into()
+        }),
         challenge_row("ten thousand scopes", (4, "or for too many"), |_| {
             format!("Bearer scope=\"{}\"", "x ".repeat(5_000))
         }),
@@ -301,9 +303,12 @@ fn rows() -> Vec<Row> {
         resource("an authorization server with a query", (4, "query"), "authorization_servers", |urls| {
             json!([format!("{}?x=y", urls.authorization)])
         }),
-        resource("scopes in the metadata that are none", (4, "scopes that are none"), "scopes_supported", |_| {
-            json!(["a\u{1b}[2Jb"])
-        })
+        resource(
+            "scopes in the metadata that are not valid",
+            (4, "scopes that are not valid"),
+            "scopes_supported",
+            |_| json!(["a\u{1b}[2Jb"]),
+        )
         .without_scope(),
         path(at_mcp, "metadata that is a page", (4, "it is not JSON"), PRM, |_| page()),
         path(at_mcp, "metadata that fails", (4, "answers 500"), PRM, |_| Reply::status(500)),

@@ -2124,7 +2124,7 @@ fn doctor_says_what_is_wrong_with_a_provider() {
         mock.put("/introspect", answer);
         let (code, text) = doctor(&["--issuer", &mock.url, "--profile", &opaque], None);
         assert!(code == Some(wanted) && text.contains(line), "{line}: {text}");
-        assert!(text.contains("  keys: there are none"), "{text}");
+        assert!(text.contains("  keys: it has no keys"), "{text}");
     }
     mock.become_good(&[&key]);
     // Keys that cannot be used, or should not be.

@@ -227,7 +227,7 @@ async fn what_could_hurt_somebody_or_leaves_nothing_is_refused() -> Result<()> {
         let uri = format!("https://client.example/cb?{name}=1");
         assert!(browser.register(&[&uri]).await.is_ok(), "{uri}");
     }
-    // An empty secret is none.
+    // An empty secret is not a secret.
     let document = documents(vec![metadata(&json!({ "client_secret": "" }))])?;
     let page = browser.send(browser.get(&browser.request(&format!("{}/0", document.url), &[]))).await?;
     assert_eq!(page.status, 400, "{page:?}");

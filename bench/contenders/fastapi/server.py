@@ -52,7 +52,7 @@ async def check_origin(request: Request, call_next):
 async def claims(credentials: HTTPAuthorizationCredentials | None = Depends(HTTPBearer(auto_error=False))):
     try:
         if credentials is None:
-            raise jwt.InvalidTokenError("there is none")
+            raise jwt.InvalidTokenError("there is no token")
         found = jwt.decode(
             credentials.credentials,
             key,
