@@ -191,7 +191,7 @@ impl Entry {
         let mut credentials: Credentials =
             serde_json::from_str(&text).map_err(|_| fail("the file is damaged".to_owned()))?;
         if let Some(grant) = &mut credentials.grant {
-            // Earlier versions kept an empty one, which is none (RFC 6749 §A.17).
+            // Earlier versions kept an empty one, which is not a token (RFC 6749 §A.17).
             grant.refresh_token.take_if(|token| token.is_empty());
         }
         if credentials.server != self.server {
