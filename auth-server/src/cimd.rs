@@ -11,12 +11,15 @@ use std::{
     error::Error,
     fmt,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use common::network::{freshness, is_localhost, is_public};
+use governor::Quota;
 use jsonwebtoken::jwk::AlgorithmParameters;
+use quick_cache::sync::Cache;
 use reqwest::{
     Certificate, Client, Response, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -24,16 +27,28 @@ use reqwest::{
     redirect::Policy,
 };
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
-use crate::client_metadata::{AppSchemes, ClientMetadata};
+use crate::{
+    client_metadata::{AppSchemes, ClientMetadata},
+    clock::Clock,
+    limits::Limits,
+};
 
 const MAX_URL: usize = 2048;
 /// The draft recommends 5 kilobytes (§6.6).
 const MAX_BODY: usize = 5 * 1024;
-const MAX_FETCHES: usize = 8;
-const MAX_ENTRIES: usize = 256;
+/// How many documents are fetched at once, from one host and in all: a slow host keeps its own clients waiting, no others.
+const FETCHES_OF_A_HOST: usize = 2;
+const MAX_FETCHES: usize = 32;
+/// How often in a minute: whoever sends browsers here must not make us a hammer on somebody's host.
+const A_MINUTE_OF_A_HOST: Quota = Quota::per_minute(NonZeroU32::new(30).expect("it is not 0"));
+const A_MINUTE: NonZeroU32 = NonZeroU32::new(300).expect("it is not 0");
+/// How many documents and how many failures are remembered. They are kept apart: failures push no document out, and
+/// documents that nobody asks for again push out none that is in use.
+const MAX_DOCUMENTS: usize = 256;
+const MAX_FAILURES: usize = 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server may set its own bounds on how long a document is kept (§4.3).
@@ -105,6 +120,7 @@ pub struct Options {
     /// http and https to loopback addresses, for development.
     pub allow_loopback: bool,
     pub schemes: AppSchemes,
+    pub clock: Clock,
     pub resolver: Arc<dyn Resolve>,
     /// Trusted besides the system's.
     pub roots: Vec<Certificate>,
@@ -115,6 +131,7 @@ impl Default for Options {
         Self {
             allow_loopback: false,
             schemes: AppSchemes::new(&[]),
+            clock: Clock::system(),
             resolver: Arc::new(SystemResolver),
             roots: Vec::new(),
         }
@@ -165,19 +182,19 @@ struct Inner {
     allow_loopback: bool,
     schemes: AppSchemes,
     timeout: Duration,
+    clock: Clock,
+    documents: Cache<String, Arc<Document>>,
+    failures: Cache<String, (Problem, Instant)>,
+    limits: Limits<String>,
     fetches: Semaphore,
-    entries: Mutex<HashMap<String, Arc<Entry>>>,
+    /// How many are under way from each host.
+    of_host: Mutex<HashMap<String, usize>>,
 }
 
-/// What is known of one `client_id`. Whoever holds the lock fetches; the others wait for what it finds.
-struct Entry {
-    made: Instant,
-    known: tokio::sync::Mutex<Option<Known>>,
-}
-
-struct Known {
+/// A client's document, and how long it is believed.
+struct Document {
+    metadata: ClientMetadata,
     until: Instant,
-    outcome: Result<ClientMetadata, Problem>,
 }
 
 impl Fetcher {
@@ -188,7 +205,7 @@ impl Fetcher {
     }
 
     fn with_timeout(options: Options, timeout: Duration) -> anyhow::Result<Self> {
-        let Options { allow_loopback, schemes, resolver, roots } = options;
+        let Options { allow_loopback, schemes, clock, resolver, roots } = options;
         let http = Client::builder()
             .dns_resolver(Arc::new(Guard { resolver, allow_loopback }))
             .tls_certs_merge(roots)
@@ -203,8 +220,18 @@ impl Fetcher {
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
-        let fetches = Semaphore::new(MAX_FETCHES);
-        Ok(Self(Arc::new(Inner { http, allow_loopback, schemes, timeout, fetches, entries: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            http,
+            allow_loopback,
+            schemes,
+            timeout,
+            documents: Cache::new(MAX_DOCUMENTS),
+            failures: Cache::new(MAX_FAILURES),
+            limits: Limits::new(&[A_MINUTE_OF_A_HOST], A_MINUTE, &clock),
+            clock,
+            fetches: Semaphore::new(MAX_FETCHES),
+            of_host: Mutex::default(),
+        })))
     }
 
     /// The client's description of itself, from the cache or from its URL.
@@ -213,26 +240,52 @@ impl Fetcher {
     /// Says why it is not there, or why it is not believed.
     pub async fn fetch(&self, client_id: &str) -> Result<ClientMetadata, Problem> {
         let url = self.0.check(client_id)?;
-        let entry = self.0.entry(client_id)?;
-        let mut known = entry.known.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
-            return known.outcome.clone();
-        }
-        let _permit = self.0.fetches.try_acquire().map_err(|_| Problem::Busy)?;
-        let found = tokio::time::timeout(self.0.timeout, self.0.get(url, client_id)).await;
-        let (outcome, lifetime) = match found.unwrap_or(Err(Problem::TooSlow)) {
-            Ok((metadata, lifetime)) => (Ok(metadata), lifetime),
-            Err(problem) => {
-                tracing::info!(client_id, %problem, "client metadata refused");
-                (Err(problem), AFTER_FAILURE)
-            }
-        };
-        *known = Some(Known { until: Instant::now() + lifetime, outcome: outcome.clone() });
-        outcome
+        let now = self.0.clock.instant();
+        self.0.documents.remove_if(client_id, |document| document.until <= now);
+        // One of those who ask at once fetches; the others wait for what it finds.
+        let document = self.0.documents.get_or_insert_async(client_id, self.0.fetch(url, client_id)).await?;
+        Ok(document.metadata.clone())
     }
 }
 
 impl Inner {
+    /// The document from its URL, unless that failed a moment ago.
+    async fn fetch(&self, url: Url, client_id: &str) -> Result<Arc<Document>, Problem> {
+        if let Some((problem, until)) = self.failures.get(client_id)
+            && self.clock.instant() < until
+        {
+            return Err(problem);
+        }
+        let _turn = self.turn(&url)?;
+        let found = tokio::time::timeout(self.timeout, self.get(url, client_id)).await;
+        match found.unwrap_or(Err(Problem::TooSlow)) {
+            Ok((metadata, lifetime)) => Ok(Arc::new(Document { metadata, until: self.clock.instant() + lifetime })),
+            Err(problem) => {
+                tracing::info!(client_id, %problem, "client metadata refused");
+                self.failures.insert(client_id.to_owned(), (problem, self.clock.instant() + AFTER_FAILURE));
+                Err(problem)
+            }
+        }
+    }
+
+    /// The right to fetch, as long as it is held.
+    fn turn(&self, url: &Url) -> Result<Turn<'_>, Problem> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let mut of_host = self.of_host();
+        let under_way = of_host.get(&host).copied().unwrap_or(0);
+        if under_way >= FETCHES_OF_A_HOST {
+            return Err(Problem::Busy);
+        }
+        let permit = self.fetches.try_acquire().map_err(|_| Problem::Busy)?;
+        self.limits.check(&host).map_err(|_| Problem::Busy)?;
+        of_host.insert(host.clone(), under_way + 1);
+        Ok(Turn { inner: self, host, _permit: permit })
+    }
+
+    fn of_host(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.of_host.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What can be refused without a fetch. No resolver is asked about an address written as such, so
     /// the [`Guard`] never sees it.
     fn check(&self, client_id: &str) -> Result<Url, Problem> {
@@ -249,26 +302,6 @@ impl Inner {
         Ok(url)
     }
 
-    /// The entry of a `client_id`, for which the oldest that nobody is using may have to make room.
-    fn entry(&self, client_id: &str) -> Result<Arc<Entry>, Problem> {
-        let mut entries = self.entries();
-        if let Some(entry) = entries.get(client_id) {
-            return Ok(entry.clone());
-        }
-        if entries.len() >= MAX_ENTRIES {
-            let unused = entries.iter().filter(|(_, entry)| Arc::strong_count(entry) == 1);
-            let oldest = unused.min_by_key(|(_, entry)| entry.made).map(|(id, _)| id.clone());
-            entries.remove(&oldest.ok_or(Problem::Busy)?);
-        }
-        let entry = Arc::new(Entry { made: Instant::now(), known: tokio::sync::Mutex::default() });
-        entries.insert(client_id.to_owned(), entry.clone());
-        Ok(entry)
-    }
-
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, Arc<Entry>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn get(&self, url: Url, client_id: &str) -> Result<(ClientMetadata, Duration), Problem> {
         let request = self.http.get(url).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
         let mut response = request.send().await.map_err(|error| problem(&error))?;
@@ -281,6 +314,24 @@ impl Inner {
             body.extend_from_slice(&chunk);
         }
         Ok((parse(&body, client_id, &self.schemes)?, lifetime(response.headers())))
+    }
+}
+
+struct Turn<'a> {
+    inner: &'a Inner,
+    host: String,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut of_host = self.inner.of_host();
+        if let Some(under_way) = of_host.get_mut(&self.host) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                of_host.remove(&self.host);
+            }
+        }
     }
 }
 
@@ -628,14 +679,12 @@ mod tests {
             assert_eq!(metadata.redirect_uris, ["http://127.0.0.1:1/back"]);
         }
         assert_eq!(mock.hits(), 1);
-        expire(&fetcher, &mock.id()).await;
+        fetcher.0.clock.advance(299);
+        fetcher.fetch(&mock.id()).await.unwrap();
+        assert_eq!(mock.hits(), 1);
+        fetcher.0.clock.advance(1);
         fetcher.fetch(&mock.id()).await.unwrap();
         assert_eq!(mock.hits(), 2);
-    }
-
-    async fn expire(fetcher: &Fetcher, client_id: &str) {
-        let entry = fetcher.0.entry(client_id).unwrap();
-        entry.known.lock().await.as_mut().unwrap().until = Instant::now();
     }
 
     #[tokio::test]
@@ -646,9 +695,7 @@ mod tests {
             assert_eq!(fetcher.fetch(&mock.id()).await.unwrap_err(), Problem::Unreachable);
         }
         assert_eq!(mock.hits(), 1);
-        let until = fetcher.0.entry(&mock.id()).unwrap().known.lock().await.as_ref().unwrap().until;
-        assert!(until <= Instant::now() + AFTER_FAILURE);
-        expire(&fetcher, &mock.id()).await;
+        fetcher.0.clock.advance(10);
         fetcher.fetch(&mock.id()).await.unwrap_err();
         assert_eq!(mock.hits(), 2);
     }
@@ -839,33 +886,78 @@ mod tests {
         assert_eq!(mock.hits(), 1);
     }
 
-    #[tokio::test]
-    async fn few_fetches_at_once() {
-        let mock = Mock::start(Duration::from_millis(200), "200 OK", JSON, &document().to_string()).await;
-        let fetcher = local();
-        let ids: Vec<_> = (0..MAX_FETCHES + 3).map(|n| format!("{}/{n}", mock.base)).collect();
-        let found = join_all(ids.iter().map(|id| fetcher.fetch(id))).await;
-        assert_eq!(found.iter().filter(|found| found.is_ok()).count(), MAX_FETCHES);
-        assert_eq!(found.iter().filter(|found| matches!(found, Err(Problem::Busy))).count(), 3);
-        // That we were busy is not held against the client.
-        assert!(fetcher.fetch(&ids[MAX_FETCHES]).await.is_ok());
+    /// A server that never answers.
+    async fn slow() -> Mock {
+        Mock::start(Duration::from_secs(60), "200 OK", JSON, "").await
+    }
+
+    /// Names lead to this machine, whatever they are: without TLS none of them has a document, but each is asked.
+    async fn problems(fetcher: &Fetcher, ids: impl Iterator<Item = String>) -> Vec<Problem> {
+        join_all(ids.map(|id| async move { fetcher.fetch(&id).await.unwrap_err() })).await
     }
 
     #[tokio::test]
-    async fn the_cache_is_bounded() {
-        let inner = local().0;
-        let first = inner.entry("first").unwrap();
-        for n in 0..MAX_ENTRIES {
-            inner.entry(&n.to_string()).unwrap();
+    async fn a_slow_host_keeps_no_other_waiting() {
+        let (slow, quick) = (slow().await, Mock::json(&document()).await);
+        let fetcher = local();
+        let port = slow.base.rsplit(':').next().unwrap();
+        let ids = (0..8).map(|n| format!("https://slow.example:{port}/{n}"));
+        let (found, other) = tokio::join!(problems(&fetcher, ids), async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            fetcher.fetch(&quick.id()).await
+        });
+        assert!(other.is_ok(), "{other:?}");
+        assert_eq!(found.iter().filter(|problem| **problem == Problem::TooSlow).count(), FETCHES_OF_A_HOST);
+        assert_eq!(found.iter().filter(|problem| **problem == Problem::Busy).count(), 8 - FETCHES_OF_A_HOST);
+        assert!(fetcher.0.of_host().is_empty());
+        // That we were busy is not held against the client.
+        let again = problems(&fetcher, (2..4).map(|n| format!("https://slow.example:{port}/{n}"))).await;
+        assert_eq!(again, [Problem::TooSlow; 2]);
+    }
+
+    #[tokio::test]
+    async fn few_fetches_at_once() {
+        let slow = slow().await;
+        let port = slow.base.rsplit(':').next().unwrap();
+        let ids = (0..MAX_FETCHES + 3).map(|n| format!("https://host{n}.example:{port}/a"));
+        let found = problems(&local(), ids).await;
+        assert_eq!(found.iter().filter(|problem| **problem == Problem::TooSlow).count(), MAX_FETCHES);
+        assert_eq!(found.iter().filter(|problem| **problem == Problem::Busy).count(), 3);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_without_end() {
+        let mock = Mock::start(Duration::ZERO, "404 Not Found", JSON, "{}").await;
+        let fetcher = local();
+        let mut busy = 0;
+        for n in 0..200 {
+            busy += usize::from(fetcher.fetch(&format!("{}/{n}", mock.base)).await.unwrap_err() == Problem::Busy);
         }
-        // The oldest that was not in use has made room.
-        assert_eq!(inner.entries().len(), MAX_ENTRIES);
-        assert!(Arc::ptr_eq(&first, &inner.entry("first").unwrap()));
-        assert!(!inner.entries().contains_key("0"));
-        let all: Vec<_> = inner.entries().values().cloned().collect();
-        assert_eq!(inner.entry("one more").err(), Some(Problem::Busy));
-        drop(all);
-        assert!(inner.entry("one more").is_ok());
+        assert!((30..=40).contains(&mock.hits()), "{}", mock.hits());
+        assert_eq!(busy, 200 - mock.hits());
+        fetcher.0.clock.advance(60);
+        assert_eq!(fetcher.fetch(&format!("{}/new", mock.base)).await.unwrap_err(), Problem::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn the_caches_are_bounded_and_failures_push_no_document_out() {
+        let mock = Mock::json(&document()).await;
+        let fetcher = local();
+        fetcher.fetch(&mock.id()).await.unwrap();
+        for n in 0..3 * MAX_FAILURES {
+            // By hand: a fetch of each would be refused.
+            fetcher.0.failures.insert(n.to_string(), (Problem::Unreachable, Instant::now()));
+        }
+        assert!(fetcher.0.failures.len() <= MAX_FAILURES);
+        fetcher.fetch(&mock.id()).await.unwrap();
+        let document = fetcher.0.documents.get(&mock.id()).unwrap();
+        for n in 0..3 * MAX_DOCUMENTS {
+            fetcher.0.documents.insert(n.to_string(), document.clone());
+        }
+        assert!(fetcher.0.documents.len() <= MAX_DOCUMENTS);
+        // Nor do documents that nobody asks for again.
+        fetcher.fetch(&mock.id()).await.unwrap();
+        assert_eq!(mock.hits(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use common::{
     files,
     http::{HttpError, JsonBody},
 };
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -29,7 +30,7 @@ pub struct Client {
     pub id: String,
     pub metadata: ClientMetadata,
     /// What `client_secret` must digest to, if it has one.
-    pub secret_digest: Option<String>,
+    pub secret_digest: Option<SecretString>,
     /// What it may do on its own behalf; only a client from the operator's file has any.
     pub roles: Vec<String>,
     /// Whether `id` is the URL of the document that `metadata` comes from.
@@ -102,7 +103,7 @@ pub fn read_file(file: &Path, schemes: &AppSchemes) -> Result<HashMap<String, Cl
         if let Some(uri) = metadata.redirect_uris.iter().find(|uri| !schemes.accept(uri)) {
             bail!("{}: {uri:?} of {id:?} cannot be a redirect URI", file.display());
         }
-        let secret_digest = client_secret.as_deref().map(digest);
+        let secret_digest = client_secret.as_deref().map(|secret| digest(secret).into());
         clients.insert(id.clone(), Client { id, metadata, secret_digest, roles, self_hosted: false, listed: true });
     }
     Ok(clients)
@@ -143,7 +144,7 @@ impl State {
         Ok(Some(Client {
             id: id.to_owned(),
             metadata,
-            secret_digest,
+            secret_digest: secret_digest.map(SecretString::from),
             roles: Vec::new(),
             self_hosted: false,
             listed: false,

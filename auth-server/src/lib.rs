@@ -177,6 +177,7 @@ impl AuthServer {
             fetcher: Fetcher::new(cimd::Options {
                 allow_loopback: args.allow_loopback_client_ids,
                 schemes: schemes.clone(),
+                clock: store.clock().clone(),
                 ..Default::default()
             })?,
             schemes,

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::OnceLock,
+    time::{Duration, Instant},
 };
 
 use actix_http::Request;
@@ -56,6 +57,7 @@ struct World<S> {
 struct Reply {
     status: StatusCode,
     location: String,
+    retry_after: String,
     text: String,
 }
 
@@ -114,10 +116,11 @@ impl<S: Service<Request, Response = ServiceResponse, Error = Error>> World<S> {
         for cookie in response.response().cookies() {
             self.cookies.borrow_mut().insert(cookie.name().to_owned(), cookie.into_owned());
         }
-        let location = response.headers().get(header::LOCATION).map(|value| value.to_str().unwrap().to_owned());
+        let value = |name| response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        let (location, retry_after) = (value(header::LOCATION), value(header::RETRY_AFTER));
         let status = response.status();
         let text = String::from_utf8(read_body(response).await.to_vec()).unwrap();
-        Reply { status, location: location.unwrap_or_default(), text }
+        Reply { status, location, retry_after, text }
     }
 
     async fn get(&self, path: &str) -> Reply {
@@ -438,6 +441,25 @@ async fn a_family_has_as_many_rows_after_many_refreshes_as_after_few() {
     // The first of them still shows a theft.
     assert_eq!(world.refresh(&client, &first).await.error(), "invalid_grant");
     assert_eq!(world.refresh(&client, &token).await.error(), "invalid_grant");
+}
+
+#[actix_web::test]
+async fn who_comes_while_the_database_is_in_use_is_told_soon_to_come_again() {
+    let world = world(&[]).await;
+    let client = world.client().await;
+    let path = world.request(&client);
+    let held = world.state.store.0.acquire().await.unwrap();
+    let started = Instant::now();
+    for (what, reply) in [
+        ("/token", world.refresh(&client, "nonsense").await),
+        ("/register", world.register().await),
+        ("/authorize", world.get(&path).await),
+    ] {
+        assert_eq!((reply.status.as_u16(), reply.retry_after.as_str()), (503, "2"), "{what}: {}", reply.text);
+    }
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    drop(held);
+    assert_eq!(world.get(&path).await.status, 200);
 }
 
 #[actix_web::test]

@@ -16,6 +16,7 @@ use common::{
     http::{Body, HttpError},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, encode};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -175,7 +176,7 @@ impl State {
         };
         events::client(&client.id);
         let secret_fits = |secret: &str| {
-            let known = client.secret_digest.as_deref().unwrap_or_default();
+            let known = client.secret_digest.as_ref().map_or("", |digest| digest.expose_secret());
             constant_time::verify_slices_are_equal(known.as_bytes(), digest(secret).as_bytes()).is_ok()
         };
         let proven = match (client.auth_method(), &basic, form.get("client_secret"), assertion) {

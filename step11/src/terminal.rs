@@ -3,12 +3,13 @@
 
 use std::fmt::Write;
 
+use common::text::is_invisible;
 use serde_json::Value;
 
-/// Control characters (all but the line break and the tab), and those that reverse or hide text.
+/// What moves the cursor, turns the direction of writing, or is not seen. A line break and a tab may stand in a text,
+/// and so may what chooses the colour of the emoji before it.
 fn is_unsafe(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    is_invisible(c) && !matches!(c, '\n' | '\t' | '\u{fe0e}' | '\u{fe0f}')
 }
 
 /// Text with what is unsafe made visible, as `\u{1b}`.
@@ -58,6 +59,7 @@ mod tests {
     fn nothing_moves_the_cursor() {
         assert_eq!(escape("a\u{1b}[2Jb\r\n\tc\u{9b}\u{202e}"), "a\\u{1b}[2Jb\\u{d}\n\tc\\u{9b}\\u{202e}");
         assert_eq!(escape("a\u{61c}b\u{180e}\u{ad}"), "a\\u{61c}b\\u{180e}\\u{ad}");
+        assert_eq!(escape("a\u{3164}b\u{2764}\u{fe0f}"), "a\\u{3164}b\u{2764}\u{fe0f}");
         assert_eq!(line("a\nb"), "a b");
         assert_eq!(cut("äöü", 2), "äö…");
         assert_eq!(cut("äöü", 3), "äöü");

@@ -55,6 +55,7 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         with(json!({ "client_id": "post", "client_secret": "another secret", "token_endpoint_auth_method": "client_secret_post" })),
         with(json!({ "client_id": "signed", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [jwk] } })),
         with(json!({ "client_id": "public", "token_endpoint_auth_method": "none" })),
+        with(json!({ "client_id": "https://machine.invalid/client", "client_secret": "a secret", "token_endpoint_auth_method": "client_secret_post" })),
         { "client_id": "powerless", "client_secret": "a secret", "grant_types": ["client_credentials"] },
     ]);
     let file = clients_file(folder.path(), &clients)?;
@@ -103,6 +104,10 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
             post(&plus(&[("scope", "openid mcp:read mcp:tools")])).basic_auth("basic", Some("a%20secret%20%26%20more")),
         ),
         ("no resource", browser.post("/token", &no_resource)),
+        (
+            "an operator's client whose id is a URL, where nothing is fetched",
+            post(&plus(&[("client_id", "https://machine.invalid/client"), ("client_secret", "a secret")])),
+        ),
     ] {
         let reply = Reply::of(request).await?;
         assert_eq!(reply.status, 200, "{what}: {reply:?}");

@@ -3,7 +3,12 @@
 
 #![allow(clippy::too_many_lines)] // a table reads best in one piece
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use integration_tests::{
@@ -347,4 +352,103 @@ async fn one_address_uses_up_no_others_registrations() -> Result<()> {
         assert_eq!(reply.status, 201, "{address}: {reply:?}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_token_request_makes_us_fetch_nothing_for_a_client_that_nobody_let_in() -> Result<()> {
+    let server = start()?;
+    let browser = Browser::new(&server)?;
+    let hosts = documents(vec![metadata(&json!({}))])?;
+    let client = format!("{}/0", hosts.url);
+    let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", "nonsense")];
+    let reply = browser.token(&form).await?;
+    assert_eq!((reply.status.as_u16(), &reply.json()["error"]), (401, &json!("invalid_client")), "{reply:?}");
+    assert_eq!(hosts.hits("/0"), 0);
+    browser.consent(&browser.request(&client, &[("redirect_uri", CALLBACK)]), "alice", &["mcp:read"]).await?;
+    let reply = browser.token(&form).await?;
+    assert_eq!((reply.status.as_u16(), &reply.json()["error"]), (400, &json!("invalid_grant")), "{reply:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slow_metadata_host_keeps_no_other_waiting_and_none_is_asked_without_end() -> Result<()> {
+    let server = start()?;
+    let slow =
+        Mock::start(|_, _| mock::Reply::Drip("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n".into()))?;
+    let quick = documents(vec![metadata(&json!({}))])?;
+    let request = |client: &str| -> Result<_> {
+        let browser = Browser::new(&server)?;
+        Ok(browser.get(&browser.request(client, &[("redirect_uri", CALLBACK)])))
+    };
+    let mut waiting = Vec::new();
+    for number in 0..8 {
+        waiting.push(tokio::spawn(Reply::of(request(&format!("{}/{number}", slow.url))?)));
+    }
+    while slow.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // As a host is called, not as it is reached.
+    let other = format!("{}/0", quick.url.replace("127.0.0.1", "localhost"));
+    let reply = Reply::of(request(&other)?).await?;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    for reply in waiting {
+        let reply = reply.await??;
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(
+            reply.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=60).contains(&seconds)),
+            "{reply:?}"
+        );
+        assert!(!reply.text.contains("must be the URL"), "the client is not at fault: {reply:?}");
+    }
+    let asked = slow.seen().len();
+    assert!(asked <= 2, "{asked} of eight at once");
+
+    let mut answers = Vec::new();
+    for number in 1..=60 {
+        answers.push(Reply::of(request(&format!("{}/{number}", quick.url))?).await?.status.as_u16());
+    }
+    let asked = quick.seen().len();
+    assert!(asked <= 40, "{asked} of 60 in a moment");
+    assert!(answers.contains(&400) && answers.contains(&503), "{answers:?}");
+    let reply = Reply::of(request(&other)?).await?;
+    assert_eq!(reply.status, 200, "what is known is not forgotten: {reply:?}");
+    Ok(())
+}
+
+/// Sends the head of a request, and nothing of the body that it announces: the status of the answer.
+fn without_its_body(server: &Server, path: &str, length: usize) -> Result<u16> {
+    let address = server.url().trim_start_matches("http://").replace("localhost", "127.0.0.1");
+    let mut stream = TcpStream::connect(&address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n"
+    )?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    Ok(std::str::from_utf8(&head[9..])?.parse()?)
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_413_and_one_that_is_too_slow_408() -> Result<()> {
+    let server = start()?;
+    let browser = Browser::new(&server)?;
+    let client = browser.register(&[CALLBACK]).await?;
+    let path = browser.request(&client, &[("redirect_uri", CALLBACK)]);
+    let login = path.replace("/authorize", "/login");
+    let all = ["/token", "/revoke", &login];
+    for path in all {
+        for length in [17 * 1024, 2 * 1024 * 1024] {
+            let reply = browser.send(browser.post(path, &[("x", &"x".repeat(length))])).await?;
+            assert_eq!(reply.status, 413, "{path}, {length}: {reply:?}");
+        }
+    }
+    thread::scope(|scope| {
+        let slow: Vec<_> = all.map(|path| (path, scope.spawn(|| without_its_body(&server, path, 10)))).into();
+        for (path, slow) in slow {
+            let status = slow.join().map_err(|_| anyhow::anyhow!("it panicked"))??;
+            assert_eq!(status, 408, "{path}");
+        }
+        Ok(())
+    })
 }
