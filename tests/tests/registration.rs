@@ -35,12 +35,13 @@ fn metadata(change: &Value) -> Value {
 
 /// A web server with a document for each path `/0`, `/1` and so on.
 fn documents(all: Vec<Value>) -> Result<Mock> {
-    Mock::start(move |request, here| {
+    Mock::start(move |request, _| {
         let index: Option<usize> = request.path().trim_start_matches('/').parse().ok();
         let Some(mut document) = index.and_then(|index| all.get(index).cloned()) else {
             return mock::Reply::status(404);
         };
-        document["client_id"] = json!(format!("{here}{}", request.path()));
+        document["client_id"] =
+            json!(format!("http://{}{}", request.header("host").unwrap_or_default(), request.path()));
         mock::Reply::json(200, &document)
     })
 }
