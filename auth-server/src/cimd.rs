@@ -888,7 +888,7 @@ mod tests {
 
     /// A server that never answers.
     async fn slow() -> Mock {
-        Mock::start(Duration::from_secs(60), "200 OK", JSON, "").await
+        Mock::start(Duration::from_mins(1), "200 OK", JSON, "").await
     }
 
     /// Names lead to this machine, whatever they are: without TLS none of them has a document, but each is asked.
