@@ -73,25 +73,21 @@ fn one_log_in_and_every_command() -> Result<()> {
         (&["call", "whoami"], 0, "\"username\":\"alice\""),
         (&["--json", "call", "echo", "message=hi"], 0, "\"structuredContent\": {"),
         (&["prompts"], 0, "takes: name, style"),
-        (&["status"], 0, "mcp:read mcp:tools"),
+        (&["prompt", "greeting", "style=formal"], 0, "Good day, alice"),
+        (&["status"], 0, "mcp:read mcp:tools mcp:prompts"),
         (&["trace", "echo", "message=hi"], 0, "1. Ask the MCP server what it can do"),
         (&["call", "echo"], 2, "message is missing. echo takes: message (string, required), repeat_count (integer)"),
         (&["call", "echo", "message=hi", "repeat_count=many"], 2, "repeat_count=many"),
         (&["call", "echo", "message=hi", "loud=1"], 2, "loud is no argument"),
         (&["call", "echo", "message=hi", "repeat_count=99"], 5, "the tool failed"),
         (&["call", "nothing"], 5, "There are: echo, get_time, whoami"),
+        (&["prompt", "greeting", "style=rude"], 5, "-32602"),
         (&["--protocol-version", "2025-06-18", "call", "echo", "message=old"], 0, "old"),
     ] {
         let outcome = run(args)?;
         assert_eq!(outcome.code, Some(code), "{args:?} {outcome:?}");
         assert!(outcome.visible().contains(says), "{args:?} {outcome:?}");
     }
-    // The basic scopes do not cover the use of a prompt: the person is asked once more.
-    let outcome = client.run(&["prompt", "greeting", "style=formal"], alice(&server, ALL))?;
-    assert!(outcome.code == Some(0) && outcome.stdout.contains("Good day, alice"), "{outcome:?}");
-    let outcome = run(&["prompt", "greeting", "style=rude"])?;
-    assert!(outcome.code == Some(5) && outcome.visible().contains("-32602"), "{outcome:?}");
-    assert!(run(&["status"])?.stdout.contains("mcp:read mcp:tools mcp:prompts"));
     let outcome = run(&["--json", "call", "nothing"])?;
     let error: Value = serde_json::from_str(&outcome.stderr)?;
     assert_eq!(error["error"]["kind"], "tool");
