@@ -340,7 +340,7 @@ impl Http {
                 chunk = chunks.next() => chunk,
             };
             let Some(chunk) = chunk.transpose().map_err(|error| at(&error))? else { break None };
-            let mut messages = chunk.into_iter().filter_map(|byte| events.push(byte));
+            let mut messages = chunk.iter().filter_map(|byte| events.push(*byte));
             let answer = messages.find(|data| {
                 let message: Value = serde_json::from_slice(data).unwrap_or_default();
                 if let Some(reply) = reply(&message)
