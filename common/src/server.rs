@@ -221,3 +221,50 @@ pub fn exit(outcome: Result<()>) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, net::TcpStream};
+
+    use actix_web::{App, HttpResponse, web};
+    use clap::Parser;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    #[actix_web::test]
+    async fn a_failure_stops_the_server_after_the_requests_under_way() {
+        let listener = Cli::parse_from(["server", "--port", "0"]).server.bind().unwrap();
+        let address = listener.url.trim_start_matches("http://").to_owned();
+        let (arrived, fails) = oneshot::channel::<()>();
+        let arrived = web::Data::new(std::sync::Mutex::new(Some(arrived)));
+        let app = move || {
+            let slow = async |arrived: web::Data<std::sync::Mutex<Option<oneshot::Sender<()>>>>| {
+                drop(arrived.lock().unwrap().take());
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                HttpResponse::Ok().body("finished")
+            };
+            App::new().app_data(arrived.clone()).route("/", web::get().to(slow))
+        };
+        let client = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let failure = async {
+            let _ = fails.await;
+            anyhow::anyhow!("what it cannot do without has failed")
+        };
+        let outcome = listener.serve_unless(app, failure).await;
+        assert_eq!(outcome.unwrap_err().to_string(), "what it cannot do without has failed");
+        assert!(client.join().unwrap().ends_with("finished"), "the request was cut off");
+    }
+}

@@ -78,6 +78,20 @@ impl Times {
     fn metadata_age(&self) -> Duration {
         METADATA_AGE.min(self.max_stale / 2)
     }
+
+    /// How long keys are kept that the provider says are fresh for so long.
+    fn keep(&self, fresh: Duration) -> Duration {
+        let (least, most) = (self.jwks_min_age, self.jwks_max_age);
+        let keep = fresh.clamp(least, most);
+        somewhere((keep * 9 / 10).max(least), (keep * 11 / 10).min(most))
+    }
+
+    /// After how long to try again when so many fetches have failed, one at least.
+    fn retry_after(&self, failures: u32) -> Duration {
+        let pause = self.jwks_cooldown * 2_u32.pow(failures.clamp(1, 7) - 1);
+        let pause = pause.min(self.jwks_min_age).max(self.jwks_cooldown);
+        somewhere(pause, pause + pause / 2)
+    }
 }
 
 /// A time such as `90s`, `10m`, `24h`, within bounds in seconds.
@@ -309,11 +323,7 @@ impl JwksClient {
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
             let (pause, problem) = match &outcome {
                 Ok(fetched) => (fetched.lifetime, fetched.problem),
-                Err(problem) => {
-                    let pause = times.jwks_cooldown * 2_u32.pow(failures.min(7) - 1);
-                    let pause = pause.min(times.jwks_min_age).max(times.jwks_cooldown);
-                    (somewhere(pause, pause + pause / 2), Some(*problem))
-                }
+                Err(problem) => (times.retry_after(failures), Some(*problem)),
             };
             let (now, mut news, mut gone) = (Instant::now(), false, false);
             self.status.send_modify(|status| {
@@ -378,9 +388,7 @@ impl JwksClient {
             return Err(problem);
         }
         let problem = unfit.or(problem);
-        let (least, most) = (remote.times.jwks_min_age, remote.times.jwks_max_age);
-        let lifetime = if problem.is_some() { least } else { lifetime(&headers).clamp(least, most) };
-        let lifetime = somewhere((lifetime * 9 / 10).max(least), (lifetime * 11 / 10).min(most));
+        let lifetime = remote.times.keep(if problem.is_some() { Duration::ZERO } else { lifetime(&headers) });
         Ok(Fetched { set, lifetime, problem })
     }
 
@@ -575,10 +583,6 @@ impl KeySet {
             } else if key.kid.is_some() && unclear.contains(&name) {
                 set.unused.push((name.clone(), "a malformed entry has the same kid"));
                 set.ambiguous.push(name);
-            } else if let Some(same) = set.keys.iter_mut().find(|other| other.is_same(&key)) {
-                let either =
-                    |algorithm: &Algorithm| [&*same, &key].iter().any(|key| key.algorithms.contains(algorithm));
-                same.algorithms = ALGORITHMS.into_iter().filter(either).collect();
             } else {
                 set.keys.push(key);
             }
@@ -612,13 +616,6 @@ impl KeySet {
     fn has_leaked(&self, key: &Key) -> bool {
         key.kid.as_ref().is_some_and(|kid| self.leaked_unknown.contains(kid))
             || self.leaked_material.contains(&key.material[0])
-    }
-}
-
-impl Key {
-    /// Whether it is the same key by the same name, be it for another algorithm.
-    fn is_same(&self, other: &Key) -> bool {
-        self.kid == other.kid && self.material == other.material
     }
 }
 
@@ -752,13 +749,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_is_spread() {
-        let (from, to) = (Duration::from_secs(90), Duration::from_secs(100));
-        let times: Vec<_> = (0..100).map(|_| somewhere(from, to)).collect();
-        assert!(times.iter().all(|time| (from..=to).contains(time)), "{times:?}");
-        let (early, late) = (Duration::from_secs(93), Duration::from_secs(97));
-        assert!(times.iter().any(|time| *time < early) && times.iter().any(|time| *time > late), "{times:?}");
-        assert_eq!(somewhere(to, to), to);
+    fn replicas_do_not_ask_together() {
+        let seconds = Duration::from_secs;
+        let times = Times {
+            jwks_cooldown: seconds(10),
+            jwks_min_age: seconds(100),
+            jwks_max_age: seconds(1000),
+            max_stale: seconds(10_000),
+        };
+        // Bounds that each wait keeps, which are reached by chance.
+        let spread = |name: &str, wait: &dyn Fn() -> Duration, from: Duration, to: Duration| {
+            let waits: Vec<_> = (0..200).map(|_| wait()).collect();
+            assert!(waits.iter().all(|wait| (from..=to).contains(wait)), "{name}: {waits:?}");
+            let third = (to - from) / 3;
+            assert!(waits.iter().any(|wait| *wait < from + third), "{name}: {waits:?}");
+            assert!(waits.iter().any(|wait| *wait > to - third), "{name}: {waits:?}");
+        };
+        spread("the shortest", &|| times.keep(Duration::ZERO), seconds(100), seconds(110));
+        spread("usual", &|| times.keep(seconds(300)), seconds(270), seconds(330));
+        spread("the longest", &|| times.keep(Duration::MAX), seconds(900), seconds(1000));
+        spread("one failure", &|| times.retry_after(1), seconds(10), seconds(15));
+        spread("two", &|| times.retry_after(2), seconds(20), seconds(30));
+        spread("many", &|| times.retry_after(u32::MAX), seconds(100), seconds(150));
     }
 
     #[test]
