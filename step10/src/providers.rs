@@ -310,16 +310,36 @@ type IsOfType = fn(&Value) -> bool;
 const REGISTERED: [(&str, IsOfType); 7] = [
     ("iss", Value::is_string),
     ("sub", Value::is_string),
-    ("aud", |aud| aud.is_string() || aud.as_array().is_some_and(|names| names.iter().all(Value::is_string))),
+    ("aud", |aud| aud.is_string() || is_strings(aud)),
     ("exp", Value::is_number),
     ("nbf", Value::is_number),
     ("iat", Value::is_number),
     ("jti", Value::is_string),
 ];
 
+/// The others that our own tokens have.
+const OWN: [(&str, IsOfType); 4] = [
+    ("preferred_username", Value::is_string),
+    ("client_id", Value::is_string),
+    ("scope", |scope| scope.as_str().is_some_and(|scope| Scopes::parse(scope).is_ok())),
+    ("roles", is_strings),
+];
+
+fn is_strings(value: &Value) -> bool {
+    value.as_array().is_some_and(|values| values.iter().all(Value::is_string))
+}
+
 /// The first of the registered claims that is there and of the wrong type.
 pub fn mistyped(members: &Map<String, Value>) -> Option<&'static str> {
-    REGISTERED.iter().find(|(name, fits)| members.get(*name).is_some_and(|value| !fits(value))).map(|(name, _)| *name)
+    mistyped_of(REGISTERED, members)
+}
+
+fn mistyped_of(
+    claims: impl IntoIterator<Item = (&'static str, IsOfType)>,
+    members: &Map<String, Value>,
+) -> Option<&'static str> {
+    let wrong = |(name, fits): (&'static str, IsOfType)| members.get(name).filter(|value| !fits(value)).map(|_| name);
+    claims.into_iter().find_map(wrong)
 }
 
 /// What is at the first of these places that is there, and which that is.
@@ -485,7 +505,10 @@ impl Provider {
             Some(_) if members.0.contains_key("cnf") => return Err(Refusal::token_bound()),
             Some(profile) if !profile.is_access_token(&members.0) => return Err(Refusal::other_type()),
             Some(profile) => profile.claims(&members.0),
-            None => serde_json::from_value(members.0.into()).map_err(|_| String::new()),
+            None => {
+                let wrong = mistyped_of(REGISTERED.into_iter().chain(OWN), &members.0).unwrap_or_default();
+                serde_json::from_value(members.0.into()).map_err(|_| wrong.to_owned())
+            }
         };
         let claims = claims.map_err(|place| Refusal::mistyped(&place).with("iss", &self.issuer))?;
         let words =
@@ -743,6 +766,43 @@ mod tests {
             assert!(!read(twice), "{twice}");
         }
         assert!(!read("[]") && !read("null") && !read(&"[".repeat(100_000)) && !read(&"{\"a\":".repeat(100_000)));
+    }
+
+    #[test]
+    fn a_claim_of_our_own_tokens_that_is_of_the_wrong_type_is_named() {
+        let provider = Provider {
+            issuer: "i".to_owned(),
+            audience: Vec::new(),
+            keys: Arc::new(JwksClient::remote(
+                String::new(),
+                "http://localhost".parse().unwrap(),
+                fetch::client(&"http://localhost".parse().unwrap()).unwrap(),
+                Times { jwks_cooldown: PATIENCE, jwks_min_age: PATIENCE, jwks_max_age: PATIENCE, max_stale: PATIENCE },
+                false,
+            )),
+            profile: None,
+            introspection: None,
+        };
+        let claims = |name: &str, value: Value| {
+            let mut token = json!({ "iss": "i", "aud": "a", "sub": "s", "exp": 1, "roles": ["user"] });
+            token[name] = value;
+            let Value::Object(members) = token else { panic!("not an object") };
+            provider.claims(Members(members)).map_err(|refusal| refusal.description)
+        };
+        assert!(claims("preferred_username", json!("alice")).is_ok());
+        for (name, value) in [
+            ("preferred_username", Value::Null),
+            ("client_id", json!(1)),
+            ("scope", json!(["mcp:read"])),
+            ("scope", json!("\u{7f}")),
+            ("roles", json!({ "admin": {} })),
+            ("roles", json!("admin")),
+            ("roles", json!([1])),
+            ("exp", json!("1")),
+        ] {
+            let refused = claims(name, value).unwrap_err();
+            assert_eq!(refused, format!("The token's claim {name} has the wrong type."));
+        }
     }
 
     #[test]
