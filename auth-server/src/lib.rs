@@ -211,6 +211,17 @@ impl AuthServer {
         Self::open(args, listener, keys, issuer, vec![resource]).await
     }
 
+    /// Whether the database can be written, without which nobody can log in.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub async fn check(&self) -> Result<()> {
+        match &self.state {
+            Some(state) => state.store.check().await,
+            None => Ok(()),
+        }
+    }
+
     /// Mounts the endpoints that [`AuthServer::metadata`] names.
     pub fn configure(&self, app: &mut ServiceConfig) {
         let Some(state) = &self.state else { return };

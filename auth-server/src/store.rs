@@ -134,6 +134,14 @@ impl Store {
             .map_err(|error: anyhow::Error| anyhow!("{}: {error}", cannot()))
     }
 
+    /// Whether it can be written.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub(crate) async fn check(&self) -> Result<()> {
+        Ok(self.0.begin_with("BEGIN IMMEDIATE").await?.rollback().await?)
+    }
+
     /// The clock of everything that expires here.
     pub fn clock(&self) -> &Clock {
         &self.1

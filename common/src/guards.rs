@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     fmt,
+    net::SocketAddr,
     panic::AssertUnwindSafe,
     pin::Pin,
     rc::Rc,
@@ -51,8 +52,18 @@ const ALLOWED: [&str; 7] = [
 /// The names of this computer.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
+/// The header by which an answer and the lines of the log about it find each other.
+const CORRELATION_ID: &str = "x-correlation-id";
+
 /// What the request line in the log calls the caller. The authentication step sets it.
 pub struct LogUser(pub String);
+
+/// Why the request was refused, for the request line: a code and, in words that tell no secrets, what was wrong. It goes
+/// into the extensions of the response.
+pub struct LogRefusal {
+    pub reason: &'static str,
+    pub detail: String,
+}
 
 /// Who may ask: browsers from known origins, by a name that is ours.
 #[derive(Clone)]
@@ -138,7 +149,7 @@ impl Guards {
         mut req: ServiceRequest,
         next: Next<B>,
     ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-        let started = Instant::now();
+        let (started, peer) = (Instant::now(), req.peer_addr());
         let refused = if guards.origin_allowed(req.headers()) {
             (!guards.host_allowed(&req)).then_some((
                 "forbidden_host",
@@ -175,7 +186,7 @@ impl Guards {
             let held = |answer: BoxBody| EitherBody::right(BoxBody::new(Held { answer, _request: request }));
             outcome = outcome.map(|response| response.map_body(|_, body| held(body.boxed())));
         }
-        log_request(&outcome, started);
+        log_request(&outcome, started, peer);
         outcome
     }
 }
@@ -292,8 +303,8 @@ impl MessageBody for Held {
 }
 
 /// One line a request: `debug` when it went well, `info` when the client erred, `error` when we did.
-/// It names the route, not the path, and no header: a token may be in either.
-fn log_request<B>(outcome: &Result<ServiceResponse<B>, Error>, started: Instant) {
+/// It names the route, not the path, and no header: a token may be in either. The peer is the proxy where there is one.
+fn log_request<B>(outcome: &Result<ServiceResponse<B>, Error>, started: Instant, peer: Option<SocketAddr>) {
     let status = match outcome {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
@@ -310,12 +321,20 @@ fn log_request<B>(outcome: &Result<ServiceResponse<B>, Error>, started: Instant)
             });
             let route = request.and_then(HttpRequest::match_pattern).unwrap_or_else(|| "(no route)".to_owned());
             let user = request.and_then(|request| request.extensions().get::<LogUser>().map(|user| user.0.clone()));
+            let extensions = outcome.as_ref().ok().map(|response| response.response().extensions());
+            let refusal = extensions.as_deref().and_then(|extensions| extensions.get::<LogRefusal>());
+            let headers = outcome.as_ref().ok().map(ServiceResponse::headers);
+            let correlation_id = headers.and_then(|headers| headers.get(CORRELATION_ID)?.to_str().ok());
             tracing::$level!(
+                peer = peer.map(|peer| tracing::field::display(peer.ip().to_canonical())),
                 method,
                 route,
                 status = status.as_u16(),
                 micros = started.elapsed().as_micros(),
                 user,
+                correlation_id,
+                reason = refusal.map(|refusal| refusal.reason),
+                detail = refusal.map(|refusal| &*refusal.detail),
                 "request"
             );
         }};

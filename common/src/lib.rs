@@ -8,6 +8,7 @@
 //! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire; [`params`]: how they are read;
 //! - [`oauth`]: the metadata documents;
+//! - [`readiness`]: whether what a server stands on can be used;
 //! - [`network`]: which addresses are the public internet;
 //! - [`text`]: characters that cannot be seen;
 //! - [`token_cache`]: tokens that were verified before;
@@ -26,6 +27,7 @@ pub mod mcp;
 pub mod network;
 pub mod oauth;
 pub mod params;
+pub mod readiness;
 pub mod server;
 pub mod text;
 pub mod token_cache;

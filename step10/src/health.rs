@@ -1,8 +1,9 @@
-//! `GET /health`: is the server up, which one is it, what can it do, and has it the keys of those it trusts?
+//! `GET /health`: can the server serve, which one is it, what can it do, and has it the keys of those it trusts?
 
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
+use common::readiness::Readiness;
 use serde::Serialize;
 
 use crate::{jwks_client::Report, metadata::OAuthUrls, providers::Providers};
@@ -24,8 +25,8 @@ impl Health {
     }
 }
 
-/// `status` is `ok` if every issuer's keys are here, `degraded` if some are, and `unavailable` if none are: then
-/// `/mcp` answers 503.
+/// `status` is `ok` if every issuer's keys are here, `degraded` if some are, and `unavailable` if none are (then `/mcp`
+/// answers 503) or a database cannot be used.
 #[derive(Serialize)]
 struct Answer<'a> {
     status: &'static str,
@@ -34,13 +35,18 @@ struct Answer<'a> {
     issuers: BTreeMap<&'a str, Report>,
 }
 
-pub async fn health(health: web::Data<Health>, providers: web::Data<Providers>) -> HttpResponse {
+/// 503 if `unavailable`: then nothing should be sent here.
+pub async fn health(
+    health: web::Data<Health>,
+    providers: web::Data<Providers>,
+    readiness: web::Data<Readiness>,
+) -> HttpResponse {
     let all = providers.iter().all(|provider| provider.keys.is_ready());
-    let status = match (all, providers.any_ready()) {
-        (true, _) => "ok",
-        (_, true) => "degraded",
-        _ => "unavailable",
+    let (mut response, status) = match (readiness.is_ready().await, all, providers.any_ready()) {
+        (true, true, _) => (HttpResponse::Ok(), "ok"),
+        (true, _, true) => (HttpResponse::Ok(), "degraded"),
+        _ => (HttpResponse::ServiceUnavailable(), "unavailable"),
     };
     let issuers = providers.iter().map(|provider| (provider.issuer.as_str(), provider.keys.report())).collect();
-    HttpResponse::Ok().json(Answer { status, health: &health, issuers })
+    response.json(Answer { status, health: &health, issuers })
 }

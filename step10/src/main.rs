@@ -35,7 +35,9 @@ use clap::{Parser, Subcommand};
 use common::{
     config::{HELP, KeyArgs, ScopeArgs, ServerArgs},
     guards::Guards,
-    http, server,
+    http,
+    readiness::Readiness,
+    server,
 };
 use doctor::DoctorArgs;
 use health::Health;
@@ -123,6 +125,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     enabled.extend(own.is_some().then_some("jwks"));
     let health = web::Data::new(Health::new(enabled, metadata.urls.clone()));
 
+    let opened = notes.clone();
+    let mut readiness = Readiness::default().with("the database of the notes", async move || opened.check().await);
+    if let Some((_, auth_server)) = own.clone() {
+        readiness = readiness.with("the database of the authorization server", async move || auth_server.check().await);
+    }
+    let readiness = web::Data::new(readiness);
+
     let (auth, providers) = (web::Data::new(auth), web::Data::new(providers));
     let guards = listener.guards.clone();
     let app = move || {
@@ -132,6 +141,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .wrap(from_fn(Guards::check))
             .app_data(web::Data::new(guards.clone()))
             .app_data(health.clone())
+            .app_data(readiness.clone())
             .app_data(methods.clone())
             .app_data(auth.clone())
             .app_data(providers.clone())

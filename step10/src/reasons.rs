@@ -9,7 +9,7 @@ use actix_web::{
         header::{HeaderName, HeaderValue, RETRY_AFTER},
     },
 };
-use common::http::ErrorBody;
+use common::{guards::LogRefusal, http::ErrorBody};
 use jsonwebtoken::{dangerous::insecure_decode_claims, errors::ErrorKind};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -212,8 +212,7 @@ impl Refusal {
     /// The answer, which the log knows by its correlation id. `id`: the request's, if it is known.
     pub fn respond(&self, id: Option<&RawValue>) -> HttpResponse {
         let correlation_id = uuid::Uuid::new_v4().to_string();
-        let (reason, detail, words) = (self.reason, &self.detail, self.words());
-        tracing::info!(correlation_id, reason, "refused: {words} {detail}");
+        let (reason, words) = (self.reason, self.words());
         let body = ErrorBody {
             error: self.error.unwrap_or("unauthorized"),
             error_description: &words,
@@ -222,6 +221,8 @@ impl Refusal {
             advice: Some(&*self.advice).filter(|advice| !advice.is_empty()),
         };
         let mut response = body.on_mcp(self.status, id);
+        let detail = format!("{words} {}", self.detail).trim_end().to_owned();
+        response.extensions_mut().insert(LogRefusal { reason, detail });
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&correlation_id) {
             headers.insert(HeaderName::from_static("x-correlation-id"), id);

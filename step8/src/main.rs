@@ -22,7 +22,9 @@ use clap::Parser;
 use common::{
     config::{HELP, KeyArgs, ScopeArgs, ServerArgs, TrustArgs},
     guards::Guards,
-    http, server,
+    http,
+    readiness::Readiness,
+    server,
 };
 use health::Health;
 use metadata::Metadata;
@@ -78,6 +80,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         metadata.urls.clone(),
     ));
 
+    let checked = auth_server.clone();
+    let readiness =
+        Readiness::default().with("the database of the authorization server", async move || checked.check().await);
+    let readiness = web::Data::new(readiness);
+
     let auth = web::Data::new(auth);
     let guards = listener.guards.clone();
     let app = move || {
@@ -87,6 +94,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .wrap(from_fn(Guards::check))
             .app_data(web::Data::new(guards.clone()))
             .app_data(health.clone())
+            .app_data(readiness.clone())
             .app_data(methods.clone())
             .app_data(key.clone())
             .app_data(auth.clone())

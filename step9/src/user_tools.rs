@@ -80,6 +80,11 @@ impl Notes {
         Ok(Notes(pool))
     }
 
+    /// Whether notes can be written, for `/health`.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        Ok(self.0.begin_with("BEGIN IMMEDIATE").await?.rollback().await?)
+    }
+
     /// `None`: this user has too many already. One statement, so that two at once cannot pass the limit.
     async fn save(&self, owner: &Claims, text: &str) -> sqlx::Result<Option<Value>> {
         let id = uuid::Uuid::now_v7().to_string(); // in the order in which they are made, for notes of one millisecond

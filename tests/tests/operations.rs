@@ -10,7 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::{Server, command};
+use integration_tests::{Reply, Server, command};
+use serde_json::json;
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 struct Running {
     child: Child,
@@ -302,4 +304,49 @@ fn gen_token_says_what_is_wrong_and_prints_nothing_else() -> Result<()> {
     fs::write(folder.path().join("file"), "")?;
     assert_one_sentence(&run(&["--username", "alice", "--keys", "file/keys"])?, 1, "file/keys");
     Ok(())
+}
+
+/// Probes see it, and the log says which one and why; the answer does not.
+#[tokio::test]
+async fn health_is_unavailable_while_a_database_cannot_be_written() {
+    for (step, option, named) in [
+        ("step7", "--auth-database", "the database of the authorization server"),
+        ("step8", "--auth-database", "the database of the authorization server"),
+        ("step9", "--auth-database", "the database of the authorization server"),
+        ("step9", "--database", "the database of the notes"),
+        ("step10", "--auth-database", "the database of the authorization server"),
+        ("step10", "--database", "the database of the notes"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("database");
+        let server = Server::start_with(step, &[option, file.to_str().unwrap()]).unwrap();
+        let health = async || Reply::of(server.get("/health")).await.unwrap();
+        let well = health().await;
+        assert_eq!((well.status.as_u16(), &well.json()["status"]), (200, &json!("ok")), "{step} {option}");
+
+        // Another program writes, and does not come to an end.
+        let options = SqliteConnectOptions::new().filename(&file);
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        let until = async |status: u16| {
+            let end = Instant::now() + Duration::from_secs(30);
+            loop {
+                let reply = health().await;
+                if reply.status == status {
+                    return reply.json();
+                }
+                assert!(Instant::now() < end, "{step} {option}: {reply:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let mut said = until(503).await;
+        assert_eq!(said["status"], "unavailable", "{step} {option}");
+        said["status"] = json!("ok");
+        assert_eq!(said, well.json(), "{step} {option}: otherwise the same body");
+        let log = server.stderr().unwrap();
+        assert!(log.contains(named), "{step} {option}: {log}");
+
+        sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+        assert_eq!(until(200).await, well.json(), "{step} {option}");
+    }
 }

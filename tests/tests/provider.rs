@@ -317,7 +317,11 @@ async fn call(server: &Server, token: &str, tool: &str, arguments: Value) -> Rep
 }
 
 async fn health(server: &Server) -> Value {
-    Reply::of(server.get("/health")).await.unwrap().json()
+    let reply = Reply::of(server.get("/health")).await.unwrap();
+    let said = reply.json();
+    // What probes look at is the status.
+    assert_eq!(reply.status, if said["status"] == "unavailable" { 503 } else { 200 }, "{reply:?}");
+    said
 }
 
 fn reason(reply: &Reply) -> String {
@@ -977,7 +981,11 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
         let id = reply.header("x-correlation-id");
         assert_eq!(reply.refusal(&Value::Null)["correlation_id"], id, "{name}");
         let log = server.stderr().unwrap();
-        assert!(log.lines().any(|line| line.contains(id) && line.contains(wanted)), "{name}: {log}");
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(id)).collect();
+        let [line] = lines[..] else { panic!("{name}: not one line: {lines:?}") };
+        for part in [wanted, "peer=127.0.0.1", "status=401", "route=\"/mcp\""] {
+            assert!(line.contains(part), "{name}: no {part} in {line}");
+        }
         for part in token.split('.').filter(|part| part.len() > 30) {
             assert!(!log.contains(part) && !reply.text.contains(part), "{name}: part of the token");
         }
