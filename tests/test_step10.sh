@@ -88,6 +88,6 @@ if [ -n "$SERVER" ]; then
     tool whoami
     header 'without any keys, it says when to come again' 503 retry-after '^[0-9]+$'
     get /health
-    json '/health says why' 200 '.status == "unavailable" and (.issuers["'"$ISSUER"'"].problem | length > 0)'
+    json '/health says why, with a status that probes see' 503 '.status == "unavailable" and (.issuers["'"$ISSUER"'"].problem | length > 0)'
 fi
 finish
