@@ -1,8 +1,8 @@
 //! A development OAuth 2.1 authorization server (draft-ietf-oauth-v2-1): steps 7 and on embed it, and
 //! it runs by itself. It is for development and teaching, and is written as if it were not.
 //!
-//! A person's way through it: [`authorize`] checks what a client asks for, has the person log in
-//! ([`users`], [`session`]) and consent ([`pages`]), and sends a code back; [`token`] exchanges it.
+//! A person's way through it: `authorize` checks what a client asks for, has the person log in
+//! ([`users`], `session`) and consent (`pages`), and sends a code back; `token` exchanges it.
 //! [`clients`] knows who may ask: registered ones, and those that describe themselves at a URL
 //! ([`cimd`]); [`client_metadata`] says how much of what they say is accepted. [`store`] keeps what must survive a restart.
 

@@ -27,13 +27,13 @@ pub struct ServerArgs {
     /// Address to listen on; `localhost` is 127.0.0.1 and ::1. Requests by other names need --public-url or --allow-host
     #[arg(long, env = "MCP_HOST", default_value = "localhost")]
     pub host: String,
-    /// The URL clients reach this server by, e.g. behind a proxy [default: http://localhost:<port>]
+    /// The URL clients reach this server by, e.g. behind a proxy [default: `http://localhost:PORT`]
     #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// Allow http on a host that is not loopback: whoever is on the way reads passwords and tokens
     #[arg(long)]
     pub allow_insecure_http: bool,
-    /// Also accept browsers from this origin (repeatable), e.g. https://app.example
+    /// Also accept browsers from this origin (repeatable), e.g. `https://app.example`
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
     /// Also accept this name, without a port, in the Host header (repeatable)
@@ -129,7 +129,7 @@ pub struct TrustArgs {
     /// Accept only tokens of this authorization server (`iss`) [default: the public URL]
     #[arg(long, visible_alias = "authorization-server", env = "MCP_ISSUER", value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
     pub issuer: Option<String>,
-    /// Accept only tokens with this `aud` [default: <public URL>/mcp, which is what the metadata documents tell clients]
+    /// Accept only tokens with this `aud` [default: PUBLIC-URL/mcp, which is what the metadata documents tell clients]
     #[arg(long, env = "MCP_AUDIENCE", value_name = "URI", value_parser = NonEmptyStringValueParser::new())]
     pub audience: Option<String>,
 }

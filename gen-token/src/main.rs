@@ -27,7 +27,7 @@ use jsonwebtoken::{Algorithm, Header};
 )]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["username", "demo", "generate_keys"]))]
 struct Args {
-    /// Whom the token is about; `sub` becomes user_<NAME>
+    /// Whom the token is about; `sub` becomes user_NAME
     #[arg(long, value_name = "NAME", value_parser = username)]
     username: Option<String>,
     /// Scopes, separated by commas or spaces; "" for none

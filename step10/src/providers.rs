@@ -74,7 +74,7 @@ pub struct ProviderArgs {
     /// URL]
     #[arg(long, env = "MCP_PROFILE", value_name = "NAME|FILE")]
     pub profile: Vec<String>,
-    /// Accept only tokens with this `aud`, of all issuers whose profile names no audience [default: <public URL>/mcp,
+    /// Accept only tokens with this `aud`, of all issuers whose profile names no audience [default: PUBLIC-URL/mcp,
     /// which the metadata documents tell clients]
     #[arg(long, env = "MCP_AUDIENCE", value_name = "URI", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub audience: Option<String>,
