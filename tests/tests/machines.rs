@@ -312,6 +312,9 @@ async fn a_separate_authorization_server_serves_several_mcp_servers() -> Result<
 
 #[test]
 fn development_switches_are_refused_where_others_can_connect() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let keys = folder.path().join("keys"); // made once
+    let keys = ["--keys", text(&keys)?];
     let password = [("MCP_DEV_PASSWORD", PASSWORD)];
     for step in ["step7", "step8", "step9", "step10", "auth-server"] {
         for elsewhere in [
@@ -321,18 +324,19 @@ fn development_switches_are_refused_where_others_can_connect() -> Result<()> {
             &["--public-url", "https://10.0.0.1"],
             &["--public-url", "http://mcp.example", "--allow-insecure-http"],
         ] {
-            let loopback_ids = [elsewhere, &["--allow-loopback-client-ids"]].concat();
+            let plain = [&keys, elsewhere].concat();
+            let loopback_ids = [&plain[..], &["--allow-loopback-client-ids"]].concat();
             for (switch, outcome) in [
-                ("MCP_DEV_PASSWORD", Server::start_in_env(step, elsewhere, &password)),
+                ("MCP_DEV_PASSWORD", Server::start_in_env(step, &plain, &password)),
                 ("--allow-loopback-client-ids", Server::start_with(step, &loopback_ids)),
             ] {
                 let error = outcome.err().with_context(|| format!("{step} {elsewhere:?}: it started"))?.to_string();
                 assert!(error.contains(switch), "{step} {elsewhere:?}: {error}");
             }
-            Server::start_with(step, elsewhere)?;
+            Server::start_with(step, &plain)?;
         }
         for here in [&[][..], &["--public-url", "http://127.0.0.1:9000"], &["--public-url", "https://localhost"]] {
-            Server::start_in_env(step, &[here, &["--allow-loopback-client-ids"]].concat(), &password)?;
+            Server::start_in_env(step, &[&keys, here, &["--allow-loopback-client-ids"]].concat(), &password)?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -20,6 +21,9 @@ fn now() -> i64 {
 /// Each has an `auth.rs` of its own.
 const STEPS: [&str; 5] = ["step6", "step7", "step8", "step9", "step10"];
 const MAX_TOKEN: usize = 16 * 1024;
+
+/// One pair for all of them, as making one takes longest.
+const KEYS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/tokens-keys");
 
 async fn at_each_step(check: impl AsyncFn(Trust)) {
     for step in STEPS {
@@ -40,10 +44,11 @@ struct Trust {
 
 impl Trust {
     fn of(step: &'static str) -> Self {
-        let server = Server::start(step).unwrap();
-        let key = EncodingKey::from_rsa_pem(&fs::read(server.keys().join("mcp_private_key.pem")).unwrap()).unwrap();
-        let public_pem = fs::read(server.keys().join("mcp_public_key.pem")).unwrap();
-        let token = gen_token(&server.keys(), server.url(), &["--username", "alice"]).unwrap();
+        let server = Server::start_with(step, &["--keys", KEYS]).unwrap();
+        let keys = Path::new(KEYS);
+        let key = EncodingKey::from_rsa_pem(&fs::read(keys.join("mcp_private_key.pem")).unwrap()).unwrap();
+        let public_pem = fs::read(keys.join("mcp_public_key.pem")).unwrap();
+        let token = gen_token(keys, server.url(), &["--username", "alice"]).unwrap();
         let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
         let mut part = || serde_json::from_slice::<Value>(&parts.next().unwrap()).unwrap();
         let (header, claims) = (part(), part());
@@ -313,7 +318,7 @@ async fn the_challenge_says_which_check_failed() {
             let header = with(&trust.header, "alg", Some(json!(name)));
             signed(&header, claims.as_bytes(), &trust.key, algorithm)
         };
-        let made = |args: &[&str]| gen_token(&trust.server.keys(), trust.server.url(), args).unwrap();
+        let made = |args: &[&str]| gen_token(Path::new(KEYS), trust.server.url(), args).unwrap();
         let claim = |name: &str, value: Value| trust.with_claim(name, Some(value));
         let header = |name: &str, value: Value| trust.with_header(name, Some(value));
         // What steps 6 to 9 say to the letter, and a word that step 10 says as well.
@@ -507,10 +512,7 @@ async fn an_unusual_token_that_is_good_is_let_in() {
         let audience = format!("{}/mcp", trust.server.url());
         let now = now();
         let cases = [
-            (
-                "as gen-token makes it",
-                gen_token(&trust.server.keys(), trust.server.url(), &["--username", "bob"]).unwrap(),
-            ),
+            ("as gen-token makes it", gen_token(Path::new(KEYS), trust.server.url(), &["--username", "bob"]).unwrap()),
             ("signed here", trust.good()),
             ("typ JWT", trust.with_header("typ", Some(json!("JWT")))),
             ("typ jwt", trust.with_header("typ", Some(json!("jwt")))),
