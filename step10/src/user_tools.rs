@@ -208,10 +208,10 @@ impl Page {
         let limit = usize::from(self.limit.0);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let last = rows.last().filter(|_| more).map(|((first, second), _)| json!([tool, first, second]).to_string());
+        let next = rows.last().filter(|_| more).map(|((first, second), _)| json!([tool, first, second]).to_string());
         let mut page = json!({ list: rows.into_iter().map(|(_, item)| item).collect::<Vec<_>>() });
-        if let Some(last) = last {
-            page["next_cursor"] = URL_SAFE_NO_PAD.encode(last).into();
+        if let Some(next) = next {
+            page["next_cursor"] = URL_SAFE_NO_PAD.encode(next).into();
         }
         page
     }

@@ -32,9 +32,10 @@ struct Answer<'a> {
 
 /// 200 and `ok`, or 503 and `unavailable` if a database cannot be used: then nothing should be sent here.
 pub async fn health(health: web::Data<Health>, readiness: web::Data<Readiness>) -> HttpResponse {
-    let (mut response, status) = match readiness.is_ready().await {
-        true => (HttpResponse::Ok(), "ok"),
-        false => (HttpResponse::ServiceUnavailable(), "unavailable"),
+    let (mut response, status) = if readiness.is_ready().await {
+        (HttpResponse::Ok(), "ok")
+    } else {
+        (HttpResponse::ServiceUnavailable(), "unavailable")
     };
     response.json(Answer { status, health: &health })
 }
