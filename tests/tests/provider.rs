@@ -1352,6 +1352,7 @@ fn send_tokens(server: &str, issuer: &str, key: &Signer, count: usize) {
 fn nothing_grows_with_the_number_of_tokens() {
     let key = Arc::new(Signer::ed("k1"));
     let mock = Mock::good(&[&key]);
+    let started = Instant::now();
     let server = start(&[&mock], &["--audience", AUDIENCE]);
     let send = |count: usize| {
         let threads = [(); 2].map(|()| {
@@ -1368,7 +1369,8 @@ fn nothing_grows_with_the_number_of_tokens() {
     let after = resident(&server);
     println!("{before} KiB after 25,000 tokens, {after} KiB after 100,000");
     assert!(after <= before + 4096, "{before} KiB after 25,000 tokens, {after} KiB after 100,000");
-    assert!(mock.hits("/jwks") <= 5, "fetches do not follow requests");
+    let allowed = 2 + usize::try_from(started.elapsed().as_secs()).unwrap() / 60;
+    assert!(mock.hits("/jwks") <= allowed, "{} fetches: they follow requests", mock.hits("/jwks"));
 }
 
 #[tokio::test]
