@@ -39,7 +39,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Subcommands {
-    /// Full load for a long time, then 10,000 idle connections: does anything grow, or give way?
+    /// Full load for a long time, then peers that never read, then 10,000 idle connections: does anything grow, or give
+    /// way?
     Soak(SoakArgs),
 }
 

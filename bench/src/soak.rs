@@ -1,5 +1,5 @@
-//! A long time at full load with more tokens than step 9 remembers, then thousands of connections that do nothing:
-//! what grows, what gives way?
+//! A long time at full load with more tokens than step 9 remembers, then peers that pipeline requests and never read,
+//! then thousands of connections that do nothing: what grows, what gives way?
 
 use std::{
     fs,
@@ -43,7 +43,11 @@ const WITH_IDLE: u32 = 2;
 /// How many connect at once: no more than fit into a listening socket's queue.
 const BATCH: usize = 500;
 /// How long the server may take to accept a batch of connections, or to close what was opened.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Peers that never read their answers, how many requests each sends, and how often they come.
+const SILENT: usize = 50;
+const PIPELINED: usize = 4_000;
+const VISITS: u32 = 3;
 /// By how many its open files may differ from what is counted on: connections that are just closing.
 const SPARE: usize = 10;
 
@@ -94,6 +98,7 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     let prober = Prober::new(issuer)?;
     let mut targets = full_load(args, root, &server, &prober, &tokens)?;
     drop(tokens);
+    targets.extend(silent_peers(args, root, &server, at_rest, &prober)?);
     if idle > 0 {
         targets.extend(idle_connections(args, idle, root, &server, at_rest, &prober)?);
     }
@@ -174,6 +179,43 @@ fn full_load(args: &SoakArgs, root: &Path, server: &Server, prober: &Prober, tok
     ])
 }
 
+/// Good traffic alone, then beside peers that pipeline requests and never read the answers, in turns.
+fn silent_peers(args: &SoakArgs, root: &Path, server: &Server, at_rest: usize, prober: &Prober) -> Result<Vec<Target>> {
+    let cpus = args.load_cpu.to_string();
+    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: WITH_IDLE };
+    let load = Load::new(load::folder(root, "soak", "beside"), prober, server, Work::Echo, true)?;
+    load.run(server, pressure, None)?;
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let (mut cost, mut slowest) = (0.0_f64, Duration::ZERO);
+    for _ in 0..VISITS {
+        alone.extend(load.run(server, pressure, None)?.latencies);
+        await_files(server, "to close wrk's connections", |open| open < at_rest + SPARE)?;
+        server.forget_peak()?;
+        let (resting, before, started) = (open_files(server)?, server.resident()?, Instant::now());
+        let peers = Crowd::of_silent_peers(server, resting)?;
+        beside.extend(load.run(server, pressure, None)?.latencies);
+        await_files(server, "to close the connections whose answers nobody reads", |open| open <= resting)?;
+        cost = cost.max(server.peak()? - before);
+        slowest = slowest.max(started.elapsed());
+        drop(peers);
+    }
+    let who = format!("{SILENT} peers that pipeline {PIPELINED} requests and never read");
+    Ok(vec![
+        Target::new(format!("MB that {who} cost"), Ok(Spread::of([cost])), 64.0, false),
+        Target::new(format!("seconds until {who} are closed"), Ok(Spread::of([slowest.as_secs_f64()])), 30.0, false),
+        p99_beside(&who, alone, beside)?,
+    ])
+}
+
+/// The p99 of good traffic beside others, to that without: at most three times.
+fn p99_beside(whom: &str, alone: Vec<(u32, u32)>, beside: Vec<(u32, u32)>) -> Result<Target> {
+    let p99 = |latencies| percentile(0.99, latencies).map(f64::from).context("there were no answers");
+    let (alone, beside) = (p99(alone)?, p99(beside)?);
+    println!("p99 of all rounds: {:.2} ms alone, {:.2} ms beside {whom}", alone / 1e3, beside / 1e3);
+    let what = format!("p99 of good traffic beside {whom}, to that without");
+    Ok(Target::new(what, Ok(Spread::of([beside / alone])), 3.0, false))
+}
+
 /// Good traffic alone, then beside connections that do nothing and senders that take their time, in turns.
 fn idle_connections(
     args: &SoakArgs,
@@ -211,19 +253,8 @@ fn idle_connections(
         alone.extend(unloaded.latencies);
         beside.extend(loaded.latencies);
     }
-    let p99 = |latencies| percentile(0.99, latencies).map(f64::from).context("there were no answers");
-    let (alone, beside) = (p99(alone)?, p99(beside)?);
-    println!(
-        "p99 of all rounds: {:.2} ms alone, {:.2} ms beside {idle} idle connections and {SLOW} slow senders",
-        alone / 1e3,
-        beside / 1e3
-    );
-    Ok(vec![Target::new(
-        format!("p99 of good traffic beside {idle} idle connections and {SLOW} slow senders, to that without"),
-        Ok(Spread::of([beside / alone])),
-        3.0,
-        false,
-    )])
+    let whom = format!("{idle} idle connections and {SLOW} slow senders");
+    Ok(vec![p99_beside(&whom, alone, beside)?])
 }
 
 /// Waits until the server has so many open files.
@@ -271,6 +302,22 @@ impl Crowd {
             });
         }
         await_files(server, "to accept the slow senders", |open| open + SPARE >= at_rest + idle + SLOW)?;
+        Ok(Crowd { _runtime: runtime })
+    }
+
+    fn of_silent_peers(server: &Server, resting: usize) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        for _ in 0..SILENT {
+            let host = server.host.clone();
+            runtime.spawn(async move {
+                let mut stream = TcpStream::connect(&host).await?;
+                let requests = format!("GET /docs HTTP/1.1\r\nHost: {host}\r\n\r\n").repeat(PIPELINED);
+                let sent = stream.write_all(requests.as_bytes()).await; // it may be closed while it sends
+                std::future::pending::<()>().await;
+                sent
+            });
+        }
+        await_files(server, "to accept those who never read", |open| open >= resting + SILENT)?;
         Ok(Crowd { _runtime: runtime })
     }
 }

@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -187,6 +188,17 @@ impl Server {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends SIGTERM: its exit code, and how long it took to end.
+    ///
+    /// # Errors
+    /// If it cannot be sent.
+    pub fn terminate(&mut self) -> Result<(Option<i32>, Duration)> {
+        let told = Instant::now();
+        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
+        ensure!(sent.success(), "kill failed");
+        Ok((self.child.wait()?.code(), told.elapsed()))
     }
 
     /// The folder of the key pair (from step 5 on).
