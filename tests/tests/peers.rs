@@ -206,11 +206,12 @@ fn bodies_of_all_kinds_are_read_on_one_connection() {
     let mut stream = connect(&server).unwrap();
     let body = rpc("tools/call", json!({ "name": "echo", "arguments": { "message": "x".repeat(50_000) } })).to_string();
     let plain = post(&body);
-    let chunks: String = body
+    let chunks: Vec<_> = body
         .as_bytes()
         .chunks(1_000)
         .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)))
         .collect();
+    let chunks = chunks.concat();
     let chunked = format!(
         "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
     );
