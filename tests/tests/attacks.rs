@@ -200,7 +200,7 @@ async fn a_code_is_good_once_for_its_client_with_its_verifier() -> Result<()> {
     let refresh = granted.json()["refresh_token"].as_str().context("no refresh token")?.to_owned();
     let refreshed =
         browser.token(&[("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", &refresh)]).await?;
-    assert_eq!(refreshed.json()["error"], "invalid_grant", "a replayed code ends what it gave: {refreshed:?}");
+    assert_eq!(refreshed.json()["error"], "invalid_grant", "a old code ends what it gave: {refreshed:?}");
     Ok(())
 }
 
@@ -298,7 +298,7 @@ async fn a_refresh_token_is_good_once_and_its_theft_ends_the_family() -> Result<
     assert_eq!(list.status, 200, "{list:?}");
 
     // Any used one ends the family, however long ago it was used; one that we did not issue ends nothing.
-    for replayed in [0, 4, 7] {
+    for old in [0, 4, 7] {
         let mut tokens = vec![fresh().await?];
         for _ in 0..8 {
             let last = tokens.last().context("none")?;
@@ -317,7 +317,7 @@ async fn a_refresh_token_is_good_once_and_its_theft_ends_the_family() -> Result<
             assert_eq!(refresh(&client, token, None).await?.json()["error"], "invalid_grant", "{token}");
         }
         assert_eq!(
-            refresh(&thief, &tokens[replayed], None).await?.json()["error"],
+            refresh(&thief, &tokens[old], None).await?.json()["error"],
             "invalid_grant",
             "another client's"
         );
@@ -325,10 +325,10 @@ async fn a_refresh_token_is_good_once_and_its_theft_ends_the_family() -> Result<
         assert_eq!(kept.status, 200, "a forged token has no effect: {kept:?}");
         let current = kept.json()["refresh_token"].as_str().context("none")?.to_owned();
         // Whatever else is wrong with the request.
-        let reuse = refresh(&client, &tokens[replayed], Some("mcp:prompts")).await?;
+        let reuse = refresh(&client, &tokens[old], Some("mcp:prompts")).await?;
         assert_eq!(reuse.json()["error"], "invalid_grant", "{reuse:?}");
         let ended = refresh(&client, &current, None).await?;
-        assert_eq!(ended.json()["error"], "invalid_grant", "after token {replayed} came again: {ended:?}");
+        assert_eq!(ended.json()["error"], "invalid_grant", "after token {old} came again: {ended:?}");
     }
 
     let token = fresh().await?;
