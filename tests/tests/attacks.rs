@@ -316,11 +316,7 @@ async fn a_refresh_token_is_good_once_and_its_theft_ends_the_family() -> Result<
         for token in &forged {
             assert_eq!(refresh(&client, token, None).await?.json()["error"], "invalid_grant", "{token}");
         }
-        assert_eq!(
-            refresh(&thief, &tokens[old], None).await?.json()["error"],
-            "invalid_grant",
-            "another client's"
-        );
+        assert_eq!(refresh(&thief, &tokens[old], None).await?.json()["error"], "invalid_grant", "another client's");
         let kept = refresh(&client, current, None).await?;
         assert_eq!(kept.status, 200, "a forged token has no effect: {kept:?}");
         let current = kept.json()["refresh_token"].as_str().context("none")?.to_owned();
