@@ -248,7 +248,7 @@ start
 cat <<EOF
 Keycloak $version is ready.
   issuer         $issuer
-  people         mcp-admin/admin123, alice/alice123, bob/bob123, guest/guest123
+  people         mcp-admin/admin123, mcp-user/user123, mcp-readonly/readonly123, alice/alice123, bob/bob123, guest/guest123
   MCP server     cargo run -p step10 -- --issuer $issuer --profile keycloak
   admin console  $base/admin/ (admin; the password is in $data/admin-password)
   stop it        keycloak/start.sh$options stop

@@ -43,7 +43,15 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048)?;
     let key = EncodingKey::from_rsa_pem(key.to_pkcs8_pem(LineEnding::LF)?.as_bytes())?;
-    let jwk = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
+    let jwk = json!(Jwk::from_encoding_key(&key, Algorithm::RS256)?);
+    // Keys that no signature of this client can mean, before the one that it does.
+    let mut jwks = vec![];
+    for (member, value) in [("use", "enc"), ("alg", "RS384"), ("alg", "RSA-OAEP")] {
+        let mut other = jwk.clone();
+        other.as_object_mut().context("no key")?.insert(member.to_owned(), json!(value));
+        jwks.extend([other.clone(), other]);
+    }
+    jwks.push(jwk);
     let machine = json!({ "roles": ["user"], "scope": "mcp:read mcp:tools", "grant_types": ["client_credentials"] });
     let with = |more: Value| {
         let mut client = machine.clone();
@@ -53,7 +61,7 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
     let clients = json!([
         with(json!({ "client_id": "basic", "client_secret": "a secret & more", "token_endpoint_auth_method": "client_secret_basic" })),
         with(json!({ "client_id": "post", "client_secret": "another secret", "token_endpoint_auth_method": "client_secret_post" })),
-        with(json!({ "client_id": "signed", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [jwk] } })),
+        with(json!({ "client_id": "signed", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": jwks } })),
         with(json!({ "client_id": "public", "token_endpoint_auth_method": "none" })),
         with(json!({ "client_id": "https://machine.invalid/client", "client_secret": "a secret", "token_endpoint_auth_method": "client_secret_post" })),
         { "client_id": "powerless", "client_secret": "a secret", "grant_types": ["client_credentials"] },
