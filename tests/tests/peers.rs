@@ -320,5 +320,7 @@ fn a_server_stops_in_time_beside_peers_that_never_read() {
     let (code, took) = server.terminate().unwrap();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(10), "{took:?}");
-    peers.into_iter().for_each(|peer| drop(peer.join().unwrap()));
+    for peer in peers {
+        drop(peer.join().unwrap());
+    }
 }
