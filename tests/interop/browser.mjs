@@ -135,14 +135,14 @@ try {
     await tabTo(scope("mcp:tools"));
     await page.keyboard.press("Space");
     assert.equal(await scope("mcp:tools").isChecked(), false);
-    assert.equal(await scope("mcp:prompts").count(), 0, "what basic use does not need is not asked for");
+    await tabTo(scope("mcp:prompts"));
     await tabTo(button("Deny"));
     await tabTo(button("Allow"));
     await page.keyboard.press("Enter");
   };
   await assert.rejects(new Client({ name: "browser", version: "1.0.0" }).connect(transport()), UnauthorizedError);
   assert.equal(await redeem(), "AUTHORIZED");
-  assert.deepEqual(granted(), ["mcp:read"]);
+  assert.deepEqual(granted(), ["mcp:prompts", "mcp:read"]);
   console.log("ok - alice logs in and consents by keyboard alone, without mcp:tools");
 
   const client = new Client({ name: "browser", version: "1.0.0" });
