@@ -290,7 +290,7 @@ fn check(
             .advice("Nothing was sent on. If you trust this authorization server, name it with --issuer."));
         }
     };
-    if let Some(error) = one("error")? {
+    if let Some(error) = one("error")?.filter(|error| !error.is_empty()) {
         let description = one("error_description")?.map_or(String::new(), |text| format!(", {}", terminal::line(text)));
         let mut failure =
             Failure::authorization(format!("the authorization server says: {}{description}", terminal::line(error)));

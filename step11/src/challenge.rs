@@ -19,9 +19,10 @@ impl Challenge {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
-    /// A parameter's value; letter case means nothing in its name (§11.2).
+    /// A parameter's value, unless it says nothing; letter case means nothing in its name (§11.2).
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        let named = self.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 }
 

@@ -22,6 +22,11 @@ impl Document {
         }
     }
 
+    /// Whether a text is a document that says what it is about, in this member; however little else can be read.
+    pub fn names(text: &[u8], member: &str) -> bool {
+        Document::read("", text).and_then(|document| document.required_text(member)).is_ok()
+    }
+
     /// A member, unless it says nothing.
     fn member(&self, member: &str) -> Option<&Value> {
         self.members.get(member).filter(|value| !says_nothing(value))

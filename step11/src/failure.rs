@@ -55,11 +55,21 @@ pub struct Failure {
     pub oauth_error: Option<String>,
     /// The HTTP status of the answer that was a failure, where there was one.
     pub status: Option<u16>,
+    /// Whether there was no connection: then whatever else is asked there is asked in vain.
+    pub unconnected: bool,
 }
 
 impl Failure {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Failure { kind, message: message.into(), advice: None, exchange: None, oauth_error: None, status: None }
+        Failure {
+            kind,
+            message: message.into(),
+            advice: None,
+            exchange: None,
+            oauth_error: None,
+            status: None,
+            unconnected: false,
+        }
     }
 
     pub fn local(message: impl Into<String>) -> Self {

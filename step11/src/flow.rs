@@ -436,7 +436,7 @@ impl Flow {
                 not_the_chosen(&issuer)?;
                 let metadata = metadata::authorization_server(&self.http, &issuer, false).await?;
                 let nowhere = format!(
-                    "the authorization server {} has no metadata at any of its well-known URLs",
+                    "the authorization server {} has no metadata that can be used at any of its well-known URLs",
                     terminal::line(&issuer)
                 );
                 (Some(document), metadata.map_err(|not_found| not_found.failure(&nowhere))?)

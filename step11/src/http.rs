@@ -193,9 +193,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// All values of a header that are text.
+    /// All values of a header that are text; what a server says there may be in any language (RFC 9110 §5.5).
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+        self.headers.get_all(name).iter().filter_map(|value| str::from_utf8(value.as_bytes()).ok())
     }
 }
 
@@ -340,7 +340,7 @@ impl Http {
                 chunk = chunks.next() => chunk,
             };
             let Some(chunk) = chunk.transpose().map_err(|error| at(&error))? else { break None };
-            let mut messages = chunk.iter().filter_map(|byte| events.push(*byte));
+            let mut messages = chunk.iter().filter_map(|byte| events.push(*byte)).flat_map(one_by_one);
             let answer = messages.find(|data| {
                 let message: Value = serde_json::from_slice(data).unwrap_or_default();
                 if let Some(reply) = reply(&message)
@@ -470,6 +470,15 @@ pub fn is_response(message: &Value, id: &Value) -> bool {
         && (message["id"] == *id || (message["id"].is_null() && error))
 }
 
+/// The messages of an event. In 2025-03-26 a server may send several together, as an array (its "Base Protocol",
+/// "Batching").
+fn one_by_one(event: Vec<u8>) -> Vec<Vec<u8>> {
+    match serde_json::from_slice(&event) {
+        Ok(Value::Array(messages)) => messages.iter().map(|message| message.to_string().into_bytes()).collect(),
+        _ => vec![event],
+    }
+}
+
 /// Our answer to a request of the server's: to a ping an empty result (MCP 2025-11-25 "Ping"), to everything else that
 /// this client has no such method, as it has none of the capabilities (JSON-RPC 2.0 §5.1). `None`: it is not a request.
 fn reply(message: &Value) -> Option<Value> {
@@ -552,21 +561,26 @@ fn unread(url: &Url, status: StatusCode, error: &ReadError) -> Failure {
 fn broken(url: &Url, error: &(dyn Error + 'static)) -> Failure {
     let mut cause = Some(error);
     let mut last = String::new();
-    let mut timed_out = false;
+    let (mut timed_out, mut unconnected) = (false, false);
     while let Some(error) = cause {
         if error.downcast_ref::<Forbidden>().is_some() {
             return Failure::authorization(format!("refused to ask {}: {error}", shown(url)));
         }
-        timed_out |= error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
+        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+            timed_out |= error.is_timeout();
+            unconnected |= error.is_connect();
+        }
         last = error.to_string();
         cause = error.source();
     }
-    if timed_out {
-        return Failure::network(format!("{} took too long", shown(url)))
-            .advice("Try again, or allow more time with --timeout.");
-    }
-    Failure::network(format!("no answer from {}: {last}", shown(url)))
-        .advice("Is the server running, and is the address right?")
+    let failure = if timed_out {
+        Failure::network(format!("{} took too long", shown(url)))
+            .advice("Try again, or allow more time with --timeout.")
+    } else {
+        Failure::network(format!("no answer from {}: {last}", shown(url)))
+            .advice("Is the server running, and is the address right?")
+    };
+    Failure { unconnected, ..failure }
 }
 
 #[cfg(test)]

@@ -253,7 +253,10 @@ impl Session {
         let request = self.request(message, headers);
         let answer = self.flow.send(why, &request, &id).await?;
         let message: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let ours = is_response(&message, &id);
+        // An answer that is not a success is to this request, whatever its error calls it: a server that fails may not know
+        // what it was asked, and some make up an id.
+        let ours = is_response(&message, &id)
+            || (!answer.status.is_success() && message["result"].is_null() && is_response(&message, &message["id"]));
         let outcome = match (&message["result"], &message["error"]) {
             (result @ Value::Object(_), Value::Null) if ours => Some(Ok(result.clone())),
             (Value::Null, error @ Value::Object(_)) if ours => Some(Err(RpcError {

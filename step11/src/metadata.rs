@@ -25,9 +25,11 @@ pub struct ProtectedResource {
 impl ProtectedResource {
     fn read(text: &[u8]) -> Result<Self> {
         let document = Document::read("the protected resource's metadata", text)?;
+        let nobody = || Failure::authorization("the MCP server's metadata names no authorization server");
         Ok(ProtectedResource {
             resource: document.required_text("resource")?,
-            authorization_servers: document.texts("authorization_servers")?.unwrap_or_default(),
+            // Optional in RFC 9728, but not in MCP ("Authorization Server Location").
+            authorization_servers: document.texts("authorization_servers")?.ok_or_else(nobody)?,
             scopes_supported: document.texts("scopes_supported")?,
             dpop_bound_access_tokens_required: document.flag("dpop_bound_access_tokens_required")?,
         })
@@ -38,7 +40,7 @@ impl ProtectedResource {
 pub struct AuthorizationServer {
     pub issuer: String,
     pub authorization_endpoint: Option<String>,
-    pub token_endpoint: Option<String>,
+    pub token_endpoint: String,
     /// RFC 7591.
     pub registration_endpoint: Option<String>,
     /// RFC 7009.
@@ -62,7 +64,8 @@ impl AuthorizationServer {
         Ok(AuthorizationServer {
             issuer: document.required_text("issuer")?,
             authorization_endpoint: document.text("authorization_endpoint")?,
-            token_endpoint: document.text("token_endpoint")?,
+            // No flow of ours can do without it (RFC 8414 §2).
+            token_endpoint: document.required_text("token_endpoint")?,
             registration_endpoint: document.text("registration_endpoint")?,
             revocation_endpoint: document.text("revocation_endpoint")?,
             scopes_supported: list("scopes_supported")?,
@@ -90,7 +93,7 @@ impl AuthorizationServer {
     }
 
     pub fn token_endpoint(&self) -> Result<Url> {
-        self.endpoint("token_endpoint", self.token_endpoint.as_deref())
+        self.endpoint("token_endpoint", Some(&self.token_endpoint))
     }
 }
 
@@ -98,8 +101,8 @@ impl AuthorizationServer {
 #[derive(Debug, Default)]
 pub struct NotFound {
     answers: Vec<Failure>,
-    /// Whether a place knows the document and does not give it: a document about another, or a server that fails. Else
-    /// there is simply none.
+    /// Whether a place knows the document and does not give it: one about another, one that cannot be used, or a server
+    /// that fails. Else there is simply none.
     withheld: bool,
 }
 
@@ -142,8 +145,8 @@ async fn search<T>(
     let last = places.len().saturating_sub(1);
     for (index, place) in places.into_iter().enumerate() {
         let outcome = match http.get(why, place.clone()).await {
-            // No need to wait for a host again that does not answer.
-            Err(failure) if failure.is_nowhere() => return Err(failure),
+            // No need to call at a host again where nobody is.
+            Err(failure) if failure.unconnected => return Err(failure),
             Err(failure) => Err((failure, true)),
             Ok(answer) if answer.status.is_success() => {
                 let about = |(failure, withheld): (Failure, bool)| {
@@ -195,7 +198,8 @@ pub async fn protected_resource(
     places.extend(well_known_resource(server).into_iter().filter(|url| Some(url) != challenged.as_ref()));
     let why = "Ask the MCP server who protects it (RFC 9728)";
     search(http, why, places, not_found, |place, answer| {
-        let document = ProtectedResource::read(&answer.body).map_err(|failure| (failure, false))?;
+        let document = ProtectedResource::read(&answer.body)
+            .map_err(|failure| (failure, Document::names(&answer.body, "resource")))?;
         let is_challenged = Some(place) == challenged.as_ref();
         let about = check_resource(server, (!is_challenged).then_some(place), &document.resource)
             .map_err(|failure| (failure, true))?;
@@ -205,14 +209,20 @@ pub async fn protected_resource(
     .await
 }
 
-/// The well-known URLs of a resource (RFC 9728 §3.1): with its path, then without.
+/// The well-known URLs of a resource (RFC 9728 §3.1): with its path, then without. A slash at the path's end belongs to
+/// it; but many servers leave it out there, as it is with issuers.
 fn well_known_resource(server: &Url) -> Vec<Url> {
-    let mut with_path = server.clone();
-    with_path.set_path(&format!("{PROTECTED_RESOURCE}{}", server.path().trim_end_matches('/')));
-    let mut root = server.clone();
-    root.set_path(PROTECTED_RESOURCE);
+    let at = |path: &str| {
+        let mut url = server.clone();
+        url.set_path(&format!("{PROTECTED_RESOURCE}{path}"));
+        url
+    };
+    let mut root = at("");
     root.set_query(None);
-    if with_path == root { vec![root] } else { vec![with_path, root] }
+    let path = if server.path() == "/" { "" } else { server.path() };
+    let mut places = vec![at(path), at(path.trim_end_matches('/')), root];
+    places.dedup();
+    places
 }
 
 /// `resource` must be what was asked for, byte for byte (RFC 9728 §3.3): the server's URL; or its origin, in the document
@@ -271,7 +281,8 @@ pub async fn authorization_server(
     }
     let why = "Ask the authorization server what it offers (RFC 8414, OpenID Connect Discovery)";
     search(http, why, well_known_issuer(&url), NotFound::default(), |_, answer| {
-        let document = AuthorizationServer::read(&answer.body).map_err(|failure| (failure, false))?;
+        let document = AuthorizationServer::read(&answer.body)
+            .map_err(|failure| (failure, Document::names(&answer.body, "issuer")))?;
         // Identical, without any normalization (RFC 8414 §3.3): else one server could speak for another.
         if document.issuer == issuer {
             http.note("`issuer` is the one that was asked, letter for letter, as it must be.");
@@ -315,7 +326,7 @@ pub fn endpoints_of_2025_03_26(server: &Url) -> AuthorizationServer {
     let origin = server.origin().ascii_serialization();
     AuthorizationServer {
         authorization_endpoint: Some(format!("{origin}/authorize")),
-        token_endpoint: Some(format!("{origin}/token")),
+        token_endpoint: format!("{origin}/token"),
         registration_endpoint: Some(format!("{origin}/register")),
         revocation_endpoint: None,
         scopes_supported: Vec::new(),
@@ -344,6 +355,14 @@ mod tests {
             places(well_known_resource(&url("https://mcp.example/a/mcp"))),
             [
                 "https://mcp.example/.well-known/oauth-protected-resource/a/mcp",
+                "https://mcp.example/.well-known/oauth-protected-resource"
+            ]
+        );
+        assert_eq!(
+            places(well_known_resource(&url("https://mcp.example/a/mcp/?x=y"))),
+            [
+                "https://mcp.example/.well-known/oauth-protected-resource/a/mcp/?x=y",
+                "https://mcp.example/.well-known/oauth-protected-resource/a/mcp?x=y",
                 "https://mcp.example/.well-known/oauth-protected-resource"
             ]
         );

@@ -361,10 +361,15 @@ fn read_own(path: &Path) -> Result<String> {
     let broken = |error: io::Error| fail(&error.to_string());
     let file = fs::File::open(path).map_err(broken)?;
     let metadata = file.metadata().map_err(broken)?;
+    if metadata.is_dir() {
+        return Err(fail("it is a folder"));
+    }
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
-        let advice = format!("Take that right away: chmod go= {}", path.display());
-        return Err(fail(&format!("others may read it (mode {mode:o})")).advice(advice));
+        let mut failure = fail(&format!("others may read or change it (mode {mode:o})"));
+        // A device or a pipe stays as it is.
+        failure.advice = metadata.is_file().then(|| format!("Take that right away: chmod go= {}", path.display()));
+        return Err(failure);
     }
     if metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(fail("it belongs to somebody else"));

@@ -1,11 +1,10 @@
 //! The token endpoint (RFC 6749 §3.2): all grants are one request with different parameters.
 
-use oauth2::{Scope, TokenResponse as _, basic::BasicTokenResponse};
 use serde_json::Value;
 use url::Url;
 
 use crate::{
-    document::{Document, says_nothing, seconds},
+    document::Document,
     dpop::Dpop,
     failure::{Failure, Result},
     http::{Answer, Body, Http, Request, without},
@@ -46,8 +45,9 @@ pub struct Tokens {
 
 /// A token response that has not been judged yet.
 pub struct TokenResponse {
-    response: BasicTokenResponse,
-    token_type: &'static str,
+    tokens: Tokens,
+    token_type: String,
+    expected: &'static str,
     exchange: u32,
 }
 
@@ -74,15 +74,14 @@ impl TokenEndpoint<'_> {
                 _ => failure,
             });
         }
-        let tokens = read(&answer.body).ok_or_else(|| {
-            Failure::authorization("the authorization server's answer is no token response").at(answer.exchange)
+        let (tokens, token_type) = read(&answer.body).map_err(|why| {
+            Failure::authorization(format!("the authorization server's answer is no token response: {}", why.message))
+                .at(answer.exchange)
         })?;
-        self.http.secrets.add(tokens.access_token().secret(), "access token");
-        if let Some(token) = tokens.refresh_token() {
-            self.http.secrets.add(token.secret(), "refresh token");
-        }
-        let token_type = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
-        Ok(TokenResponse { response: tokens, token_type, exchange: answer.exchange })
+        self.http.secrets.add(&tokens.access_token, "access token");
+        self.http.secrets.add(tokens.refresh_token.as_deref().unwrap_or_default(), "refresh token");
+        let expected = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
+        Ok(TokenResponse { tokens, token_type, expected, exchange: answer.exchange })
     }
 
     /// Sends the request; and once more, if the server wants its nonce in the DPoP proof (RFC 9449 §8).
@@ -111,7 +110,7 @@ impl TokenEndpoint<'_> {
 
 impl TokenResponse {
     pub fn refresh_token(&self) -> Option<&str> {
-        self.response.refresh_token().map(|token| token.secret().as_str())
+        self.tokens.refresh_token.as_deref()
     }
 
     /// The tokens, if they can be used.
@@ -119,45 +118,40 @@ impl TokenResponse {
     /// # Errors
     /// If the access token is not valid, of another type, or has expired.
     pub fn tokens(self) -> Result<Tokens> {
-        let TokenResponse { response: tokens, token_type: expected, exchange } = self;
-        let access_token = tokens.access_token().secret().clone();
-        let refresh_token = tokens.refresh_token().map(|token| token.secret().clone());
+        let TokenResponse { tokens, token_type, expected, exchange } = self;
         let fail = |why: &str| Err(Failure::authorization(why).at(exchange));
         // `b64token` (RFC 6750 §2.1): what else could stand in a header, or end it?
-        if access_token.is_empty() || !access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return fail("the access token is empty, or has characters that no token may have");
+        if !tokens.access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return fail("the access token has characters that no token may have");
         }
-        if !tokens.token_type().as_ref().eq_ignore_ascii_case(expected) {
+        if !token_type.eq_ignore_ascii_case(expected) {
             return fail(&format!(
                 "the access token is of type {:?} instead of {expected}",
-                terminal::line(tokens.token_type().as_ref())
+                terminal::line(&token_type)
             ));
         }
-        let expires_in = tokens.expires_in().map(|lifetime| lifetime.as_secs());
-        if expires_in == Some(0) {
+        if tokens.expires_in == Some(0) {
             return fail("the access token had expired when it arrived");
         }
-        let scope = tokens.scopes().map(|scopes| {
-            scopes.iter().map(|scope: &Scope| scope.to_string()).filter(|scope| !scope.is_empty()).collect()
-        });
-        Ok(Tokens { access_token, refresh_token, expires_in, scope })
+        Ok(tokens)
     }
 }
 
-/// Reads a token response. A lifetime is any number, and what says nothing is absent: there is no empty refresh token
-/// (RFC 6749 §A.17).
-fn read(body: &[u8]) -> Option<BasicTokenResponse> {
-    let mut document: Value = serde_json::from_slice(body).ok()?;
-    let members = document.as_object_mut()?;
-    for optional in ["expires_in", "refresh_token", "scope"] {
-        if members.get(optional).is_some_and(says_nothing) {
-            members.remove(optional);
-        }
-    }
-    if let Some(lifetime) = members.get_mut("expires_in") {
-        *lifetime = Value::from(seconds(lifetime)?);
-    }
-    serde_json::from_value(document).ok()
+/// Reads a token response (RFC 6749 §5.1): the tokens, and their type. A lifetime is any number, and what says nothing is
+/// absent: there is no empty refresh token (§A.17).
+///
+/// # Errors
+/// Says which member is missing, or cannot be read.
+fn read(body: &[u8]) -> Result<(Tokens, String)> {
+    let document = Document::read("it", body)?;
+    let scopes = |text: String| text.split_whitespace().map(str::to_owned).collect();
+    let tokens = Tokens {
+        access_token: document.required_text("access_token")?,
+        refresh_token: document.text("refresh_token")?,
+        expires_in: document.seconds("expires_in")?,
+        scope: document.text("scope")?.map(scopes),
+    };
+    Ok((tokens, document.required_text("token_type")?))
 }
 
 /// Exchanges the identity that a person has at their company for a grant that is good at the MCP server's authorization
@@ -198,27 +192,55 @@ pub async fn identity_assertion(
     Ok(grant)
 }
 
-/// The error that a body names (RFC 6749 §5.2), whatever its status.
-fn error(body: &Value) -> Option<&str> {
-    body["error"].as_str().filter(|error| !error.is_empty())
+/// An error in the words of the server: `error` and `error_description` (RFC 6749 §5.2), in JSON or in a form; or an `error`
+/// that is an object, with a message.
+struct Refusal {
+    /// The OAuth error code.
+    code: Option<String>,
+    description: Option<String>,
+}
+
+impl Refusal {
+    /// What a body says, whatever its status.
+    fn of(body: &[u8]) -> Option<Self> {
+        let body: Value = serde_json::from_slice(body).unwrap_or_else(|_| form(body));
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let error = &body["error"];
+        match text(error) {
+            Some(code) => Some(Refusal { code: Some(code), description: text(&body["error_description"]) }),
+            None => text(&error["message"]).map(|message| Refusal { code: None, description: Some(message) }),
+        }
+    }
+}
+
+/// The members of a form. A page is not a form, though it may have `&error=` in it.
+fn form(body: &[u8]) -> Value {
+    let body = body.trim_ascii();
+    if body.iter().any(|byte| !byte.is_ascii_graphic() || b"<>\"".contains(byte)) {
+        return Value::Null;
+    }
+    url::form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), Value::from(value))).collect()
 }
 
 /// Whether an answer is an error, although its status is that of a success.
 pub fn has_error(body: &[u8]) -> bool {
-    serde_json::from_slice(body).is_ok_and(|body: Value| error(&body).is_some())
+    Refusal::of(body).is_some()
 }
 
 /// A refusal in the words of the server (RFC 6749 §5.2, RFC 7591 §3.2.2).
 pub fn oauth_failure(answer: &Answer, what: &str) -> Failure {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let said = match (error(&body), body["error_description"].as_str().filter(|text| !text.is_empty())) {
-        (None, _) => format!("it answers {}", answer.status),
-        (Some(error), None) => terminal::line(error),
-        (Some(error), Some(description)) => format!("{}, {}", terminal::line(error), terminal::line(description)),
+    let refusal = Refusal::of(&answer.body);
+    let said = match &refusal {
+        None => format!("it answers {}", answer.status),
+        Some(Refusal { code, description }) => {
+            let parts: Vec<String> =
+                [code, description].into_iter().flatten().map(|text| terminal::line(text)).collect();
+            parts.join(", ")
+        }
     };
     let kind = if answer.status.is_server_error() { Failure::network } else { Failure::authorization };
     let mut failure = kind(format!("{what}: {said}")).at(answer.exchange);
-    failure.oauth_error = error(&body).map(str::to_owned);
+    failure.oauth_error = refusal.and_then(|refusal| refusal.code);
     failure.status = Some(answer.status.as_u16());
     failure
 }
@@ -230,35 +252,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_says_nothing_in_a_token_response_is_absent() {
-        for nothing in [json!(null), json!("")] {
-            let response = json!({
-                "access_token": "a", "token_type": "Bearer", "refresh_token": nothing, "expires_in": nothing, "scope": nothing,
-            });
-            let response = read(response.to_string().as_bytes()).unwrap();
-            assert!(
-                response.refresh_token().is_none() && response.expires_in().is_none() && response.scopes().is_none()
-            );
-        }
-        // These two must be there.
-        for (name, value) in [("access_token", json!(null)), ("token_type", json!(null)), ("access_token", json!(5))] {
+    fn a_token_response_says_what_it_must_and_what_says_nothing_is_absent() {
+        let response = |change: Value| {
             let mut response = json!({ "access_token": "a", "token_type": "Bearer" });
-            response[name] = value;
-            assert!(read(response.to_string().as_bytes()).is_none(), "{response}");
+            response.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            read(response.to_string().as_bytes()).map_err(|failure| failure.message)
+        };
+        for nothing in [json!(null), json!("")] {
+            let (tokens, _) =
+                response(json!({ "refresh_token": nothing, "expires_in": nothing, "scope": nothing })).unwrap();
+            assert!(tokens.refresh_token.is_none() && tokens.expires_in.is_none() && tokens.scope.is_none());
         }
+        let (tokens, _) = response(json!({ "scope": " a  b ", "expires_in": 3599.0 })).unwrap();
+        assert_eq!((tokens.scope.unwrap(), tokens.expires_in), (vec!["a".to_owned(), "b".to_owned()], Some(3599)));
+        for (change, why) in [
+            (json!({ "access_token": null }), "access_token is missing"),
+            (json!({ "access_token": "" }), "access_token is missing"),
+            (json!({ "access_token": 5 }), "access_token must be a string"),
+            (json!({ "token_type": null }), "token_type is missing"),
+            (json!({ "expires_in": -1 }), "expires_in must be a number of seconds"),
+            (json!({ "scope": ["a"] }), "scope must be a string"),
+            (json!({ "refresh_token": { "value": "b" } }), "refresh_token must be a string"),
+        ] {
+            assert_eq!(response(change).err().unwrap(), format!("it cannot be read: {why}"));
+        }
+        assert_eq!(
+            read(b"access_token=a&token_type=bearer").err().unwrap().message,
+            "it cannot be read: it is not JSON"
+        );
     }
 
     #[test]
-    fn an_error_is_a_text_and_not_empty() {
+    fn an_error_is_a_text_or_has_a_message_in_json_or_in_a_form() {
         for (body, is_error) in [
-            (json!({ "error": "bad_verification_code" }), true),
-            (json!({ "ok": false, "error": "invalid_code" }), true),
-            (json!({ "error": null, "access_token": "a" }), false),
-            (json!({ "error": "", "access_token": "a" }), false),
-            (json!(["error"]), false),
-            (json!("error"), false),
+            (r#"{ "error": "bad_verification_code" }"#, true),
+            (r#"{ "ok": false, "error": "invalid_code" }"#, true),
+            (r#"{ "error": { "code": 400, "message": "No." } }"#, true),
+            ("error=bad_verification_code&error_description=It+is+old.", true),
+            (r#"{ "error": null, "access_token": "a" }"#, false),
+            (r#"{ "error": "", "access_token": "a" }"#, false),
+            (r#"{ "error": {}, "access_token": "a" }"#, false),
+            (r#"["error"]"#, false),
+            (r#""error""#, false),
+            ("<a href=\"?a=b&error=c&d=e\">", false),
+            ("error=", false),
         ] {
-            assert_eq!(has_error(body.to_string().as_bytes()), is_error, "{body}");
+            assert_eq!(has_error(body.as_bytes()), is_error, "{body}");
         }
+        let refusal = Refusal::of(b"error=bad_verification_code&error_description=It+is+old.").unwrap();
+        assert_eq!(
+            (refusal.code.as_deref(), refusal.description.as_deref()),
+            (Some("bad_verification_code"), Some("It is old."))
+        );
     }
 }

@@ -14,24 +14,28 @@ use crate::{
     terminal,
 };
 
-/// Names under which OAuth carries what nobody else may see (RFC 6749, 7521, 7591, 8693; OpenID Connect).
-const SECRET: [&str; 15] = [
-    "access_token",
-    "actor_token",
+/// Names under which OAuth carries what nobody else may see (RFC 6749, 7009, 7521, 7591, 8693; OpenID Connect), without
+/// the underscores, which some servers leave out.
+const SECRET: [&str; 16] = [
+    "accesstoken",
+    "actortoken",
     "assertion",
-    "client_assertion",
-    "client_secret",
+    "clientassertion",
+    "clientsecret",
     "code",
-    "code_verifier",
-    "device_code",
+    "codeverifier",
+    "devicecode",
     "dpop",
-    "id_token",
+    "idtoken",
     "password",
-    "refresh_token",
-    "registration_access_token",
+    "refreshtoken",
+    "registrationaccesstoken",
     "state",
-    "subject_token",
+    "subjecttoken",
+    "token",
 ];
+/// Those that hardly stand for anything else: in a page, or in the description of a tool.
+const UNMISTAKABLE: [&str; 3] = ["accesstoken", "clientsecret", "refreshtoken"];
 /// The response headers that the flow depends on.
 const TELLING: [&str; 5] = ["www-authenticate", "content-type", "location", "dpop-nonce", "retry-after"];
 /// How many characters of a body are shown.
@@ -138,7 +142,7 @@ impl Trace {
         if !body.is_empty() {
             let text = match serde_json::from_slice(body) {
                 Ok(json) => masked_json(&json).to_string(),
-                Err(_) => String::from_utf8_lossy(body).into_owned(),
+                Err(_) => masked_text(&String::from_utf8_lossy(body)),
             };
             let text = terminal::cut(&terminal::escape(&secrets.scrub(&text)), SHOWN);
             self.say(&format!("   < {}", text.replace('\n', "\n   < ")));
@@ -171,8 +175,22 @@ impl Trace {
     }
 }
 
+/// Names are compared without letter case and underscores.
+fn plain(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "")
+}
+
 fn is_secret(name: &str) -> bool {
-    SECRET.contains(&name.to_ascii_lowercase().as_str())
+    SECRET.contains(&plain(name).as_str())
+}
+
+/// A body that is not JSON. What is secret in it cannot be told from the rest; so if there is anything, nothing is shown.
+fn masked_text(text: &str) -> String {
+    let names = plain(text);
+    if UNMISTAKABLE.iter().any(|name| names.contains(name)) {
+        return format!("‹{} characters that are not JSON and may have a secret in them›", text.chars().count());
+    }
+    text.to_owned()
 }
 
 fn masked(name: &str, value: &str) -> String {
@@ -212,6 +230,9 @@ fn masked_json(value: &Value) -> Value {
                     // The same in every request, and no part of this flow.
                     _ if name == "_meta" => Value::String("…".to_owned()),
                     Value::String(text) => Value::String(masked(name, text)),
+                    Value::Array(_) | Value::Object(_) if UNMISTAKABLE.contains(&plain(name).as_str()) => {
+                        Value::String(masked(name, &value.to_string()))
+                    }
                     other => masked_json(other),
                 };
                 (name.clone(), value)
@@ -238,6 +259,26 @@ mod tests {
         );
         let shown = masked_json(&json!({ "access_token": "abc", "deep": [{ "refresh_token": "def" }], "scope": "s" }));
         assert!(!shown.to_string().contains("abc") && !shown.to_string().contains("def"), "{shown}");
+        for other in [
+            json!({ "accessToken": "secret" }),
+            json!({ "token": "secret" }),
+            json!({ "access_token": { "value": "secret" } }),
+            json!({ "refresh_token": ["secret"] }),
+        ] {
+            assert!(!masked_json(&other).to_string().contains("secret"), "{other}");
+        }
+        // A number is no secret, nor is what a tool takes.
+        let others = json!({ "code": -32601, "properties": { "code": { "type": "string" } } });
+        assert_eq!(masked_json(&others), others);
+        for text in [
+            "access_token=secret&token_type=bearer",
+            "\u{feff}{\"access_token\":\"secret\"}",
+            "{\"refresh_token\":\"secret\",}",
+            "client_secret: secret",
+        ] {
+            assert!(masked_text(text).starts_with('‹'), "{text}");
+        }
+        assert_eq!(masked_text("<p>invalid_token, code=1</p>"), "<p>invalid_token, code=1</p>");
     }
 
     #[test]

@@ -192,6 +192,24 @@ fn asks(name: &'static str, method: &'static str, is_right: fn(&Value) -> bool) 
     traced(at_mcp(name, (0, "Answer the server's request"), twist))
 }
 
+/// A server of 2025-11-25, which fails where it does not know a method; its error has that id.
+fn legacy(name: &'static str, id: fn(&Request) -> Value) -> Row {
+    at_mcp(name, (0, ""), move |request, _| {
+        request.header("authorization")?;
+        match request.json()["method"].as_str() {
+            Some("server/discover") => {
+                let error = json!({ "code": -32603, "message": "no such method" });
+                Some(Reply::json(500, &json!({ "jsonrpc": "2.0", "id": id(request), "error": error })))
+            }
+            Some("initialize") => {
+                Some(response(request, json!({ "protocolVersion": "2025-11-25", "capabilities": {} })))
+            }
+            Some("notifications/initialized") => Some(Reply::status(202)),
+            _ => None,
+        }
+    })
+}
+
 fn page() -> Reply {
     Reply::Http { status: 200, headers: vec![], body: "<html>".into() }
 }
@@ -251,6 +269,10 @@ fn rows() -> Vec<Row> {
         challenge_row("ten thousand scopes", (4, "or for too many"), |_| {
             format!("Bearer scope=\"{}\"", "x ".repeat(5_000))
         }),
+        traced(challenge_row("a scope that says nothing leaves it to the metadata", (0, "&scope=read&"), |urls| {
+            challenge(urls, ", scope=\"\"")
+        })),
+        challenge_row("metadata at no URL at all", (0, ""), |_| "Bearer resource_metadata=\"\"".into()),
         challenge_row("no challenge at all leads to the well-known URLs", (0, ""), |_| "Negotiate".into()),
         // The resource's metadata.
         resource("another server's resource", (4, "another resource"), "resource", |urls| {
@@ -327,6 +349,37 @@ fn rows() -> Vec<Row> {
             document["resource"] = json!(format!("{}/mcp", urls.evil));
             Reply::json(200, &document)
         })),
+        traced(elsewhere("nothing for a while, and then the metadata", (0, "took too long. There are other"), |_| {
+            Reply::Drip("HTTP/1.1 200 OK\r\n".into())
+        })),
+        traced(elsewhere("no HTTP, and then the metadata", (0, "There are other places"), |_| {
+            Reply::Raw("nonsense\r\n\r\n".into())
+        })),
+        traced(elsewhere("a break, and then the metadata", (0, "There are other places"), |_| {
+            Reply::Raw("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{".into())
+        })),
+        traced(elsewhere(
+            "metadata that names nobody, and then the metadata",
+            (0, "no authorization server"),
+            |urls| {
+                let mut document = prm(urls);
+                document["authorization_servers"] = json!([]);
+                Reply::json(200, &document)
+            },
+        )),
+        // There is a document, so that nothing else counts instead, such as what 2025-03-26 did without one.
+        resource(
+            "a member that cannot be read",
+            (4, "metadata cannot be used"),
+            "dpop_bound_access_tokens_required",
+            |_| json!("yes"),
+        ),
+        resource(
+            "an authorization server that is no list",
+            (4, "metadata cannot be used"),
+            "authorization_servers",
+            |urls| json!(urls.evil),
+        ),
         path(at_mcp, "metadata without end", (3, "longer than 256 KiB"), PRM, |_| Reply::Flood(HEAD.into())),
         path(at_mcp, "metadata that drips", (3, "took too long"), PRM, |_| Reply::Drip(HEAD.into())),
         path(at_mcp, "metadata that goes round in circles", (4, "again and again"), PRM, |urls| {
@@ -367,6 +420,12 @@ fn rows() -> Vec<Row> {
             Reply::json(200, &json!({}))
         })),
         traced(openid("503, and then the issuer's metadata", (0, "answers 503"), |_| Reply::status(503))),
+        traced(openid("nothing for a while, and then the issuer's metadata", (0, "took too long. There are"), |_| {
+            Reply::Drip("HTTP/1.1 200 OK\r\n".into())
+        })),
+        traced(openid("no token_endpoint, and then the issuer's metadata", (0, "token_endpoint is missing"), |urls| {
+            Reply::json(200, &json!({ "issuer": urls.authorization }))
+        })),
         traced(openid("another's metadata, and then the issuer's", (0, "another issuer"), |urls| {
             let mut document = asm(urls);
             document["issuer"] = json!(urls.evil);
@@ -374,7 +433,7 @@ fn rows() -> Vec<Row> {
         })),
         server("no PKCE", (4, "S256"), "code_challenge_methods_supported", |_| Value::Null),
         server("PKCE without S256", (4, "S256"), "code_challenge_methods_supported", |_| json!(["plain"])),
-        server("no token endpoint", (4, "no token_endpoint"), "token_endpoint", |_| Value::Null),
+        server("no token endpoint", (4, "token_endpoint is missing"), "token_endpoint", |_| Value::Null),
         server("a token endpoint over plain http", (4, "plain http"), "token_endpoint", |_| {
             json!("http://evil.example/token")
         }),
@@ -537,6 +596,27 @@ fn rows() -> Vec<Row> {
         path(at_authorization, "an error with 200, and more", (4, "gives no token: invalid_code"), "/token", |_| {
             Reply::json(200, &json!({ "ok": false, "error": "invalid_code" }))
         }),
+        path(
+            at_authorization,
+            "an error with 200 that is an object",
+            (4, "gives no token: The code is old."),
+            "/token",
+            |_| Reply::json(200, &json!({ "error": { "code": 400, "message": "The code is old." } })),
+        ),
+        path(at_authorization, "an error in a form", (4, "bad_verification_code, The code is old."), "/token", |_| {
+            let body = "error=bad_verification_code&error_description=The+code+is+old.".to_owned();
+            Reply::Http { status: 200, headers: vec![], body }
+        }),
+        // Refused, and not shown.
+        traced(path(at_authorization, "a token in a form", (4, "it is not JSON"), "/token", |_| {
+            let body = format!("access_token={SECRET}-access&token_type=bearer");
+            Reply::Http { status: 200, headers: vec![], body }
+        })),
+        traced(path(at_authorization, "a token behind a byte order mark", (4, "it is not JSON"), "/token", |_| {
+            Reply::Http { status: 200, headers: vec![], body: format!("\u{feff}{}", tokens(0)) }
+        })),
+        traced(token("a token in an object", (4, "must be a string"), "access_token", json!({ "value": SECRET }))),
+        traced(token("a token without underscores", (0, ""), "accessToken", json!(SECRET))),
         path(at_authorization, "a token without end", (3, "longer than"), "/token", |_| Reply::Flood(HEAD.into())),
         path(at_authorization, "a token that drips", (3, "took too long"), "/token", |_| Reply::Drip(HEAD.into())),
         path(at_authorization, "a token that is elsewhere: the code stays", (4, "answers 307"), "/token", |urls| {
@@ -570,10 +650,10 @@ fn rows() -> Vec<Row> {
             "access_token",
             json!("s3cr3t\r\nHost: evil.example"),
         ),
-        token("an empty token", (4, "is empty"), "access_token", json!("")),
-        token("a token that is no text", (4, "no token response"), "access_token", json!(7)),
+        token("an empty token", (4, "access_token is missing"), "access_token", json!("")),
+        token("a token that is no text", (4, "access_token must be a string"), "access_token", json!(7)),
         token("a token that has expired on arrival", (4, "had expired"), "expires_in", json!(0)),
-        token("a token from the past", (4, "no token response"), "expires_in", json!(-60)),
+        token("a token from the past", (4, "expires_in must be a number"), "expires_in", json!(-60)),
         token("a life in words", (4, "no token response"), "expires_in", json!("for ever")),
         token("a life that is a number in a text", (0, ""), "expires_in", json!("3600")),
         token("a token for ever", (0, ""), "expires_in", json!(u64::MAX)),
@@ -595,6 +675,10 @@ fn rows() -> Vec<Row> {
         method("403 for a scope that the token has", (4, "would not help"), "tools/call", |_, urls| {
             let value = challenge(urls, ", error=\"insufficient_scope\", scope=\"read\"");
             Reply::status(403).with("WWW-Authenticate", &value)
+        }),
+        method("403 in the server's own language", (4, "Schlüssel fehlt"), "tools/call", |_, urls| {
+            let more = ", error=\"insufficient_scope\", scope=\"read\", error_description=\"Schlüssel fehlt\"";
+            Reply::status(403).with("WWW-Authenticate", &challenge(urls, more))
         }),
         method("403 that does not say for what", (4, "does not say which scopes"), "tools/call", |_, urls| {
             Reply::status(403).with("WWW-Authenticate", &challenge(urls, ", error=\"insufficient_scope\""))
@@ -749,19 +833,22 @@ fn rows() -> Vec<Row> {
             },
         )
         .with_args(&["--protocol-version", "2026-07-28", "call", "echo", "message=hi"]),
-        at_mcp("a legacy server that says 500 to what it does not know", (0, ""), |request, _| {
-            request.header("authorization")?;
-            match request.json()["method"].as_str() {
-                Some("server/discover") => {
-                    let error = json!({ "code": -32603, "message": "no such method" });
-                    Some(Reply::json(500, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "error": error })))
-                }
-                Some("initialize") => {
-                    Some(response(request, json!({ "protocolVersion": "2025-11-25", "capabilities": {} })))
-                }
-                Some("notifications/initialized") => Some(Reply::status(202)),
-                _ => None,
-            }
+        // Before 2025-06-18, messages may come together.
+        method("a batch in a stream", (0, ""), "tools/call", |request, _| {
+            let progress = json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": {} });
+            let result = json!({ "content": [{ "type": "text", "text": "hi" }] });
+            let answer = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result });
+            Reply::Drip(format!("{STREAM}data: {}\n\n", json!([progress, answer])))
+        }),
+        legacy("a legacy server that says 500 to what it does not know", |request| request.json()["id"].clone()),
+        // As the Python SDK does.
+        legacy("a legacy server that says 500 under an id of its own", |_| json!("server-error")),
+        method("an error under an id of its own", (5, "the server refuses: no session"), "tools/call", |_, _| {
+            let error = json!({ "code": -32600, "message": "no session" });
+            Reply::json(400, &json!({ "jsonrpc": "2.0", "id": "server-error", "error": error }))
+        }),
+        method("a result that is none, under an id of its own", (3, "no MCP message"), "tools/call", |_, _| {
+            Reply::json(500, &json!({ "jsonrpc": "2.0", "id": "server-error", "result": {} }))
         }),
         method("a version from the future", (3, "none of our versions"), "server/discover", |request, _| {
             response(request, json!({ "supportedVersions": ["2099-01-01"] }))

@@ -181,15 +181,16 @@ fn a_token_that_is_at_hand_is_used_as_it_is_and_nothing_is_kept() -> Result<()> 
         (&[&["--dpop"][..], CALL].concat(), TOKEN, 2, "--dpop"),
         (CALL, "s3cr3t two", 1, "MCP_TOKEN does not hold an access token"),
         (&[&["--token-file", "/nowhere/token"][..], CALL].concat(), "", 1, "cannot use /nowhere/token"),
+        (&[&["--token-file", "/"][..], CALL].concat(), "", 1, "it is a folder"),
     ] {
         let outcome = with(args, token)?;
         assert!(outcome.code == Some(code) && outcome.stderr.contains(says), "{args:?} {outcome:?}");
         assert!(!outcome.visible().contains("s3cr3t"), "{outcome:?}");
     }
-    for mode in [0o640, 0o604, 0o660] {
+    for mode in [0o640, 0o604, 0o620, 0o660] {
         std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode))?;
         let outcome = with(&by_file, "")?;
-        let says = format!("others may read it (mode {mode:o})");
+        let says = format!("others may read or change it (mode {mode:o})");
         assert!(outcome.code == Some(1) && outcome.stderr.contains(&says), "{outcome:?}");
     }
     std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600))?;
