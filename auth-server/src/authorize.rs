@@ -73,7 +73,10 @@ impl Asked {
 async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> {
     const ONCE: [&str; 7] =
         ["response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"];
-    let page = |problem: &str, hint| Err(error_page(StatusCode::BAD_REQUEST, problem, hint));
+    let page = |problem: &str, hint| {
+        tracing::warn!(event = "authorization_refused", why = problem, "a browser was not sent on");
+        Err(error_page(StatusCode::BAD_REQUEST, problem, hint))
+    };
     let Some(params) = Params::parse(http.query_string()) else {
         return page("The request is too long.", "The program that sent you here is at fault.");
     };
@@ -86,6 +89,7 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
         Err(ClientProblem::Document(problem)) => {
             let said = format!("The program that sent you could not be looked up. {problem}");
             if matches!(problem, Problem::Busy | Problem::TooSlow) {
+                tracing::warn!(event = "authorization_throttled", why = said, "a browser has to come again");
                 return Err(busy_page(&said, cimd::RETRY_AFTER));
             }
             return page(&said, "Its client_id must be the URL of its metadata document.");
@@ -94,6 +98,9 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
     };
     events::client(&client.id);
     let Some(redirect_uri) = state.redirect_uri(&client, &params) else {
+        if params.all("redirect_uri").all(str::is_empty) {
+            return page("The program does not say where the answer goes.", "It needs one redirect_uri.");
+        }
         return page("The program wants the answer sent to an address that is not its own.", "Do not go on.");
     };
 
@@ -102,7 +109,7 @@ async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> 
     let loopback = Url::parse(&redirect_uri).is_ok_and(|url| is_localhost(&url));
     let back = |error, description| {
         if !client.listed && !loopback {
-            return Err(error_page(StatusCode::BAD_REQUEST, description, "The program that sent you is at fault."));
+            return page(description, "The program that sent you is at fault.");
         }
         let state_param = params.get("state").filter(|_| params.all("state").count() == 1);
         Err(state.redirect(&redirect_uri, state_param, &[("error", error), ("error_description", description)]))
@@ -324,7 +331,11 @@ impl State {
         let uri = match (params.get("redirect_uri"), registered) {
             _ if params.repeats(&["redirect_uri"]) => return None,
             (Some(asked), _) => registered.iter().any(|known| redirect_uri_matches(known, asked)).then_some(asked)?,
-            (None, [only]) if without_loopback_port(only).is_none() => only,
+            (None, [only, same @ ..])
+                if without_loopback_port(only).is_none() && same.iter().all(|one| one == only) =>
+            {
+                only
+            }
             (None, _) => return None,
         };
         self.schemes.accept(uri).then(|| uri.to_owned())

@@ -18,7 +18,6 @@ use std::{
 
 use common::network::{freshness, is_localhost, is_public};
 use governor::Quota;
-use jsonwebtoken::jwk::AlgorithmParameters;
 use quick_cache::sync::Cache;
 use reqwest::{
     Certificate, Client, Response, StatusCode,
@@ -378,17 +377,12 @@ fn parse(body: &[u8], client_id: &str, schemes: &AppSchemes) -> Result<ClientMet
     if members.keys().any(|name| name.starts_with("client_secret")) {
         return refuse("It publishes a client secret.");
     }
-    let Ok(metadata) = serde_json::from_value::<ClientMetadata>(members.into()) else {
-        return refuse("A member is of the wrong type.");
-    };
+    let metadata = ClientMetadata::parse(body).map_err(|refused| Problem::NotMetadata(refused.why))?;
     if metadata.client_id.as_deref() != Some(client_id) {
         return refuse("Its client_id is not its URL.");
     }
     let metadata = metadata.accepted(schemes).map_err(|refused| Problem::NotMetadata(refused.why))?;
     let keys = metadata.jwks.as_ref().map_or(&[][..], |jwks| &jwks.keys);
-    if keys.iter().any(|key| matches!(key.algorithm, AlgorithmParameters::OctetKey(_))) {
-        return refuse("It publishes a symmetric key.");
-    }
     match metadata.token_endpoint_auth_method.as_deref() {
         None | Some("none") => {}
         Some("private_key_jwt") if !keys.is_empty() => {}

@@ -4,10 +4,13 @@
 //! What we do not know is left out, and nobody is refused for it: other servers may know it. Refused is what could hurt
 //! somebody, and what leaves nothing to work with.
 
-use common::{network::is_localhost, text};
+use common::text;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error},
+};
+use serde_json::{Map, Value};
 use url::Url;
 
 use crate::params::known_scopes;
@@ -21,33 +24,35 @@ const MAX_URL: usize = 2048;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ClientMetadata {
     /// Only in a metadata document, where it must be the document's own URL.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_uri: Option<String>,
     #[serde(default, deserialize_with = "uris")]
     pub redirect_uris: Vec<String>,
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<String>,
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Option::is_none")]
     pub grant_types: Option<Vec<String>>,
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Option::is_none")]
     pub response_types: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     #[serde(default, deserialize_with = "keys", skip_serializing_if = "Option::is_none")]
     pub jwks: Option<JwkSet>,
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+/// A member's value; an empty string counts as absent, whatever the member's type.
+fn present<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?.filter(|value| value != "");
+    value.map(|value| serde_json::from_value(value).map_err(D::Error::custom)).transpose()
 }
 
 /// The texts in a list. One without anything in it counts as absent.
 fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    let members = Option::<Vec<Value>>::deserialize(deserializer)?.unwrap_or_default();
+    let members = present::<_, Vec<Value>>(deserializer)?.unwrap_or_default();
     let members: Vec<_> = members.into_iter().filter(|member| member != "").collect();
     if members.is_empty() {
         return Ok(None);
@@ -67,7 +72,7 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JwkSet>, D:
     struct Set {
         keys: Vec<Value>,
     }
-    let set = Option::<Set>::deserialize(deserializer)?;
+    let set = present::<_, Set>(deserializer)?;
     let readable = |key| {
         let key = serde_json::from_value::<Jwk>(key).ok()?;
         (!matches!(key.algorithm, AlgorithmParameters::Other(_))).then_some(key)
@@ -82,7 +87,35 @@ pub(crate) struct Unacceptable {
     pub why: &'static str,
 }
 
+/// A member, and what is said if it has another type.
+const TYPES: [(&str, &str); 9] = [
+    ("client_id", "Its client_id must be a string."),
+    ("client_name", "Its client_name must be a string."),
+    ("client_uri", "Its client_uri must be a string."),
+    ("redirect_uris", "Its redirect_uris must be a list of strings."),
+    ("token_endpoint_auth_method", "Its token_endpoint_auth_method must be a string."),
+    ("grant_types", "Its grant_types must be a list of strings."),
+    ("response_types", "Its response_types must be a list of strings."),
+    ("scope", "Its scope must be a string, with spaces between the scopes."),
+    ("jwks", "Its jwks must be an object with a list of keys (RFC 7517 §5)."),
+];
+
 impl ClientMetadata {
+    /// Reads a JSON object.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, Unacceptable> {
+        let refused = |why| Unacceptable { error: "invalid_client_metadata", why };
+        // Not a list, which serde would take for the members in their order.
+        let members: Map<String, Value> =
+            serde_json::from_slice(json).map_err(|_| refused("The client metadata is not a JSON object."))?;
+        for (name, why) in TYPES {
+            let alone = members.get(name).map(|value| Map::from_iter([(name.to_owned(), value.clone())]));
+            if alone.is_some_and(|alone| serde_json::from_value::<Self>(alone.into()).is_err()) {
+                return Err(refused(why));
+            }
+        }
+        serde_json::from_slice(json).map_err(|_| refused("A member is there more than once."))
+    }
+
     /// What of it is accepted, with the defaults of RFC 7591 §2 filled in.
     pub(crate) fn accepted(mut self, schemes: &AppSchemes) -> Result<Self, Unacceptable> {
         let refuse = |why| Err(Unacceptable { error: "invalid_client_metadata", why });
@@ -118,6 +151,10 @@ impl ClientMetadata {
             };
             self.client_name = Some(name);
         }
+        let mut keys = self.jwks.iter().flat_map(|jwks| &jwks.keys);
+        if keys.any(|key| matches!(key.algorithm, AlgorithmParameters::OctetKey(_))) {
+            return refuse("Its jwks has a symmetric key: whoever knows it could sign as the client.");
+        }
         if self.client_uri.as_deref().is_some_and(|uri| !is_web_page(uri)) {
             return refuse("Its client_uri is not the address of a web page.");
         }
@@ -131,7 +168,8 @@ fn visible(name: &str) -> Option<String> {
     let name = name.trim();
     let shown: String = name.chars().filter(|&c| !text::is_invisible(c)).collect();
     let shown = shown.trim();
-    let fits = !shown.is_empty() && shown.chars().count() <= MAX_NAME && !name.chars().any(text::is_control);
+    let fits =
+        shown.chars().any(text::is_drawn) && shown.chars().count() <= MAX_NAME && !name.chars().any(text::is_control);
     fits.then(|| shown.to_owned())
 }
 
@@ -157,12 +195,11 @@ impl AppSchemes {
         let Ok(url) = Url::parse(uri) else { return false };
         let plain =
             url.fragment().is_none() && url.username().is_empty() && url.password().is_none() && uri.len() <= MAX_URL;
-        // What the URL parser forgives, another reader may take for something else.
-        let authority = |prefix| uri.strip_prefix(prefix).and_then(|rest| rest.split(['/', '?']).next());
-        let has_host = |prefix| authority(prefix).is_some_and(|host| !host.is_empty() && !host.contains('@'));
+        // What the URL parser forgives, another reader may take for something else. No host has a wildcard in its name.
+        let authority = uri.strip_prefix("https://").and_then(|rest| rest.split(['/', '?']).next());
         let scheme = match url.scheme() {
-            "https" => has_host("https://"),
-            "http" => has_host("http://") && is_localhost(&url),
+            "https" => authority.is_some_and(|host| !host.is_empty() && !host.contains(['@', '*'])),
+            "http" => without_loopback_port(uri).is_some(),
             scheme => scheme.contains('.') || self.0.iter().any(|known| known == scheme),
         };
         let query = !url.query_pairs().any(|(name, _)| OURS.contains(&&*name));

@@ -20,7 +20,7 @@ use crate::{
     client_metadata::{AppSchemes, ClientMetadata},
     events,
     failure::Failure,
-    peer,
+    params, peer,
     store::{digest, random},
 };
 
@@ -151,7 +151,11 @@ impl State {
         }))
     }
 
-    async fn register(&self, http: &HttpRequest, metadata: ClientMetadata) -> Result<HttpResponse, Failure> {
+    async fn register(&self, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, Failure> {
+        if body.len() > params::MAX {
+            return Err(Failure::bad("invalid_client_metadata", "The metadata has at most 16 KiB."));
+        }
+        let metadata = ClientMetadata::parse(body).map_err(|refused| Failure::bad(refused.error, refused.why))?;
         let metadata = checked(metadata, &self.schemes)?;
         self.registrations.check(&peer::network(peer::address(http))).map_err(|seconds| {
             Failure::too_many("Too many clients register at the moment, or too many from your address.", seconds)
@@ -245,13 +249,11 @@ pub(crate) async fn register(
     body: Result<JsonBody, HttpError>,
 ) -> HttpResponse {
     let body = match body {
-        Ok(body) if body.0.len() <= 16 * 1024 => body.0,
-        Ok(_) => return Failure::bad("invalid_client_metadata", "The metadata has at most 16 KiB.").respond(),
+        Ok(body) => body.0,
         Err(error) => return error.error_response(),
     };
-    let outcome = match serde_json::from_slice::<ClientMetadata>(&body) {
-        Ok(metadata) => state.register(&http, metadata).await,
-        Err(_) => Err(Failure::bad("invalid_client_metadata", "The body is no client metadata (RFC 7591 §2) in JSON.")),
-    };
-    outcome.unwrap_or_else(|failure| failure.respond())
+    state.register(&http, &body).await.unwrap_or_else(|failure| {
+        failure.log("registration");
+        failure.respond()
+    })
 }

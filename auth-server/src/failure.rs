@@ -57,6 +57,16 @@ impl Failure {
         Self::new(error.status_code(), "invalid_request", error.to_string())
     }
 
+    /// Says in the log that something was refused or throttled, and why; nothing that the client sent. Of what is our own
+    /// fault the log has the cause already.
+    pub fn log(&self, what: &'static str) {
+        if self.status.is_client_error() {
+            let how = if self.retry_after.is_some() { "throttled" } else { "refused" };
+            let (event, why) = (format!("{what}_{how}"), &*self.description);
+            tracing::warn!(event, error = self.error, why, "a request was not granted");
+        }
+    }
+
     pub fn respond(&self) -> HttpResponse {
         #[derive(Serialize)]
         struct Body<'a> {

@@ -1,6 +1,8 @@
 //! The token endpoint (OAuth 2.1 §3.2, §4): codes, refresh tokens and client credentials become access
 //! tokens (RFC 9068); and the end of a refresh family (RFC 7009).
 
+use std::borrow::Cow;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{AUTHORIZATION, CONTENT_TYPE},
@@ -39,6 +41,8 @@ use crate::{
 const ACCESS_LIFETIME: i64 = 600;
 /// By how many seconds a client's clock may differ from ours.
 const ASSERTION_LEEWAY: i64 = 30;
+/// What is said of a refresh token that gives nothing, whatever the reason.
+const NO_REFRESH_TOKEN: &str = "The refresh token is not known, was used, or has ended.";
 /// Whether somebody let a client in whose consent still holds.
 pub(crate) const HAS_FAMILY: &str = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = ? AND expires_at > ?)";
 
@@ -154,19 +158,25 @@ impl State {
         if used > 1 {
             return Err(Failure::bad("invalid_request", "Authenticate in one way, not in several."));
         }
-        let wrong = Failure::client("The client is not known, or it is not the one it says.", basic.is_some());
+        let refused = |why: Cow<'static, str>| {
+            tracing::warn!(event = "client_refused", why = &*why, "a client did not prove who it is");
+            Failure::client(why, basic.is_some())
+        };
+        let wrong = || refused("The client is not known, or it is not the one it says.".into());
         let claimed = match (&basic, assertion) {
             (Some((id, _)), _) => Some(id.clone()),
             (None, Some(assertion)) => subject(assertion),
             (None, None) => form.get("client_id").map(str::to_owned),
         };
-        let Some(id) = claimed else { return Err(wrong) };
+        let Some(id) = claimed else {
+            return Err(refused("The request does not say which client it comes from: client_id is missing.".into()));
+        };
         if form.get("client_id").is_some_and(|other| other != id) {
-            return Err(wrong);
+            return Err(wrong());
         }
         // A client that is its own URL is looked up only if somebody ever let it in: nobody makes us fetch.
         if cimd::is_client_id_url(&id).is_some() && !self.listed.contains_key(&id) && !self.has_family(&id).await? {
-            return Err(wrong);
+            return Err(wrong());
         }
         let client = match self.client(&id).await {
             Ok(Some(client)) => client,
@@ -174,7 +184,7 @@ impl State {
                 let why = "The client's metadata document cannot be had at the moment.";
                 return Err(Failure::unavailable(why, cimd::RETRY_AFTER));
             }
-            Ok(None) | Err(ClientProblem::Document(_)) => return Err(wrong),
+            Ok(None) | Err(ClientProblem::Document(_)) => return Err(wrong()),
             Err(ClientProblem::Internal(cause)) => return Err(cause.into()),
         };
         events::client(&client.id);
@@ -187,17 +197,16 @@ impl State {
             ("client_secret_basic", Some((_, secret)), None, None) => secret_fits(secret),
             ("client_secret_post", None, Some(secret), None) => secret_fits(secret),
             ("private_key_jwt", None, None, Some(assertion)) => self.assertion_fits(&client, form, assertion).await?,
+            ("none", ..) => {
+                let why = "This client is registered for none: it has no secret, and says its client_id alone.";
+                return Err(refused(why.into()));
+            }
             (method, ..) => {
-                tracing::warn!(event = "client_refused", method, "somebody took another method than this client's");
                 let why = format!("This client is registered for {method}, and has to authenticate so.");
-                return Err(Failure::client(why, basic.is_some()));
+                return Err(refused(why.into()));
             }
         };
-        if proven {
-            return Ok(client);
-        }
-        tracing::warn!(event = "client_refused", "somebody did not prove to be this client");
-        Err(wrong)
+        if proven { Ok(client) } else { Err(wrong()) }
     }
 
     /// `private_key_jwt` (RFC 7523 §3): signed with a key of the client's, for us, fresh, and only once.
@@ -267,7 +276,14 @@ impl State {
     /// `authorization_code` (OAuth 2.1 §4.1.3). A code works once; a second time it ends what the first
     /// one gave, since one of the two who had it stole it.
     async fn redeem(&self, client: &Client, form: &Params) -> Result<Granted, Failure> {
-        let invalid = |why| Failure::bad("invalid_grant", why);
+        let invalid = |why| {
+            tracing::warn!(event = "code_refused", why, "a code was not exchanged");
+            Failure::bad("invalid_grant", why)
+        };
+        let replayed = || {
+            tracing::warn!(event = "code_replayed", "a code came again: all that it gave has ended");
+            Failure::bad("invalid_grant", "The code was used before.")
+        };
         let missing = |why| Failure::bad("invalid_request", why);
         let code = form.get("code").ok_or_else(|| missing("code is missing."))?;
         let verifier = form.get("code_verifier").ok_or_else(|| missing("code_verifier is missing."))?;
@@ -284,8 +300,7 @@ impl State {
         events::user(&family.user);
         if used {
             self.revoke_family(family.id).await?;
-            tracing::warn!(event = "code_replayed", "a code came again: all that it gave has ended");
-            return Err(invalid("The code was used before."));
+            return Err(replayed());
         }
         if expires_at <= self.store.now() || family.revoked {
             return Err(invalid("The code is not known, or has expired."));
@@ -305,8 +320,7 @@ impl State {
         if sqlx::query(take).bind(digest(code)).execute(&mut *redemption).await?.rows_affected() == 0 {
             redemption.rollback().await?;
             self.revoke_family(family.id).await?;
-            tracing::warn!(event = "code_replayed", "a code came again: all that it gave has ended");
-            return Err(invalid("The code was used before."));
+            return Err(replayed());
         }
         let mut refresh_token = None;
         if client.may_use("refresh_token") {
@@ -326,7 +340,10 @@ impl State {
     /// `refresh_token` (OAuth 2.1 §4.3): each works once. Who comes with a used one, comes after
     /// somebody else, so the family ends.
     async fn refresh(&self, client: &Client, form: &Params) -> Result<Granted, Failure> {
-        let invalid = || Failure::bad("invalid_grant", "The refresh token is not known, was used, or has ended.");
+        let invalid = || {
+            tracing::warn!(event = "refresh_refused", "a refresh token is not known, or has ended");
+            Failure::bad("invalid_grant", NO_REFRESH_TOKEN)
+        };
         let token =
             form.get("refresh_token").ok_or_else(|| Failure::bad("invalid_request", "refresh_token is missing."))?;
         let Some(id) = self.refresh_tokens.family(token) else { return Err(invalid()) };
@@ -335,8 +352,7 @@ impl State {
         events::user(&family.user);
         let used = digest(token);
         if family.refresh_digest.as_ref() != Some(&used) {
-            self.refresh_token_reused(id).await?;
-            return Err(invalid());
+            return Err(self.refresh_token_reused(id).await?);
         }
         same_resource(form, &family)?;
         let granted = Scopes::parse(&family.scope).map_err(anyhow::Error::msg)?;
@@ -347,8 +363,7 @@ impl State {
         let rotated =
             sqlx::query(rotate).bind(digest(&refresh_token)).bind(id.to_string()).bind(used).execute(&self.store.0);
         if rotated.await?.rows_affected() == 0 {
-            self.refresh_token_reused(id).await?;
-            return Err(invalid());
+            return Err(self.refresh_token_reused(id).await?);
         }
         self.grant(client, &family, &scope, Some(refresh_token)).await
     }
@@ -401,9 +416,10 @@ impl State {
         Ok(())
     }
 
-    async fn refresh_token_reused(&self, family: Uuid) -> sqlx::Result<()> {
+    async fn refresh_token_reused(&self, family: Uuid) -> sqlx::Result<Failure> {
         tracing::warn!(event = "refresh_token_reused", "a used refresh token came again: its family has ended");
-        self.revoke_family(family).await
+        self.revoke_family(family).await?;
+        Ok(Failure::bad("invalid_grant", NO_REFRESH_TOKEN))
     }
 
     /// An access token for the person who consented; with what their role still lets them grant.

@@ -25,6 +25,20 @@ pub fn is_invisible(c: char) -> bool {
         || BLANK.contains(&c)
 }
 
+/// Whether a character draws something by itself: no white space, nothing invisible, no mark that needs another character
+/// to sit on, and no code point to which Unicode gives no meaning.
+pub fn is_drawn(c: char) -> bool {
+    let nothing = matches!(
+        CodePointMapData::<GeneralCategory>::new().get(c),
+        GeneralCategory::NonspacingMark
+            | GeneralCategory::SpacingMark
+            | GeneralCategory::EnclosingMark
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Unassigned
+    );
+    !(nothing || c.is_whitespace() || is_invisible(c))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +50,12 @@ mod tests {
         }
         for c in "\u{ad}\u{34f}\u{115f}\u{17b4}\u{180e}\u{200b}\u{200d}\u{2060}\u{206f}\u{2800}\u{3164}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\u{1d159}\u{e0041}".chars() {
             assert!(!is_control(c) && is_invisible(c), "{c:?}");
+        }
+        for c in "aé名א❤👍-\u{e9}".chars() {
+            assert!(is_drawn(c), "{c:?}");
+        }
+        for c in " \u{a0}\u{3000}\u{ad}\u{3164}\u{301}\u{489}\u{20dd}\u{e000}\u{fffe}\u{10ffff}".chars() {
+            assert!(!is_drawn(c), "{c:?}");
         }
         for c in "aé名א \u{a0}\u{3000}❤👍\u{301}".chars() {
             assert!(!is_invisible(c), "{c:?}");

@@ -18,6 +18,7 @@ use integration_tests::{
     browser::{Browser, CALLBACK, PASSWORD, VERIFIER, parameters, start},
     command,
 };
+use serde_json::json;
 use tokio::task::JoinSet;
 
 /// Tries to log in; the answer.
@@ -177,6 +178,7 @@ fn events(log: &str) -> BTreeMap<&str, Vec<&str>> {
     events
 }
 
+#[allow(clippy::too_many_lines)] // one log, with everything in it
 #[tokio::test]
 async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -228,6 +230,26 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     let imposter = browser.post("/token", &redemption).basic_auth(&client, Some("a wrong secret"));
     let imposter = Reply::of(imposter).await?;
     assert_eq!(imposter.status, 401);
+    // What is refused or throttled before it is known who asks.
+    let nobody = [("client_id", typed), ("grant_type", "refresh_token"), ("refresh_token", "the token of a stranger")];
+    assert_eq!(browser.token(&nobody).await?.status, 401);
+    assert_eq!(browser.token(&nobody[1..]).await?.status, 401);
+    let theirs = [("client_id", client.as_str()), nobody[1], nobody[2]];
+    assert_eq!(browser.token(&theirs).await?.status, 400);
+    let (_, answer_of_another) = decide("allow").await?;
+    let mut stolen = redemption;
+    stolen[2].1 = answer_of_another["code"].as_str();
+    stolen[4].1 = "the-verifier-of-a-stranger-who-has-only-the-code";
+    assert_eq!(browser.token(&stolen).await?.status, 400);
+    for path in [browser.request(typed, &[]), browser.request(&client, &[("redirect_uri", "https://evil.example/")])] {
+        assert_eq!(browser.send(browser.get(&path)).await?.status, 400);
+    }
+    assert_eq!(browser.register_as(&json!({ "client_name": typed })).await?.status, 400);
+    let enough = json!({ "redirect_uris": [CALLBACK], "client_name": "one of many" });
+    let mut registered = 1;
+    while browser.register_as(&enough).await?.status == 201 {
+        registered += 1;
+    }
     let stranger = Browser::new(&server)?;
     for _ in 0..6 {
         log_in(&stranger, &path, "bob", "a guess of mine").await?;
@@ -242,6 +264,7 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
         }
     }
     secrets.extend([code, &answer["code"], &csrf, VERIFIER, "a wrong secret", "a new password"].map(str::to_owned));
+    secrets.extend([stolen[2].1, stolen[4].1, "the token of a stranger"].map(str::to_owned));
     secrets.extend(browser.cookies.lock().unwrap().values().cloned());
     let log = format!("{}{}", server.stderr()?, String::from_utf8(changed.stderr)?);
     for secret in &secrets {
@@ -253,18 +276,23 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     let events = events(&log);
     let (known, alice) = (format!("client=\"{client}\""), "user=\"user_alice\"");
     for (event, times, level, says) in [
-        ("client_registered", 1, "INFO", vec![known.as_str()]),
+        ("client_registered", registered, "INFO", vec![]),
+        ("registration_refused", 1, "WARN", vec!["error=\"invalid_redirect_uri\"", "why="]),
+        ("registration_throttled", 1, "WARN", vec!["why="]),
+        ("authorization_refused", 2, "WARN", vec!["why="]),
+        ("code_refused", 1, "WARN", vec![&known, alice, "why=\"code_verifier"]),
+        ("refresh_refused", 1, "WARN", vec![&known]),
         ("log_in_failed", 7, "WARN", vec![&known]),
         ("log_in_throttled", 1, "WARN", vec![&known, "user=\"user_bob\""]),
         ("log_in", 1, "INFO", vec![&known, alice]),
         ("consent_refused", 1, "INFO", vec![&known, alice]),
-        ("consent", 2, "INFO", vec![&known, alice, "scope=\"mcp:read\""]),
+        ("consent", 3, "INFO", vec![&known, alice, "scope=\"mcp:read\""]),
         ("foreign_form", 1, "WARN", vec![&known]),
         ("token_issued", 3, "INFO", vec![&known, alice, "scope=mcp:read"]),
         ("refresh_token_reused", 1, "WARN", vec![&known, alice]),
         ("code_replayed", 1, "WARN", vec![&known, alice]),
         ("revoked", 1, "INFO", vec![&known]),
-        ("client_refused", 1, "WARN", vec![&known]),
+        ("client_refused", 3, "WARN", vec!["why="]),
         ("password_changed", 1, "INFO", vec![alice]),
     ] {
         let lines = events.get(event).map_or(&[][..], Vec::as_slice);
@@ -277,10 +305,14 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
             }
         }
     }
+    assert_eq!(events["client_registered"].iter().filter(|line| line.contains(&known)).count(), 1);
     let failed = &events["log_in_failed"];
     assert_eq!(failed.iter().filter(|line| line.contains(alice)).count(), 1, "{failed:#?}");
     assert_eq!(failed.iter().filter(|line| line.contains("user=\"user_bob\"")).count(), 5, "{failed:#?}");
     let id = imposter.header("x-correlation-id");
-    assert!(!id.is_empty() && events["client_refused"][0].contains(id), "the client can name the line: {id:?}");
+    assert!(
+        !id.is_empty() && events["client_refused"].iter().any(|line| line.contains(id) && line.contains(&known)),
+        "the client can name the line: {id:?}"
+    );
     Ok(())
 }

@@ -17,6 +17,7 @@ use integration_tests::{
     command,
     mock::{self, Mock},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const CALLBACK: &str = "http://localhost:8787/callback";
@@ -77,6 +78,14 @@ async fn what_is_not_known_is_left_out_and_the_answer_says_what_was_registered()
         ("an empty grant type", json!({ "grant_types": [""] }), "grant_types", code.clone()),
         ("no grant types", json!({ "grant_types": [] }), "grant_types", code.clone()),
         ("null grant types", json!({ "grant_types": null }), "grant_types", code),
+        (
+            "grant types that are an empty string",
+            json!({ "grant_types": "" }),
+            "grant_types",
+            json!(["authorization_code"]),
+        ),
+        ("response types that are an empty string", json!({ "response_types": "" }), "response_types", json!(["code"])),
+        ("keys that are an empty string", json!({ "jwks": "" }), "jwks", Value::Null),
         (
             "one more response type",
             json!({ "response_types": ["none", "code", "code id_token"] }),
@@ -182,6 +191,12 @@ async fn what_could_hurt_somebody_or_leaves_nothing_is_refused() -> Result<()> {
         ("grant types that are no texts", json!({ "grant_types": [5] }), other),
         ("only unknown response types", json!({ "response_types": ["token", "code id_token"] }), other),
         ("no redirect URIs", json!({ "redirect_uris": null }), uri),
+        ("redirect URIs that are an empty string", json!({ "redirect_uris": "" }), uri),
+        (
+            "hosts that are none, or written as no browser writes them",
+            json!({ "redirect_uris": ["https://*.client.example/cb", "http://127.1/", "http://0x7f.0.0.1/", "http://localhost:/", "HTTP://localhost/"] }),
+            uri,
+        ),
         ("an empty redirect URI", json!({ "redirect_uris": [""] }), uri),
         ("a scheme without a dot", json!({ "redirect_uris": ["exampleapp://cb"] }), uri),
         ("script", json!({ "redirect_uris": ["javascript:alert(1)", "JavaScript://cursor.example/%0aalert(1)"] }), uri),
@@ -196,6 +211,16 @@ async fn what_could_hurt_somebody_or_leaves_nothing_is_refused() -> Result<()> {
             uri,
         ),
         ("an invisible name", json!({ "client_name": invisible }), other),
+        (
+            "a name of nothing that is drawn by itself",
+            json!({ "client_name": "\u{301}\u{489} \u{e000}\u{fffe}" }),
+            other,
+        ),
+        (
+            "a key that who checks could sign with",
+            json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] } }),
+            other,
+        ),
         ("a page that is script", json!({ "client_uri": "javascript:x" }), other),
         ("grant types that are no list", json!({ "grant_types": "authorization_code" }), other),
         ("a name that is no text", json!({ "client_name": 5 }), other),
@@ -232,6 +257,26 @@ async fn what_could_hurt_somebody_or_leaves_nothing_is_refused() -> Result<()> {
     for name in ["codes", "CODE", "my_state", "x=code"] {
         let uri = format!("https://client.example/cb?{name}=1");
         assert!(browser.register(&[&uri]).await.is_ok(), "{uri}");
+    }
+    // The answer names the member, not a place in the text; a list is no object, in whatever order its members are.
+    for (body, says) in [
+        (r#"{"client_name":5}"#, "client_name must be a string"),
+        (r#"{"grant_types":"authorization_code"}"#, "grant_types must be a list"),
+        (r#"{"redirect_uris":{}}"#, "redirect_uris must be a list"),
+        (r#"{"scope":["mcp:read"]}"#, "scope must be a string"),
+        (r#"{"jwks":{}}"#, "jwks must be an object"),
+        (r#"{"redirect_uris":["http://localhost/"],"redirect_uris":["https://a.example/"]}"#, "more than once"),
+        (r#"[null,null,null,["http://localhost/"],"none"]"#, "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("", "not a JSON object"),
+    ] {
+        let request = server.request(Method::POST, "/register");
+        let request = request.header("Content-Type", "application/json").body(body);
+        let reply = Reply::of(request).await?;
+        let said = reply.json();
+        assert_eq!((reply.status.as_u16(), &said["error"]), (400, &json!(other)), "{body}: {reply:?}");
+        let said = said["error_description"].as_str().context("no description")?;
+        assert!(said.contains(says) && !said.contains("column"), "{body}: {said}");
     }
     // An empty secret is not a secret.
     let document = documents(vec![metadata(&json!({ "client_secret": "" }))])?;
