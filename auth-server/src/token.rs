@@ -19,7 +19,7 @@ use common::{
 };
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation, decode, encode,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -228,6 +228,7 @@ impl State {
         let meant = |jwk: &&Jwk| {
             (header.kid.is_none() || jwk.common.key_id == header.kid)
                 && matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature))
+                && jwk.common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify))
                 && jwk.common.key_algorithm.is_none_or(|named| named == alg)
                 && match &jwk.algorithm {
                     AlgorithmParameters::RSA(_) => alg == KeyAlgorithm::RS256,

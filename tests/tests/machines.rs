@@ -46,11 +46,14 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
     let jwk = json!(Jwk::from_encoding_key(&key, Algorithm::RS256)?);
     // Keys that no signature of this client can mean, before the one that it does.
     let mut jwks = vec![];
-    for (member, value) in [("use", "enc"), ("alg", "RS384"), ("alg", "RSA-OAEP")] {
+    let unmeant =
+        [("use", json!("enc")), ("alg", json!("RS384")), ("alg", json!("RSA-OAEP")), ("key_ops", json!(["wrapKey"]))];
+    for (member, value) in unmeant {
         let mut other = jwk.clone();
-        other.as_object_mut().context("no key")?.insert(member.to_owned(), json!(value));
+        other.as_object_mut().context("no key")?.insert(member.to_owned(), value);
         jwks.extend([other.clone(), other]);
     }
+    let unmeant = jwks.clone();
     jwks.push(jwk);
     let machine = json!({ "roles": ["user"], "scope": "mcp:read mcp:tools", "grant_types": ["client_credentials"] });
     let with = |more: Value| {
@@ -62,6 +65,7 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         with(json!({ "client_id": "basic", "client_secret": "a secret & more", "token_endpoint_auth_method": "client_secret_basic" })),
         with(json!({ "client_id": "post", "client_secret": "another secret", "token_endpoint_auth_method": "client_secret_post" })),
         with(json!({ "client_id": "signed", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": jwks } })),
+        with(json!({ "client_id": "unmeant", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": unmeant } })),
         with(json!({ "client_id": "public", "token_endpoint_auth_method": "none" })),
         with(json!({ "client_id": "https://machine.invalid/client", "client_secret": "a secret", "token_endpoint_auth_method": "client_secret_post" })),
         { "client_id": "powerless", "client_secret": "a secret", "grant_types": ["client_credentials"] },
@@ -165,6 +169,12 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         ("RS384", post(&signed(&headed(json!({ "alg": "RS384" }), "14")?)), 401, "invalid_client"),
         ("a jti of 257 characters", post(&signed(&assertion(json!({}), &"x".repeat(257))?)), 401, "invalid_client"),
         ("from somebody else", post(&signed(&assertion(json!({ "iss": "post" }), "6")?)), 401, "invalid_client"),
+        (
+            "signed with a key that is for something else",
+            post(&signed(&assertion(json!({ "iss": "unmeant", "sub": "unmeant" }), "13")?)),
+            401,
+            "invalid_client",
+        ),
         ("about somebody else", post(&signed(&assertion(json!({ "sub": "basic" }), "7")?)), 401, "invalid_client"),
         ("without jti", post(&signed(&assertion(json!({ "jti": "" }), "")?)), 401, "invalid_client"),
         (

@@ -507,6 +507,8 @@ async fn no_hostile_key_set_lets_anybody_in_or_takes_good_keys_away() {
 /// before it is said that several keys would.
 #[tokio::test]
 async fn an_entry_that_is_no_candidate_takes_no_key_away() {
+    // The entries, whose tokens get in, and whose are refused and why.
+    type Row<'a> = (&'a str, Vec<Value>, Vec<&'a Signer>, Vec<(&'a Signer, &'a str)>);
     let (rsa, other, ec, p384, ed) =
         (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"), Signer::ec("k1"), Signer::ec384("k1"), Signer::ed("k1"));
     let of = |key: &Signer, name: &str, value: Value| with(&key.jwk, name, value);
@@ -519,8 +521,6 @@ async fn an_entry_that_is_no_candidate_takes_no_key_away() {
         let members = jwk.iter().rev().map(|(name, value)| (name.clone(), value.clone()));
         Value::Object(members.chain([("x5t".to_owned(), json!("abc"))]).collect())
     };
-    // The entries, whose tokens get in, and whose are refused and why.
-    type Row<'a> = (&'a str, Vec<Value>, Vec<&'a Signer>, Vec<(&'a Signer, &'a str)>);
     let (rsa_ps, other_ps) = (ps(0), ps(1));
     let (nameless_rsa, nameless_other) = (nameless(Signer::rsa(0, "")), nameless(Signer::rsa(1, "")));
     let second_name = Signer::rsa(0, "k2");
