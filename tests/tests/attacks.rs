@@ -294,8 +294,8 @@ async fn a_refresh_token_is_good_once_and_its_theft_ends_the_family() -> Result<
     let next = winner["refresh_token"].as_str().context("no refresh token")?;
     assert_eq!(refresh(&client, next, None).await?.json()["error"], "invalid_grant", "after the race");
     let access = winner["access_token"].as_str().context("no access token")?;
-    let list = Reply::of(server.legacy("tools/list", json!({})).bearer_auth(access)).await?;
-    assert_eq!(list.status, 200, "{list:?}");
+    let answer = Reply::of(server.legacy("tools/list", json!({})).bearer_auth(access)).await?;
+    assert_eq!(answer.status, 200, "{answer:?}");
 
     // Any used one ends the family, however long ago it was used; one that we did not issue ends nothing.
     for old in [0, 4, 7] {
