@@ -474,6 +474,7 @@ impl State {
             exp: date(at + ACCESS_LIFETIME),
             nbf: None,
             jti: Some(uuid::Uuid::new_v4().to_string()),
+            cnf: None,
         };
         let mut header = Header::new(Algorithm::RS256);
         header.typ = Some("at+jwt".to_owned());

@@ -32,6 +32,7 @@ fn verification(criterion: &mut Criterion) {
         exp: NumericDate(4e9),
         nbf: None,
         jti: Some("1".to_owned()),
+        cnf: None,
     };
     let token = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &keys.encoding_key).expect("a token");
     let verifier = Verifier::new(keys.public.decoding_key, ISSUER, &format!("{ISSUER}/mcp"));

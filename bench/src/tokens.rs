@@ -119,6 +119,7 @@ impl Issuer {
             exp: NumericDate(NEVER),
             nbf: None,
             jti: Some(number.to_string()),
+            cnf: None,
         }
     }
 

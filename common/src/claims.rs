@@ -44,6 +44,10 @@ pub struct Claims {
     pub nbf: Option<NumericDate>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// Whatever is in it, the token is good only with a proof that its sender has a key (RFC 7800 §3.1): DPoP (RFC 9449)
+    /// or mutual TLS (RFC 8705). Who cannot check the proof must not take the token.
+    #[serde(default, deserialize_with = "present", skip_serializing)]
+    pub cnf: Option<IgnoredAny>,
 }
 
 impl Claims {

@@ -33,13 +33,15 @@ pub fn folder(path: &Path) -> Result<()> {
     check(&opened, WRITE).with_context(cannot)
 }
 
-/// A file that others may read, but not write.
+/// A file that others may read, but not write, and not put another in its place.
 ///
 /// # Errors
-/// If it cannot be read, is not UTF-8, or others may write it.
+/// If it cannot be read, is not UTF-8, or others may write it or into its folder. They may write into a folder such as
+/// /tmp, where nobody can remove or rename what is somebody else's.
 pub fn read(path: &Path) -> Result<Trusted> {
     let mut file = open(OpenOptions::new().read(true), OFlags::empty(), path)?;
     check(&file, WRITE)?;
+    check_place(path)?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     Ok(Trusted { text, file })
@@ -109,6 +111,19 @@ fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Refuses a file in whose folder others may remove or rename it.
+fn check_place(path: &Path) -> Result<()> {
+    const STICKY: u32 = 0o1000;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = fs::metadata(folder)?.mode() & 0o7777;
+    ensure!(
+        mode & WRITE == 0 || mode & STICKY != 0,
+        "others may write into its folder {} (mode {mode:04o}): chmod go-w it",
+        folder.display()
+    );
+    Ok(())
+}
+
 /// Refuses what belongs to somebody else than us and root, and what others have one of these rights to.
 fn check(opened: &File, rights: u32) -> Result<()> {
     let found = opened.metadata()?;
@@ -161,6 +176,28 @@ mod tests {
             assert_eq!(read_secret.is_ok(), secret, "{mode:o}");
             for error in [why(read), why(read_secret)].into_iter().filter(|error| !error.is_empty()) {
                 assert!(error.contains(&format!("{mode:04o}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_replace_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let file = folder.join("file");
+        fs::write(&file, "text").unwrap();
+        set(&file, 0o600);
+        for (mode, good) in
+            [(0o700, true), (0o755, true), (0o1777, true), (0o770, false), (0o702, false), (0o777, false)]
+        {
+            set(&folder, mode);
+            for error in [why(read(&file)), why(read_secret(&file))] {
+                assert_eq!(error.is_empty(), good, "{mode:o}: {error}");
+                assert!(
+                    good || error.contains(&format!("its folder {} (mode {mode:04o})", folder.display())),
+                    "{error}"
+                );
             }
         }
     }

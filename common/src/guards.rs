@@ -88,13 +88,13 @@ impl Guards {
                 ),
             }
         }
+        let mut hosts: Vec<_> = public.host_str().map(str::to_owned).into_iter().collect();
         for host in allow_host {
-            if Host::parse(host).is_err() {
-                bail!("--allow-host: {host:?} is not the name of a host, such as mcp.example, without a port");
+            match Host::parse(host) {
+                Ok(name) if !host.contains('*') => hosts.push(name.to_string()), // as clients write it
+                _ => bail!("--allow-host: {host:?} is not the name of a host, such as mcp.example, without a port"),
             }
         }
-        let hosts =
-            public.host_str().into_iter().chain(allow_host.iter().map(String::as_str)).map(str::to_owned).collect();
         Ok(Guards(Arc::new(Allowed { origins, hosts })))
     }
 

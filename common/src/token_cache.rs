@@ -106,6 +106,7 @@ mod tests {
             exp: NumericDate(exp),
             nbf: None,
             jti: None,
+            cnf: None,
         }
     }
 

@@ -126,6 +126,7 @@ fn token(args: &Args, server: &PublicUrl, keys: &KeyPair, name: &str, scopes: &s
         exp: date(now + args.expires_in),
         nbf: None,
         jti: Some(uuid::Uuid::new_v4().to_string()),
+        cnf: None,
     };
     let mut header = Header::new(Algorithm::RS256);
     header.typ = Some("at+jwt".to_owned());

@@ -335,6 +335,7 @@ mod tests {
                 exp: NumericDate(exp),
                 nbf: None,
                 jti: None,
+                cnf: None,
             })
         };
         for (exp, seconds) in [(4e9, 60), (1_000_061.0, 60), (1_000_020.0, 20), (1_000_000.0, 1), (1.0, 1)] {

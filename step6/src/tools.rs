@@ -55,7 +55,7 @@ struct EchoResult<'a> {
 fn echo(Echo { message, repeat_count: Integer(count) }: Echo) -> Result<CallToolResult, CallToolResult> {
     let count = usize::from(count);
     if message.len() * count > MAX_ECHO {
-        let text = format!("message must be at most {} bytes long to be repeated {count} times.", MAX_ECHO / count);
+        let text = format!("message must be at most {} bytes long if repeat_count is {count}.", MAX_ECHO / count);
         return Err(CallToolResult::error(text));
     }
     let text = message.repeat(count);

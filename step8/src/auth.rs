@@ -93,6 +93,9 @@ impl Auth {
         if claims.sub.is_empty() {
             return Err("The token's subject (sub) is empty.");
         }
+        if claims.cnf.is_some() {
+            return Err("The token is bound to a key of its client (cnf), and this server takes bearer tokens only.");
+        }
         Ok(claims)
     }
 

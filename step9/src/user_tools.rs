@@ -334,7 +334,7 @@ pub fn definitions() -> Vec<Tool> {
             "type": "integer", "minimum": 1, "maximum": 100, "default": 50,
             "description": "How many a page has at most"
         },
-        "cursor": { "type": "string", "description": "The next_cursor of the page before; none for the first page" }
+        "cursor": { "type": "string", "description": "The next_cursor of the page before; leave it out for the first page" }
     });
     let next =
         json!({ "next_cursor": { "type": "string", "description": "There is more: the cursor of the next page" } });

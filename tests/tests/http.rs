@@ -121,8 +121,13 @@ async fn the_public_url_names_an_origin_and_a_host_that_are_allowed() {
 
 #[tokio::test]
 async fn allow_origin_and_allow_host_add_to_what_is_allowed() {
-    let args =
-        ["--allow-origin", "https://app.example", "--allow-origin", "https://b.example", "--allow-host", "inner"];
+    let args = [
+        ["--allow-origin", "https://app.example"],
+        ["--allow-origin", "https://b.example"],
+        ["--allow-host", "inner"],
+        ["--allow-host", "BÜCHER.example"],
+    ]
+    .concat();
     let server = Server::start_with("step4", &args).unwrap();
     for origin in ["https://app.example", "https://b.example", "http://localhost"] {
         let reply = send(server.get("/health").header("Origin", origin).header("Host", "inner:8080")).await;
@@ -130,6 +135,9 @@ async fn allow_origin_and_allow_host_add_to_what_is_allowed() {
     }
     let reply = send(server.get("/health").header("Origin", "https://c.example")).await;
     assert_refused(&reply, 403, "forbidden_origin", "c.example");
+    // In the form in which clients send it.
+    let reply = send(server.get("/health").header("Host", "xn--bcher-kva.example")).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
 }
 
 const OTHER_SCHEMES: [&str; 6] = [
@@ -223,6 +231,30 @@ fn what_is_not_one_exact_origin_is_refused_at_start() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{origin:?}: {said}");
         assert!(said.contains("--allow-origin") && said.contains("is not an origin"), "{origin:?}: {said}");
+    }
+}
+
+#[test]
+fn what_is_not_the_name_of_a_host_is_refused_at_start() {
+    for host in [
+        "",
+        "*",
+        "*.example",
+        "mcp.example:9000",
+        "https://mcp.example",
+        "mcp.example/",
+        "user@mcp.example",
+        "::1",
+        "a b",
+    ] {
+        let output = integration_tests::command("step1")
+            .unwrap()
+            .args(["--port", "0", &format!("--allow-host={host}")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{host:?}: {said}");
+        assert!(said.contains("--allow-host") && said.contains("is not the name of a host"), "{host:?}: {said}");
     }
 }
 

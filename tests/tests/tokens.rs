@@ -284,6 +284,13 @@ async fn try_claims(trust: Trust) {
         ("jti", Some(json!(1))),
         ("client_id", Some(json!(1))),
         ("preferred_username", Some(json!(["alice"]))),
+        // Bound to a key of its client: it is worth nothing without a proof, which nobody here looks at.
+        ("cnf", Some(json!({ "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" }))),
+        ("cnf", Some(json!({ "x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2" }))),
+        ("cnf", Some(json!({ "kid": "other" }))),
+        ("cnf", Some(json!({}))),
+        ("cnf", Some(json!(null))),
+        ("cnf", Some(json!("x"))),
     ] {
         let case = format!("{name} {value:?}");
         let token = trust.with_claim(name, value);
@@ -343,6 +350,11 @@ async fn the_challenge_says_which_check_failed() {
                 header("crit", json!(["exp"])),
                 "The token has critical headers (crit) that are not understood.",
                 "(crit)",
+            ),
+            (
+                claim("cnf", json!({ "jkt": "abc" })),
+                "The token is bound to a key of its client (cnf), and this server takes bearer tokens only.",
+                "(cnf",
             ),
             (trust.with_claim("iss", None), LACKS, "lacks"),
             (trust.with_claim("aud", None), LACKS, "aud"),
