@@ -16,7 +16,6 @@ const OPENID: &str = "/.well-known/openid-configuration";
 pub struct Metadata {
     pub issuer: String,
     pub jwks_uri: Option<String>,
-    pub introspection_endpoint: Option<String>,
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
@@ -46,8 +45,8 @@ pub async fn discover(http: &Client, issuer: &str, url: &Url) -> Result<(Metadat
     for place in places(url) {
         match read(http, issuer, &place).await {
             Ok(metadata) => return Ok((metadata, place)),
-            // All places are on the same host: no need to wait for it again.
-            Err(down @ (Problem::Unreachable | Problem::TooSlow)) => return Err(down),
+            // All places are on the same host: no need to wait for it again. But a connection may end at one of them only.
+            Err(slow @ Problem::TooSlow) => return Err(slow),
             Err(Problem::Status(404)) => {}
             Err(other) if !matches!(problem, Problem::OtherIssuer | Problem::Template) => problem = other,
             Err(_) => {}
@@ -70,10 +69,11 @@ pub async fn read(http: &Client, issuer: &str, place: &Url) -> Result<Metadata, 
     }
 }
 
-/// Whether it is not an issuer's name, but has a place for one: Entra's metadata for `/common/` names an issuer with
-/// `{tenantid}` in it.
+/// Whether it is not an issuer's name, but has a place for one, with braces or the like, which no URL has (RFC 3986):
+/// Entra's metadata for `/common/` names an issuer with `{tenantid}` in it.
 pub fn is_template(issuer: &str) -> bool {
-    issuer.contains(['{', '}'])
+    let braces = |text: &str| issuer.to_ascii_lowercase().contains(text);
+    issuer.contains(['{', '}', '<', '>']) || braces("%7b") || braces("%7d")
 }
 
 #[cfg(test)]

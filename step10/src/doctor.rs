@@ -4,6 +4,7 @@
 //! token it says what the server would read from it.
 
 use std::{
+    collections::BTreeSet,
     fmt::Display,
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
@@ -29,7 +30,7 @@ use crate::{
     fetch::{self, Problem},
     introspection::{Introspection, Settings},
     jwks_client::KeySet,
-    providers::{Profile, ProviderArgs, Providers},
+    providers::{Profile, ProviderArgs, Providers, issuer_url},
 };
 
 /// The origin of the MCP Inspector, as an example of a client that runs in a browser.
@@ -82,9 +83,12 @@ fn read_token(file: &Path) -> Result<String> {
 }
 
 async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut Findings) -> Result<()> {
-    let Some(url) = fetch::web_url(issuer) else {
-        findings.bad("issuer", "This is not an https URL.", "Use https; http is for localhost and 127.0.0.1 only.");
-        return Ok(());
+    let url = match issuer_url(issuer) {
+        Ok(url) => url,
+        Err(error) => {
+            findings.bad("issuer", format_args!("{error}."), "Nothing was asked.");
+            return Ok(());
+        }
     };
     let http = fetch::client(&url)?;
     let (metadata, place) = match discovery::discover(&http, issuer, &url).await {
@@ -93,6 +97,9 @@ async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut F
             let tried = discovery::places(&url).iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
             let what = match problem {
                 Problem::OtherIssuer | Problem::Template => other_name(&http, &url).await,
+                _ if issuer.contains("/.well-known/") => {
+                    "An issuer's URL ends before /.well-known/: give it without that and what follows.".to_owned()
+                }
                 _ => format!("Looked at {tried}."),
             };
             findings.bad("metadata", problem, what);
@@ -126,7 +133,7 @@ async fn other_name(http: &Client, url: &Url) -> String {
         return match named {
             _ if is_template(&metadata.issuer) => format!(
                 "The metadata says {name:?}, which is a template for many tenants and no issuer: give the URL of one \
-                 tenant as --issuer, with its id in the place in braces."
+                 tenant as --issuer, with its id in the place that is left for it."
             ),
             None => format!("The metadata says {name:?}, which is not the URL of an issuer: correct the provider."),
             Some(named) if named.origin() != url.origin() => {
@@ -246,6 +253,10 @@ async fn keys(http: &Client, metadata: &Metadata, issuer: &Url, profile: &Profil
         } else {
             findings.note("key", format_args!("{:?} is not used: {reason}", short(name)));
         }
+    }
+    for name in set.ambiguous.iter().collect::<BTreeSet<_>>() {
+        let what = format_args!("{:?} is the kid of several different keys, or of one that is malformed.", short(name));
+        findings.unsure("key", what, "Tokens that name it are refused: have the provider give each key its own kid.");
     }
 }
 

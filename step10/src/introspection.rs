@@ -223,7 +223,8 @@ impl Introspection {
     /// Where the metadata has it: our credentials go to nobody but the issuer's own origin.
     fn find_endpoint(&self, metadata: Option<&Metadata>) -> Result<Url, Problem> {
         let metadata = metadata.ok_or(Problem::NoMetadata)?;
-        let named = metadata.introspection_endpoint.as_deref().and_then(|text| fetch::named_url(text, &self.issuer));
+        let named = metadata.rest.get("introspection_endpoint").and_then(Value::as_str);
+        let named = named.and_then(|text| fetch::named_url(text, &self.issuer));
         let own = named.filter(|url| url.origin() == self.issuer.origin());
         own.ok_or(Problem::ForbiddenUrl("introspection_endpoint, at its own origin,"))
     }
@@ -268,7 +269,9 @@ fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
     };
     let mut members: Members =
         serde_json::from_slice(body).map_err(|_| malformed("it is not a JSON object, or has a member twice"))?;
-    let member = |name: &str| members.0.get(name).filter(|value| !value.is_null());
+    // Some write null for what they do not say.
+    members.0.retain(|_, value| !value.is_null());
+    let member = |name: &str| members.0.get(name);
     match member("active") {
         Some(Value::Bool(true)) => {}
         Some(Value::Bool(false)) => {
@@ -284,6 +287,7 @@ fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
     match member("token_type").map(Value::as_str) {
         None => {}
         Some(Some(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(Some(kind)) if kind.eq_ignore_ascii_case("DPoP") => return Err(Refusal::token_bound()),
         Some(Some(_)) => return Err(Refusal::other_type()),
         Some(None) => return Err(malformed("token_type is not a string")),
     }
@@ -308,6 +312,10 @@ fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
     }
     if nbf.is_some_and(|nbf| nbf > now + leeway) {
         return Err(Refusal::token("not_yet_valid", "The token is not valid yet (nbf)."));
+    }
+    if !members.0.contains_key("sub") {
+        let description = "The identity provider does not say whom the token is about (sub).";
+        return Err(Refusal::token("claim_malformed", description));
     }
     // An issuer that does not say until when is asked again in a minute.
     members.0.entry("exp").or_insert_with(|| json!(now + GOOD.as_secs_f64()));

@@ -25,6 +25,7 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
+use url::Url;
 
 use crate::{
     auth::User,
@@ -204,6 +205,10 @@ impl Profile {
         };
         let parse = || -> Result<Profile> {
             let mut table: toml::Table = text.parse()?;
+            let has_roles = |table: Option<&toml::Value>| table.is_some_and(|table| table.get("roles").is_some());
+            // Where and which the roles are is said here: the advice that is inherited would name others.
+            let others = has_roles(table.get("claims")) || table.contains_key("roles");
+            let advise = others && !has_roles(table.get("advice"));
             // A file says only what differs.
             let mut base = table.remove("extends").unwrap_or_else(|| "generic".into());
             while let Some(name) = base.as_str() {
@@ -217,7 +222,11 @@ impl Profile {
                 }
                 table = over(below, table);
             }
-            Ok(table.try_into()?)
+            let mut profile: Profile = table.try_into()?;
+            if advise {
+                profile.advice.roles = profile.advice_on_roles();
+            }
+            Ok(profile)
         };
         let mut profile = parse().with_context(|| format!("--profile: {name} cannot be used"))?;
         if profile.roles.iter().any(|(name, ours)| *ours == Ours::None && name != "default") {
@@ -234,6 +243,18 @@ impl Profile {
             introspection.look_in(folder);
         }
         Ok(profile)
+    }
+
+    /// What to do for a person without a role of ours, where the profile itself does not say.
+    fn advice_on_roles(&self) -> String {
+        let mut names: Vec<_> = self.roles.keys().map(String::as_str).filter(|name| *name != "default").collect();
+        names.truncate(10);
+        let (places, names) = (self.claims.roles.join(" and "), names.join(", "));
+        let give = if names.is_empty() { String::new() } else { format!("give the person one of {names} there, or ") };
+        format!(
+            "The token's roles are read from {places}: {give}map the provider's names in the [roles] table of the \
+             --profile file."
+        )
     }
 
     /// The built-in profile that the issuer's URL looks like.
@@ -656,6 +677,20 @@ impl Tasks {
     }
 }
 
+/// The URL of an issuer.
+///
+/// # Errors
+/// If it can be none (RFC 8414 §2).
+pub fn issuer_url(issuer: &str) -> Result<Url> {
+    ensure!(!is_template(issuer), "{issuer} is a template for many tenants: put one tenant's name into it");
+    fetch::web_url(issuer).filter(|url| url.query().is_none()).with_context(|| {
+        format!(
+            "{issuer:?} is not the URL of an issuer: https (http for loopback hosts only), without user, query and \
+             fragment"
+        )
+    })
+}
+
 fn provider(
     issuer: &str,
     profile: Profile,
@@ -663,11 +698,7 @@ fn provider(
     resource: &str,
     public_url: &PublicUrl,
 ) -> Result<Provider> {
-    let url = fetch::web_url(issuer).filter(|url| url.query().is_none());
-    let url = url.with_context(|| {
-        format!("--issuer: {issuer:?} is not the URL of an issuer: https (http for loopback hosts only), no query")
-    })?;
-    ensure!(!is_template(issuer), "--issuer: {issuer} is a template for many tenants: put one tenant's name into it");
+    let url = issuer_url(issuer).context("--issuer")?;
     if issuer.trim_end_matches('/') == public_url.as_str() {
         bail!("--issuer: {issuer} is this server itself, which it trusts without --issuer");
     }

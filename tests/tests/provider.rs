@@ -1389,6 +1389,12 @@ async fn the_metadata_is_looked_for_where_the_specification_says_in_its_order() 
     }
     let document = Reply::of(server.get("/.well-known/oauth-protected-resource/mcp")).await.unwrap().json();
     assert_eq!(document["authorization_servers"], json!([issuer]));
+    // A place that ends the connection does not end the search, nor does a member that nobody needs.
+    mock.put("/.well-known/oauth-authorization-server/realms/r", Answer::Nothing);
+    let odd = with(&with(&mock.metadata(), "issuer", json!(issuer)), "introspection_endpoint", json!({}));
+    mock.put("/realms/r/.well-known/openid-configuration", Answer::Json(odd));
+    let another = Server::start_with("step10", &args).unwrap();
+    assert_eq!(call(&another, &key.sign(&admin), "list_users", json!({})).await.status, 200);
     for path in ["/.well-known/oauth-authorization-server", "/.well-known/jwks.json", "/authorize", "/token"] {
         assert_eq!(Reply::of(server.get(path)).await.unwrap().status, 404, "{path}: nothing is embedded");
     }
@@ -1534,6 +1540,12 @@ async fn each_profile_reads_its_provider_s_tokens() {
         let reply = call(&server, &key.sign(&stranger), "list_notes", json!({})).await;
         if profile != mine {
             assert_eq!(reason(&reply), "403 roles_missing", "{profile}: {reply:?}");
+        }
+        if profile == dotted {
+            assert!(
+                reply.text.contains("are read from my.roles: give the person one of admin, guest, user"),
+                "{reply:?}"
+            );
         }
     }
 }
@@ -1784,6 +1796,11 @@ fn what_cannot_be_trusted_is_refused_at_the_start() {
         (&["--issuer", a, "--profile", "cognito"], "Cognito's access tokens have no aud"),
         (&["--issuer", a, "--profile", "cognito.toml"], "Cognito's access tokens have no aud"),
         (&["--issuer", "https://login.example/{tenantid}/v2.0"], "a template for many tenants"),
+        (&["--issuer", "https://login.example/%7Btenantid%7D/v2.0"], "a template for many tenants"),
+        (
+            &["--issuer", "https://cognito-idp-fips.us-gov-west-1.amazonaws.com/x"],
+            "Cognito's access tokens have no aud",
+        ),
         (&["--issuer", a, "--profile", "dots.toml"], "over 12 dots"),
         (&["--issuer", ""], "URL is empty"),
         (&["--issuer", "https://a.example  https://b.example"], "there is one space"),
@@ -1829,6 +1846,13 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
     assert_eq!(mock.hits("/introspect"), 1);
 
     let but = |name: &str, value: Value| Answer::Json(with(&active(), name, value));
+    let said_null = |names: &[&str]| {
+        let mut answer = active();
+        for name in names {
+            answer[*name] = Value::Null;
+        }
+        Answer::Json(answer)
+    };
     let rows = [
         ("no exp", but("exp", Value::Null), "200"),
         ("no iss", but("iss", Value::Null), "200"),
@@ -1861,6 +1885,12 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
         ("expired", but("exp", json!(now() - 100)), "401 expired"),
         ("not yet valid", but("nbf", json!(now() + 100)), "401 not_yet_valid"),
         ("no sub", but("sub", Value::Null), "401 claim_malformed"),
+        // What is null is not said.
+        ("null for what is optional", said_null(&["exp", "nbf", "iss", "scope", "client_id", "cnf", "at_hash"]), "200"),
+        ("aud null", said_null(&["aud"]), "401 audience_missing"),
+        ("sub null", said_null(&["sub"]), "401 claim_malformed"),
+        ("active null", said_null(&["active"]), "401 introspection_malformed"),
+        ("token_type DPoP", but("token_type", json!("DPoP")), "401 token_bound"),
         ("bound to a key", but("cnf", json!({ "jkt": "abc" })), "401 token_bound"),
         ("empty sub", but("sub", json!("")), "401 subject_missing"),
         ("scope a number", but("scope", json!(1)), "401 claim_malformed"),
@@ -2073,6 +2103,8 @@ fn doctor_says_what_is_wrong_with_a_provider() {
         ("issuer", json!("https://other.example"), "use that as --issuer, if that other host is whom you mean"),
         ("issuer", json!(format!("{}/", mock.url)), "use that as --issuer."),
         ("issuer", json!(format!("{}/{{tenantid}}/v2.0", mock.url)), "is a template for many tenants and no issuer"),
+        ("issuer", json!(format!("{}/%7Btenantid%7D/v2.0", mock.url)), "is a template for many tenants and no issuer"),
+        ("issuer", json!(format!("{}/<tenant>", mock.url)), "is a template for many tenants and no issuer"),
         ("issuer", json!("urn:example:issuer"), "which is not the URL of an issuer"),
         ("issuer", json!("http://example.com"), "which is not the URL of an issuer"),
         ("code_challenge_methods_supported", json!(["plain"]), "✗ PKCE"),
@@ -2087,6 +2119,14 @@ fn doctor_says_what_is_wrong_with_a_provider() {
         let (code, text) = doctor(&["--issuer", &mock.url], None);
         assert_eq!(code, Some(1), "{name}: {text}");
         assert!(text.contains(line), "{line}: {text}");
+    }
+    for (issuer, line) in [
+        (format!("{}/{{tenant}}", mock.url), "is a template for many tenants: put one tenant's name into it"),
+        (format!("{}?x=1", mock.url), "is not the URL of an issuer"),
+        (format!("{}/.well-known/openid-configuration", mock.url), "ends before /.well-known/"),
+    ] {
+        let (code, text) = doctor(&["--issuer", &issuer], None);
+        assert!(code == Some(1) && text.contains(line), "{line}: {text}");
     }
     document("registration_endpoint", Value::Null);
     let (code, text) = doctor(&["--issuer", &mock.url], None);
@@ -2143,6 +2183,10 @@ fn doctor_says_what_is_wrong_with_a_provider() {
     let (code, text) = doctor(&["--issuer", &mock.url], None);
     assert!(code == Some(0) && text.contains("\"k1\" is not used: its use is not sig"), "{text}");
     assert!(!text.contains('\u{1b}'), "what the provider writes reaches the terminal: {text}");
+    let other = with(&Signer::rsa(1, "k1").jwk, "alg", json!("RS256"));
+    mock.put("/jwks", Answer::Json(set(vec![key.jwk.clone(), other])));
+    let (_, text) = doctor(&["--issuer", &mock.url], None);
+    assert!(text.contains("! key: \"k1\" is the kid of several different keys"), "{text}");
     mock.put("/jwks", Answer::Json(set(vec![leaked])));
     let (code, text) = doctor(&["--issuer", &mock.url], None);
     assert!(code == Some(1) && text.contains("Withdraw the key at once"), "{text}");
