@@ -7,27 +7,20 @@
 //! - [`guards`]: what is checked on every request (Origin, Host, panics), and the log;
 //! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire; [`params`]: how they are read;
-//! - [`oauth`]: the metadata documents;
+//! - [`oauth`], [`claims`], [`token_cache`], [`network`], [`files`], [`text`]: what the roles of OAuth share, from the
+//!   crate `oauth`;
 //! - [`readiness`]: whether what a server stands on can be used;
-//! - [`network`]: which addresses are the public internet;
-//! - [`text`]: characters that cannot be seen;
-//! - [`token_cache`]: tokens that were verified before;
-//! - [`keys`] and [`claims`]: the RSA key pair, and what a token says;
-//! - [`files`]: which files and folders are trusted.
+//! - [`keys`]: the RSA key pair.
 
-pub mod claims;
 pub mod config;
 mod connections;
-pub mod files;
 pub mod guards;
 pub mod http;
 pub mod jsonrpc;
 pub mod keys;
 pub mod mcp;
-pub mod network;
-pub mod oauth;
 pub mod params;
 pub mod readiness;
 pub mod server;
-pub mod text;
-pub mod token_cache;
+
+pub use ::oauth::{claims, files, metadata as oauth, network, text, token_cache};

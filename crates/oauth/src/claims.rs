@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::jsonrpc::present;
+use crate::present;
 
 /// The scopes this server knows, in the order in which it names them.
 pub const SCOPES: [&str; 3] = ["mcp:read", "mcp:tools", "mcp:prompts"];
