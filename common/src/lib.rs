@@ -19,8 +19,14 @@ pub mod http;
 pub mod jsonrpc;
 pub mod keys;
 pub mod mcp;
+pub mod oauth;
 pub mod params;
 pub mod readiness;
 pub mod server;
 
-pub use ::oauth::{claims, files, metadata as oauth, network, text, token_cache};
+pub use ::oauth::{claims, files, text, token_cache};
+
+pub mod network {
+    //! Whose computer an address leads to, and how long an answer is fresh.
+    pub use ::oauth::{address::*, freshness::freshness};
+}

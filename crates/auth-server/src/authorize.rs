@@ -17,12 +17,12 @@ use common::{
     http::{Body, HttpError},
     network::is_localhost,
 };
+use oauth::redirect_uri::{self, without_loopback_port};
 use url::{Url, form_urlencoded};
 
 use crate::{
     State,
     cimd::{self, Problem},
-    client_metadata::{redirect_uri_matches, without_loopback_port},
     clients::{Client, ClientProblem},
     events,
     pages::{self, ConsentPage, ErrorPage, LoginPage, ScopeChoice},
@@ -330,7 +330,7 @@ impl State {
         let registered = &client.metadata.redirect_uris[..];
         let uri = match (params.get("redirect_uri"), registered) {
             _ if params.repeats(&["redirect_uri"]) => return None,
-            (Some(asked), _) => registered.iter().any(|known| redirect_uri_matches(known, asked)).then_some(asked)?,
+            (Some(asked), _) => registered.iter().any(|known| redirect_uri::matches(known, asked)).then_some(asked)?,
             (None, [only, same @ ..])
                 if without_loopback_port(only).is_none() && same.iter().all(|one| one == only) =>
             {

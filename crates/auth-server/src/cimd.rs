@@ -10,30 +10,29 @@ use std::{
     collections::HashMap,
     error::Error,
     fmt,
-    net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use common::network::{freshness, is_localhost, is_public};
+use common::claims::SCOPES;
 use governor::Quota;
+use oauth::{
+    address::{is_localhost, is_public},
+    client_metadata::ClientMetadata,
+    fetch::{self, Guard},
+    redirect_uri::AppSchemes,
+};
 use quick_cache::sync::Cache;
 use reqwest::{
-    Certificate, Client, Response, StatusCode,
-    dns::{Addrs, Name, Resolve, Resolving},
-    header::{ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
-    redirect::Policy,
+    Certificate, Client, Method, Request, Response, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use url::{Host, Url};
+use url::Url;
 
-use crate::{
-    client_metadata::{AppSchemes, ClientMetadata},
-    clock::Clock,
-    limits::Limits,
-};
+use crate::{clock::Clock, limits::Limits};
 
 const MAX_URL: usize = 2048;
 /// The draft recommends 5 kilobytes (§6.6).
@@ -95,6 +94,17 @@ impl fmt::Display for Problem {
 
 impl Error for Problem {}
 
+impl From<fetch::Problem> for Problem {
+    fn from(problem: fetch::Problem) -> Self {
+        match problem {
+            fetch::Problem::Forbidden => Problem::ForbiddenAddress,
+            fetch::Problem::TooLarge(_) => Problem::TooLarge,
+            fetch::Problem::TooSlow => Problem::TooSlow,
+            fetch::Problem::Unreachable(_) => Problem::Unreachable,
+        }
+    }
+}
+
 /// The URL, if the `client_id` is one that the draft allows (§3): https, with a path, without fragment,
 /// user and dot segments. Identifiers are compared as text, so the text must already be what the parser
 /// makes of it: it silently drops dot segments (even percent-encoded), tabs, an empty user and a default
@@ -109,66 +119,25 @@ pub fn is_client_id_url(client_id: &str) -> Option<Url> {
     (scheme && plain && url.path() != "/" && url.as_str() == client_id).then_some(url)
 }
 
-/// Whether an address must not be fetched from (§6.5).
-fn is_forbidden(address: IpAddr, allow_loopback: bool) -> bool {
-    if address.is_loopback() { !allow_loopback } else { !is_public(address) }
+/// Where documents may be fetched from (§6.5): the public internet, and this computer if a developer allows it.
+fn guard(allow_loopback: bool) -> Guard {
+    Guard::new(move |_, address| if address.is_loopback() { allow_loopback } else { is_public(address) })
 }
 
 /// What a test replaces, and what a developer allows.
-pub struct Options {
+pub(crate) struct Options {
     /// http and https to loopback addresses, for development.
     pub allow_loopback: bool,
     pub schemes: AppSchemes,
     pub clock: Clock,
-    pub resolver: Arc<dyn Resolve>,
+    pub guard: Guard,
     /// Trusted besides the system's.
     pub roots: Vec<Certificate>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            allow_loopback: false,
-            schemes: AppSchemes::new(&[]),
-            clock: Clock::system(),
-            resolver: Arc::new(SystemResolver),
-            roots: Vec::new(),
-        }
-    }
-}
-
-struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let addresses: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Lets a name pass only if all its addresses do. It sits where the connection gets its addresses from:
-/// checking beforehand would leave time for the name to change its mind (DNS rebinding).
-struct Guard {
-    resolver: Arc<dyn Resolve>,
-    allow_loopback: bool,
-}
-
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allow_loopback = self.allow_loopback;
-        // The one name that may be spoken to in plain text must not lead away from this machine.
-        let stay = name.as_str() == "localhost";
-        let resolving = self.resolver.resolve(name);
-        Box::pin(async move {
-            let addresses: Vec<SocketAddr> = resolving.await?.collect();
-            let refused = |ip: IpAddr| is_forbidden(ip, allow_loopback) || (stay && !ip.is_loopback());
-            if addresses.iter().any(|address| refused(address.ip())) {
-                return Err(Problem::ForbiddenAddress.into());
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+impl Options {
+    pub fn new(allow_loopback: bool, schemes: AppSchemes, clock: Clock) -> Self {
+        Options { allow_loopback, schemes, clock, guard: guard(allow_loopback), roots: Vec::new() }
     }
 }
 
@@ -177,7 +146,7 @@ impl Resolve for Guard {
 pub struct Fetcher(Arc<Inner>);
 
 struct Inner {
-    http: Client,
+    http: fetch::Fetcher,
     allow_loopback: bool,
     schemes: AppSchemes,
     timeout: Duration,
@@ -199,16 +168,14 @@ struct Document {
 impl Fetcher {
     /// # Errors
     /// If the HTTP client cannot be built, as when a root certificate is malformed.
-    pub fn new(options: Options) -> anyhow::Result<Self> {
+    pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
         Self::with_timeout(options, FETCH_TIMEOUT)
     }
 
     fn with_timeout(options: Options, timeout: Duration) -> anyhow::Result<Self> {
-        let Options { allow_loopback, schemes, clock, resolver, roots } = options;
-        let http = Client::builder()
-            .dns_resolver(Arc::new(Guard { resolver, allow_loopback }))
+        let Options { allow_loopback, schemes, clock, guard, roots } = options;
+        let builder = Client::builder()
             .tls_certs_merge(roots)
-            .redirect(Policy::none())
             .no_proxy()
             .no_gzip()
             .no_brotli()
@@ -216,9 +183,8 @@ impl Fetcher {
             .no_deflate()
             .http1_only()
             .pool_max_idle_per_host(0)
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()?;
+            .connect_timeout(CONNECT_TIMEOUT);
+        let http = fetch::Fetcher::new(builder, guard)?;
         Ok(Self(Arc::new(Inner {
             http,
             allow_loopback,
@@ -285,34 +251,25 @@ impl Inner {
         self.of_host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What can be refused without a fetch. No resolver is asked about an address written as such, so
-    /// the [`Guard`] never sees it.
+    /// What can be refused without a fetch.
     fn check(&self, client_id: &str) -> Result<Url, Problem> {
         let url = is_client_id_url(client_id).ok_or(Problem::NotAUrl)?;
-        let literal = match url.host() {
-            Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
-            Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
-            _ => None,
-        };
         let plain_text = url.scheme() == "http" && !self.allow_loopback;
-        if plain_text || literal.is_some_and(|ip| is_forbidden(ip, self.allow_loopback)) {
+        if plain_text || self.http.guard().check(&url).is_err() {
             return Err(Problem::ForbiddenAddress);
         }
         Ok(url)
     }
 
     async fn get(&self, url: Url, client_id: &str) -> Result<(ClientMetadata, Duration), Problem> {
-        let request = self.http.get(url).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
-        let mut response = request.send().await.map_err(|error| problem(&error))?;
+        let mut request = Request::new(Method::GET, url);
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let response = self.http.send(request).await?;
         check_head(&response)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| problem(&error))? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(Problem::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((parse(&body, client_id, &self.schemes)?, lifetime(response.headers())))
+        let lifetime = lifetime(response.headers());
+        let body = fetch::read(response, MAX_BODY).await?;
+        Ok((parse(&body, client_id, &self.schemes)?, lifetime))
     }
 }
 
@@ -334,19 +291,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Our own refusal, if one lies at the bottom of the HTTP client's error.
-fn problem(error: &reqwest::Error) -> Problem {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(problem) = error.downcast_ref::<Problem>() {
-            return *problem;
-        }
-        cause = error.source();
-    }
-    if error.is_timeout() { Problem::TooSlow } else { Problem::Unreachable }
-}
-
-/// Only a 200 carries a document (§4), as JSON, and never longer than it may be.
+/// Only a 200 carries a document (§4), as JSON.
 fn check_head(response: &Response) -> Result<(), Problem> {
     match response.status() {
         StatusCode::OK => {}
@@ -360,9 +305,6 @@ fn check_head(response: &Response) -> Result<(), Problem> {
     let json = essence.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
     if encoded || !json {
         return Err(Problem::WrongType);
-    }
-    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(Problem::TooLarge);
     }
     Ok(())
 }
@@ -381,7 +323,7 @@ fn parse(body: &[u8], client_id: &str, schemes: &AppSchemes) -> Result<ClientMet
     if metadata.client_id.as_deref() != Some(client_id) {
         return refuse("Its client_id is not its URL.");
     }
-    let metadata = metadata.accepted(schemes).map_err(|refused| Problem::NotMetadata(refused.why))?;
+    let metadata = metadata.accepted(schemes, &SCOPES).map_err(|refused| Problem::NotMetadata(refused.why))?;
     let keys = metadata.jwks.as_ref().map_or(&[][..], |jwks| &jwks.keys);
     match metadata.token_endpoint_auth_method.as_deref() {
         None | Some("none") => {}
@@ -395,18 +337,25 @@ fn parse(body: &[u8], client_id: &str, schemes: &AppSchemes) -> Result<ClientMet
     Ok(metadata)
 }
 
-/// How long a document stays fresh as HTTP says (§4.3, RFC 9111 §4.2), within our bounds.
+/// How long a document stays fresh as HTTP says (§4.3), within our bounds.
 fn lifetime(headers: &HeaderMap) -> Duration {
-    let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    let age = headers.get(AGE).and_then(|age| age.to_str().ok());
-    freshness(values, age).unwrap_or(USUAL).clamp(SHORTEST, LONGEST)
+    fetch::lifetime(headers).unwrap_or(USUAL).clamp(SHORTEST, LONGEST)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::atomic::AtomicUsize, sync::atomic::Ordering::SeqCst};
+    use std::{
+        io,
+        net::{IpAddr, SocketAddr},
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    };
 
     use futures_util::future::join_all;
+    use oauth::client_metadata::{MAX_NAME, MAX_REDIRECT_URIS};
+    use reqwest::{
+        dns::{Addrs, Name, Resolve, Resolving},
+        header::{AGE, CACHE_CONTROL},
+    };
     use serde_json::json;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -414,7 +363,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::client_metadata::{MAX_NAME, MAX_REDIRECT_URIS};
 
     const JSON: &str = "Content-Type: application/json\r\n";
 
@@ -430,7 +378,8 @@ mod tests {
 
     fn fetcher(allow_loopback: bool, addresses: &[&str]) -> Fetcher {
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        let options = Options { allow_loopback, resolver: Arc::new(Fixed(addresses)), ..Options::default() };
+        let options = Options::new(allow_loopback, AppSchemes::new(&[]), Clock::system());
+        let options = Options { guard: options.guard.with_resolver(Fixed(addresses)), ..options };
         Fetcher::with_timeout(options, Duration::from_secs(2)).unwrap()
     }
 
@@ -549,101 +498,38 @@ mod tests {
         }
     }
 
-    const FORBIDDEN: [&str; 45] = [
-        "0.0.0.0",
-        "0.1.2.3",
-        "10.0.0.1",
-        "100.64.0.1",
-        "100.127.255.255",
-        "169.254.0.1",
-        "169.254.169.254",
-        "172.16.0.1",
-        "172.31.255.255",
-        "192.0.0.1",
-        "192.0.2.1",
-        "192.88.99.1",
-        "192.168.0.1",
-        "198.18.0.1",
-        "198.19.255.255",
-        "198.51.100.1",
-        "203.0.113.1",
-        "224.0.0.1",
-        "239.255.255.255",
-        "240.0.0.1",
-        "255.255.255.255",
-        "::",
-        "::7f00:1",
-        "::ffff:127.0.0.1",
-        "::ffff:10.0.0.1",
-        "::ffff:8.8.8.8",
-        "64:ff9b::7f00:1",
-        "64:ff9b::808:808",
-        "64:ff9b:1::1",
-        "100::1",
-        "2001::1",
-        "2001:2::1",
-        "2001:10::1",
-        "2001:db8::1",
-        "2002:7f00:1::1",
-        "2002:808:808::1",
-        "3fff::1",
-        "5f00::1",
-        "fc00::1",
-        "fd00:ec2::254",
-        "fd12:3456::1",
-        "fe80::1",
-        "fec0::1",
-        "ff02::1",
-        "ffff::1",
-    ];
-    const LOOPBACK: [&str; 3] = ["127.0.0.1", "127.255.255.254", "::1"];
-
-    #[test]
-    fn public_addresses_pass() {
-        let edges = ["100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "198.17.0.1", "198.20.0.1", "223.0.0.1"];
-        for public in ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "2001:4860:4860::8888"].into_iter().chain(edges) {
-            assert!(!is_forbidden(public.parse().unwrap(), false), "{public}");
-        }
-    }
+    /// `oauth::fetch` has the whole table; these show that it is asked, and that a developer's computer is no exception
+    /// but for itself.
+    const FORBIDDEN: [&str; 6] =
+        ["10.0.0.1", "169.254.169.254", "192.168.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fd00:ec2::254"];
 
     #[tokio::test]
     async fn no_name_leads_to_a_forbidden_address() {
-        // The guard itself is asked, as making a client for each takes a while ...
-        let refuses = async |allow_loopback, addresses: &[&str]| {
-            let resolver = Arc::new(Fixed(addresses.iter().map(|text| text.parse().unwrap()).collect()));
-            let found = Guard { resolver, allow_loopback }.resolve("client.example".parse().unwrap()).await;
-            found.is_err_and(|error| error.downcast_ref() == Some(&Problem::ForbiddenAddress))
-        };
-        for address in FORBIDDEN.into_iter().chain(LOOPBACK) {
-            assert!(refuses(false, &[address]).await, "{address}");
-            assert!(refuses(false, &["1.1.1.1", address]).await, "one bad address among good ones: {address}");
+        for address in FORBIDDEN.into_iter().chain(["127.0.0.1", "::1"]) {
+            let found = fetcher(false, &["1.1.1.1", address]).fetch("https://client.example/a").await;
+            assert_eq!(found.unwrap_err(), Problem::ForbiddenAddress, "{address}");
         }
         for address in FORBIDDEN {
-            assert!(refuses(true, &["127.0.0.1", address]).await, "{address}");
-        }
-        assert!(!refuses(true, &LOOPBACK).await && !refuses(false, &["1.1.1.1"]).await);
-        // ... and that the client asks the guard is seen by a few.
-        for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "fd00:ec2::254"] {
-            let found = fetcher(false, &["1.1.1.1", address]).fetch("https://client.example/a").await;
+            let found = fetcher(true, &["127.0.0.1", address]).fetch("https://client.example/a").await;
             assert_eq!(found.unwrap_err(), Problem::ForbiddenAddress, "{address}");
         }
     }
 
     #[tokio::test]
     async fn no_literal_is_a_forbidden_address() {
-        let host = |address: &str| match address.parse().unwrap() {
-            IpAddr::V4(v4) => v4.to_string(),
-            // As the URL parser writes it, which is not always as we do.
-            IpAddr::V6(v6) => Host::<String>::Ipv6(v6).to_string(),
-        };
         let (strict, lenient) = (fetcher(false, &[]), fetcher(true, &[]));
-        for address in FORBIDDEN.into_iter().chain(LOOPBACK) {
-            let found = strict.fetch(&format!("https://{}/a", host(address))).await;
-            assert_eq!(found.unwrap_err(), Problem::ForbiddenAddress, "{address}");
-        }
+        let id = |address: &str| match address.parse().unwrap() {
+            IpAddr::V4(v4) => format!("https://{v4}/a"),
+            // As the URL parser writes it, which is not always as we do.
+            IpAddr::V6(v6) => format!("https://{}/a", url::Host::<String>::Ipv6(v6)),
+        };
         for address in FORBIDDEN {
-            let found = lenient.fetch(&format!("https://{}/a", host(address))).await;
-            assert_eq!(found.unwrap_err(), Problem::ForbiddenAddress, "{address}");
+            for fetcher in [&strict, &lenient] {
+                assert_eq!(fetcher.fetch(&id(address)).await.unwrap_err(), Problem::ForbiddenAddress, "{address}");
+            }
+        }
+        for address in ["127.0.0.1", "127.255.255.254", "::1"] {
+            assert_eq!(strict.fetch(&id(address)).await.unwrap_err(), Problem::ForbiddenAddress, "{address}");
         }
     }
 
@@ -781,6 +667,8 @@ mod tests {
         let schemes = AppSchemes::new(&[]);
         let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
         let keys = json!({ "keys": [key] });
+        let mut private = key.clone();
+        private["d"] = json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
         let accepts = |document: &Value| {
             parse(document.to_string().replace("\"ID\"", &format!("\"{ID}\"")).as_bytes(), ID, &schemes)
         };
@@ -830,6 +718,7 @@ mod tests {
             with("client_secret", json!("secret")),
             with("client_secret_expires_at", json!(0)),
             with("jwks", json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] })),
+            with("jwks", json!({ "keys": [key, private] })),
             with("client_secret", json!("")),
             with("client_name", json!(null)),
             with("client_name", json!("")),
@@ -952,12 +841,5 @@ mod tests {
         // Nor do documents that nobody asks for again.
         fetcher.fetch(&mock.id()).await.unwrap();
         assert_eq!(mock.hits(), 1);
-    }
-
-    #[test]
-    fn the_default_is_strict() {
-        let fetcher = Fetcher::new(Options::default()).unwrap();
-        assert!(!fetcher.0.allow_loopback);
-        assert_eq!(fetcher.0.timeout, FETCH_TIMEOUT);
     }
 }

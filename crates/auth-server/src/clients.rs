@@ -6,9 +6,13 @@ use std::{collections::HashMap, path::Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use anyhow::{Context, Result, anyhow, bail};
 use common::{
-    claims::Scopes,
+    claims::{SCOPES, Scopes},
     files,
     http::{HttpError, JsonBody},
+};
+use oauth::{
+    client_metadata::{ClientMetadata, Jwks},
+    redirect_uri::AppSchemes,
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -16,9 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     State,
     authorize::FAMILY_LIFETIME,
-    cimd,
-    client_metadata::{AppSchemes, ClientMetadata},
-    events,
+    cimd, events,
     failure::Failure,
     params, peer,
     store::{digest, random},
@@ -93,6 +95,9 @@ pub fn read_file(file: &Path, schemes: &AppSchemes) -> Result<HashMap<String, Cl
         }
         if metadata.scope.as_deref().is_some_and(|scope| Scopes::parse(scope).is_err()) {
             bail!("{what} has a scope that is not valid");
+        }
+        if let Err(why) = metadata.jwks.as_ref().map_or(Ok(()), Jwks::check) {
+            bail!("{what} is refused. {why}");
         }
         if client_secret.as_deref() == Some("") {
             bail!("{what} has an empty client_secret: anybody knows it");
@@ -226,7 +231,8 @@ pub(crate) enum ClientProblem {
 
 /// What of its metadata a client may register.
 fn checked(metadata: ClientMetadata, schemes: &AppSchemes) -> Result<ClientMetadata, Failure> {
-    let mut metadata = metadata.accepted(schemes).map_err(|refused| Failure::bad(refused.error, refused.why))?;
+    let mut metadata =
+        metadata.accepted(schemes, &SCOPES).map_err(|refused| Failure::bad(refused.error, refused.why))?;
     let method = metadata.token_endpoint_auth_method.get_or_insert_with(|| "client_secret_basic".to_owned());
     match (method.as_str(), &metadata.jwks) {
         ("none" | "client_secret_basic" | "client_secret_post", _) => {}

@@ -4,11 +4,10 @@
 //! A person's way through it: `authorize` checks what a client asks for, has the person log in
 //! ([`users`], `session`) and consent (`pages`), and sends a code back; `token` exchanges it.
 //! [`clients`] knows who may ask: registered ones, and those that describe themselves at a URL
-//! ([`cimd`]); [`client_metadata`] says how much of what they say is accepted. [`store`] keeps what must survive a restart.
+//! ([`cimd`]); [`oauth::client_metadata`] says how much of what they say is accepted. [`store`] keeps what must survive a restart.
 
 mod authorize;
-pub mod cimd;
-pub mod client_metadata;
+mod cimd;
 pub mod clients;
 pub mod clock;
 mod events;
@@ -46,16 +45,16 @@ use common::{
     claims::SCOPES,
     config::{KeyArgs, PublicUrl},
     keys::KeyPair,
-    oauth::{AuthorizationServerMetadata, Endpoints},
     server::Listener,
 };
 use governor::Quota;
+use oauth::{
+    metadata::AuthorizationServerMetadata,
+    redirect_uri::{self, AppSchemes},
+};
 use url::Url;
 
-use crate::{
-    cimd::Fetcher, client_metadata::AppSchemes, clients::Client, limits::Limits, refresh_token::RefreshTokens,
-    store::Store, users::Users,
-};
+use crate::{cimd::Fetcher, clients::Client, limits::Limits, refresh_token::RefreshTokens, store::Store, users::Users};
 
 /// How many clients may register themselves from one address, in a minute and in an hour, and from all in a minute. In the
 /// hour that protects a new client ([`clients`]) one address cannot fill the table.
@@ -82,7 +81,7 @@ pub struct AuthArgs {
     #[arg(long)]
     pub allow_loopback_client_ids: bool,
     /// Also accept redirect URIs of this scheme, besides https, loopback, names with a dot, and cursor (repeatable)
-    #[arg(long, value_name = "NAME", value_parser = client_metadata::app_scheme)]
+    #[arg(long, value_name = "NAME", value_parser = redirect_uri::app_scheme)]
     pub app_scheme: Vec<String>,
 }
 
@@ -174,12 +173,11 @@ impl AuthServer {
             keys,
             users: Users::open(&store, dev_password.as_deref(), &args.passwd_command()).await?,
             listed: listed.unwrap_or_default(),
-            fetcher: Fetcher::new(cimd::Options {
-                allow_loopback: args.allow_loopback_client_ids,
-                schemes: schemes.clone(),
-                clock: store.clock().clone(),
-                ..Default::default()
-            })?,
+            fetcher: Fetcher::new(cimd::Options::new(
+                args.allow_loopback_client_ids,
+                schemes.clone(),
+                store.clock().clone(),
+            ))?,
             schemes,
             form_key: hmac::Key::new(hmac::HMAC_SHA256, &store.secret("forms").await?),
             refresh_tokens: RefreshTokens::new(&store.secret("refresh tokens").await?),
@@ -261,27 +259,33 @@ pub fn dev_password() -> Option<String> {
 
 fn metadata(issuer: &PublicUrl, mounted: bool) -> AuthorizationServerMetadata {
     // Where nothing is mounted, lists are empty rather than absent, which would promise a default (RFC 8414 §2).
-    let offered = |values: &[&'static str]| if mounted { values.to_vec() } else { Vec::new() };
+    let texts = |values: &[&str]| Some(values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
+    let offered = |values: &[&str]| if mounted { texts(values) } else { Some(Vec::new()) };
     let methods = offered(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]);
     let algorithms = offered(&["RS256", "ES256"]);
-    AuthorizationServerMetadata {
+    let document = AuthorizationServerMetadata {
         issuer: issuer.as_str().to_owned(),
-        jwks_uri: issuer.join("/.well-known/jwks.json"),
-        scopes_supported: SCOPES.to_vec(),
+        jwks_uri: Some(issuer.join("/.well-known/jwks.json")),
+        scopes_supported: texts(&SCOPES),
         response_types_supported: offered(&["code"]),
         grant_types_supported: offered(&["authorization_code", "refresh_token", "client_credentials"]),
         token_endpoint_auth_methods_supported: methods.clone(),
-        endpoints: mounted.then(|| Endpoints {
-            authorization_endpoint: issuer.join("/authorize"),
-            token_endpoint: issuer.join("/token"),
-            registration_endpoint: issuer.join("/register"),
-            revocation_endpoint: issuer.join("/revoke"),
-            token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
-            revocation_endpoint_auth_methods_supported: methods,
-            revocation_endpoint_auth_signing_alg_values_supported: algorithms,
-            code_challenge_methods_supported: vec!["S256"],
-            authorization_response_iss_parameter_supported: true,
-            client_id_metadata_document_supported: true,
-        }),
+        ..AuthorizationServerMetadata::default()
+    };
+    if !mounted {
+        return document;
+    }
+    AuthorizationServerMetadata {
+        authorization_endpoint: Some(issuer.join("/authorize")),
+        token_endpoint: Some(issuer.join("/token")),
+        registration_endpoint: Some(issuer.join("/register")),
+        revocation_endpoint: Some(issuer.join("/revoke")),
+        token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+        revocation_endpoint_auth_methods_supported: methods,
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+        code_challenge_methods_supported: texts(&["S256"]),
+        authorization_response_iss_parameter_supported: true,
+        client_id_metadata_document_supported: true,
+        ..document
     }
 }

@@ -19,7 +19,7 @@ use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::{Host, Url};
 
-use crate::client_metadata::can_be_an_apps;
+use oauth::redirect_uri::can_be_an_apps;
 
 const STYLE: &str = include_str!("../templates/style.css");
 

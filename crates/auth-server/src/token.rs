@@ -17,10 +17,8 @@ use common::{
     claims::{Audience, Claims, JoseHeader, NumericDate, SCOPES, Scopes},
     http::{Body, HttpError},
 };
-use jsonwebtoken::{
-    Algorithm, DecodingKey, Header, Validation, decode, encode,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
-};
+use jsonwebtoken::{Algorithm, Header, Validation, decode, encode};
+use oauth::{client_metadata::Jwks, jwk::Key};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
@@ -215,29 +213,12 @@ impl State {
             return Ok(false);
         }
         let Some(header) = JoseHeader::of(assertion) else { return Ok(false) };
-        let keys = client.metadata.jwks.iter().flat_map(|jwks| &jwks.keys);
-        let alg = match header.alg {
-            Algorithm::RS256 => KeyAlgorithm::RS256,
-            Algorithm::ES256 => KeyAlgorithm::ES256,
-            _ => return Ok(false),
-        };
-        if header.crit.is_some() {
+        if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) || header.crit.is_some() {
             return Ok(false);
         }
         // Only keys that can be meant count among the five: others of that name take no place (RFC 7517 §4.2, §4.5).
-        let meant = |jwk: &&Jwk| {
-            (header.kid.is_none() || jwk.common.key_id == header.kid)
-                && matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature))
-                && jwk.common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify))
-                && jwk.common.key_algorithm.is_none_or(|named| named == alg)
-                && match &jwk.algorithm {
-                    AlgorithmParameters::RSA(_) => alg == KeyAlgorithm::RS256,
-                    AlgorithmParameters::EllipticCurve(key) => {
-                        alg == KeyAlgorithm::ES256 && key.curve == EllipticCurve::P256
-                    }
-                    _ => false,
-                }
-        };
+        let keys = client.metadata.jwks.iter().flat_map(Jwks::usable);
+        let meant = |key: &Key| (header.kid.is_none() || key.kid == header.kid) && key.algorithms.contains(&header.alg);
         let mut validation = Validation::new(header.alg);
         validation.set_required_spec_claims(&["iss", "sub", "aud", "exp"]);
         validation.set_issuer(&[&client.id]);
@@ -245,9 +226,8 @@ impl State {
         validation.set_audience(&us);
         validation.sub = Some(client.id.clone());
         validation.validate_exp = false; // with our clock, below
-        for jwk in keys.filter(meant).take(5) {
-            let Ok(key) = DecodingKey::from_jwk(jwk) else { continue };
-            let Ok(token) = decode::<Assertion>(assertion, &key, &validation) else { continue };
+        for key in keys.filter(meant).take(5) {
+            let Ok(token) = decode::<Assertion>(assertion, &key.decoding, &validation) else { continue };
             // One that is for somebody else as well, they could use here (CVE-2025-27370).
             let for_us_alone = match &token.claims.aud {
                 Audience::One(audience) => us.contains(audience),

@@ -1,17 +1,16 @@
 //! What an access token says (RFC 9068 §2.2), as types: a required claim that is missing, or any claim
 //! of the wrong type (`null` is one), makes the whole token unreadable.
 
-use std::fmt;
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{self, DeserializeOwned, IgnoredAny},
+    de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::{Map, Value};
 
 use crate::present;
+pub use crate::scope::Scopes;
 
 /// The scopes this server knows, in the order in which it names them.
 pub const SCOPES: [&str; 3] = ["mcp:read", "mcp:tools", "mcp:prompts"];
@@ -69,7 +68,7 @@ impl Claims {
             + text(&self.iss)
             + aud
             + text(&self.sub)
-            + text(&self.scope.0)
+            + text(self.scope.as_str())
             + optional.into_iter().flatten().map(|one| text(one)).sum::<usize>()
             + self.roles.as_deref().map_or(0, texts)
     }
@@ -113,48 +112,6 @@ impl Serialize for NumericDate {
 impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         f64::deserialize(deserializer).map(NumericDate)
-    }
-}
-
-/// A set of scopes, written with spaces between them (RFC 6749 §3.3); each is there once.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Scopes(String);
-
-impl Scopes {
-    /// # Errors
-    /// If a scope has a character that RFC 6749 §3.3 does not allow.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let allowed = |c: char| matches!(c, '\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e');
-        let mut scopes = Vec::new();
-        for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
-            if !scope.chars().all(allowed) {
-                return Err("a scope has printable ASCII characters other than \" and \\ only".to_owned());
-            }
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
-        }
-        Ok(Scopes(scopes.join(" ")))
-    }
-
-    pub fn contains(&self, scope: &str) -> bool {
-        self.iter().any(|granted| granted == scope)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.split_ascii_whitespace()
-    }
-}
-
-impl fmt::Display for Scopes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Scopes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Scopes::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

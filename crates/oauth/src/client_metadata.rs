@@ -1,11 +1,11 @@
 //! What a client says of itself (RFC 7591 §2), and how much of it is accepted: the same for a client that registers and
-//! for one that publishes a document ([`crate::cimd`]).
+//! for one that publishes a document (draft-ietf-oauth-client-id-metadata-document).
 //!
 //! What we do not know is left out, and nobody is refused for it: other servers may know it. Refused is what could hurt
 //! somebody, and what leaves nothing to work with.
 
-use common::text;
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
+use std::fmt;
+
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error},
@@ -13,11 +13,13 @@ use serde::{
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::params::known_scopes;
+use crate::{jwk::Key, redirect_uri::AppSchemes, text};
 
-pub(crate) const MAX_REDIRECT_URIS: usize = 10;
-/// In characters.
-pub(crate) const MAX_NAME: usize = 100;
+/// The most redirect URIs of a client.
+pub const MAX_REDIRECT_URIS: usize = 10;
+/// The longest `client_name`, in characters.
+pub const MAX_NAME: usize = 100;
+/// The longest `client_uri`, in bytes.
 const MAX_URL: usize = 2048;
 
 /// What a client says of itself. Members we do not use are ignored; an empty string counts as absent.
@@ -26,22 +28,30 @@ pub struct ClientMetadata {
     /// Only in a metadata document, where it must be the document's own URL.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// What to call it: the client's own word.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
+    /// The address of a web page about it.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_uri: Option<String>,
+    /// Where answers may go.
     #[serde(default, deserialize_with = "uris")]
     pub redirect_uris: Vec<String>,
+    /// How it proves who it is.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<String>,
+    /// What it will ask the token endpoint for; absent: `authorization_code` only.
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Option::is_none")]
     pub grant_types: Option<Vec<String>>,
+    /// What it will ask the authorization endpoint for; absent: `code`.
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Option::is_none")]
     pub response_types: Option<Vec<String>>,
+    /// The scopes that it will ask for, with spaces between them.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    #[serde(default, deserialize_with = "keys", skip_serializing_if = "Option::is_none")]
-    pub jwks: Option<JwkSet>,
+    /// The keys that it signs with.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<Jwks>,
 }
 
 /// A member's value; an empty string counts as absent, whatever the member's type.
@@ -66,24 +76,46 @@ fn uris<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
     Ok(list(deserializer)?.unwrap_or_default())
 }
 
-/// The keys of a set that we can read.
-fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JwkSet>, D::Error> {
-    #[derive(Deserialize)]
-    struct Set {
-        keys: Vec<Value>,
+/// A client's key set (RFC 7517 §5), as it was sent. `Debug` shows no key: one may be private.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Jwks {
+    /// JWKs, each any JSON value.
+    pub keys: Vec<Value>,
+}
+
+impl Jwks {
+    /// The keys that signatures can be checked with.
+    pub fn usable(&self) -> impl Iterator<Item = Key> {
+        self.keys.iter().filter_map(|key| Key::read(&key.to_string()).ok())
     }
-    let set = present::<_, Set>(deserializer)?;
-    let readable = |key| {
-        let key = serde_json::from_value::<Jwk>(key).ok()?;
-        (!matches!(key.algorithm, AlgorithmParameters::Other(_))).then_some(key)
-    };
-    Ok(set.map(|set| JwkSet { keys: set.keys.into_iter().filter_map(readable).collect() }))
+
+    /// Says why a set must not be used at all: whoever has read it could sign as the client.
+    ///
+    /// # Errors
+    /// If one of the keys is symmetric, or is there with its private half.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.keys.iter().any(|key| key["kty"] == "oct") {
+            return Err("Its jwks has a symmetric key: whoever knows it could sign as the client.");
+        }
+        if self.keys.iter().any(|key| crate::jwk::is_private(&key.to_string())) {
+            return Err("Its jwks has the private half of a key: whoever reads it could sign as the client.");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Jwks({} keys)", self.keys.len())
+    }
 }
 
 /// Why metadata is refused (RFC 7591 §3.2.2): a code for programs, a sentence for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unacceptable {
+pub struct Unacceptable {
+    /// `invalid_client_metadata` or `invalid_redirect_uri`.
     pub error: &'static str,
+    /// A fixed sentence, in which nothing of the client's is.
     pub why: &'static str,
 }
 
@@ -102,7 +134,10 @@ const TYPES: [(&str, &str); 9] = [
 
 impl ClientMetadata {
     /// Reads a JSON object.
-    pub(crate) fn parse(json: &[u8]) -> Result<Self, Unacceptable> {
+    ///
+    /// # Errors
+    /// If it is not one, or a member is of another type than its own, or there twice.
+    pub fn parse(json: &[u8]) -> Result<Self, Unacceptable> {
         let refused = |why| Unacceptable { error: "invalid_client_metadata", why };
         // Not a list, which serde would take for the members in their order.
         let members: Map<String, Value> =
@@ -116,8 +151,11 @@ impl ClientMetadata {
         serde_json::from_slice(json).map_err(|_| refused("A member is there more than once."))
     }
 
-    /// What of it is accepted, with the defaults of RFC 7591 §2 filled in.
-    pub(crate) fn accepted(mut self, schemes: &AppSchemes) -> Result<Self, Unacceptable> {
+    /// What of it is accepted, with the defaults of RFC 7591 §2 filled in. `scopes`: those that the server knows.
+    ///
+    /// # Errors
+    /// If nothing is left to work with, or something could hurt somebody.
+    pub fn accepted(mut self, schemes: &AppSchemes, scopes: &[&str]) -> Result<Self, Unacceptable> {
         let refuse = |why| Err(Unacceptable { error: "invalid_client_metadata", why });
         let of_uris = |why| Err(Unacceptable { error: "invalid_redirect_uri", why });
         self.redirect_uris.retain(|uri| schemes.accept(uri));
@@ -141,8 +179,9 @@ impl ClientMetadata {
         if types.is_empty() {
             return refuse("None of its response_types is code.");
         }
-        let known = self.scope.as_deref().map(known_scopes).filter(|scopes| !scopes.is_empty());
-        self.scope = known.map(|scopes| scopes.join(" "));
+        let asked = self.scope.take().unwrap_or_default();
+        let known = scopes.iter().filter(|scope| asked.split(' ').any(|one| one == **scope));
+        self.scope = Some(known.copied().collect::<Vec<_>>().join(" ")).filter(|scope| !scope.is_empty());
         if let Some(name) = &self.client_name {
             let Some(name) = visible(name) else {
                 return refuse(
@@ -151,9 +190,11 @@ impl ClientMetadata {
             };
             self.client_name = Some(name);
         }
-        let mut keys = self.jwks.iter().flat_map(|jwks| &jwks.keys);
-        if keys.any(|key| matches!(key.algorithm, AlgorithmParameters::OctetKey(_))) {
-            return refuse("Its jwks has a symmetric key: whoever knows it could sign as the client.");
+        if let Some(jwks) = &mut self.jwks {
+            if let Err(why) = jwks.check() {
+                return refuse(why);
+            }
+            jwks.keys.retain(|key| Key::read(&key.to_string()).is_ok());
         }
         if self.client_uri.as_deref().is_some_and(|uri| !is_web_page(uri)) {
             return refuse("Its client_uri is not the address of a web page.");
@@ -175,102 +216,4 @@ fn visible(name: &str) -> Option<String> {
 
 fn is_web_page(uri: &str) -> bool {
     uri.len() <= MAX_URL && Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-}
-
-/// The schemes of apps without a dot in their names, to which answers may go. RFC 8252 §7.1 wants a domain name turned
-/// round, with a dot; these are the operator's exceptions, and one for a client of the field.
-#[derive(Clone, Debug)]
-pub struct AppSchemes(Vec<String>);
-
-impl AppSchemes {
-    pub fn new(more: &[String]) -> Self {
-        AppSchemes(["cursor".to_owned()].into_iter().chain(more.iter().cloned()).collect())
-    }
-
-    /// Whether a URI may be a client's redirect URI: https, or http to a loopback address, or an app's own scheme
-    /// (RFC 8252 §7); without user, and without fragment (RFC 6749 §3.1.2). What our answer adds to the query must not
-    /// be in it already: which of the two would the client believe?
-    pub fn accept(&self, uri: &str) -> bool {
-        const OURS: [&str; 6] = ["code", "state", "iss", "error", "error_description", "error_uri"];
-        let Ok(url) = Url::parse(uri) else { return false };
-        let plain =
-            url.fragment().is_none() && url.username().is_empty() && url.password().is_none() && uri.len() <= MAX_URL;
-        // What the URL parser forgives, another reader may take for something else. No host has a wildcard in its name.
-        let authority = uri.strip_prefix("https://").and_then(|rest| rest.split(['/', '?']).next());
-        let scheme = match url.scheme() {
-            "https" => authority.is_some_and(|host| !host.is_empty() && !host.contains(['@', '*'])),
-            "http" => without_loopback_port(uri).is_some(),
-            scheme => scheme.contains('.') || self.0.iter().any(|known| known == scheme),
-        };
-        let query = !url.query_pairs().any(|(name, _)| OURS.contains(&&*name));
-        plain && scheme && query && uri.chars().all(|c| c.is_ascii_graphic() && c != '\\')
-    }
-}
-
-/// Schemes that a browser, or the system, keeps for itself.
-const NOT_APPS: [&str; 16] = [
-    "about",
-    "blob",
-    "chrome",
-    "data",
-    "file",
-    "filesystem",
-    "ftp",
-    "http",
-    "https",
-    "intent",
-    "javascript",
-    "mailto",
-    "vbscript",
-    "view-source",
-    "ws",
-    "wss",
-];
-
-/// Whether the scheme of a URL can be an app's own.
-pub(crate) fn can_be_an_apps(scheme: &str) -> bool {
-    !NOT_APPS.contains(&scheme)
-}
-
-/// Reads `--app-scheme` (RFC 3986 §3.1).
-pub(crate) fn app_scheme(name: &str) -> Result<String, String> {
-    let name = name.to_ascii_lowercase();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(allowed) {
-        return Err("a scheme is a letter, then letters, digits, '+', '-' and '.'; without the colon".to_owned());
-    }
-    if !can_be_an_apps(&name) {
-        return Err("browsers keep this scheme for themselves: it cannot be an app's".to_owned());
-    }
-    Ok(name)
-}
-
-/// Redirect URIs are compared byte for byte, but for the port of a loopback address, which a client
-/// learns only when it starts (RFC 8252 §7.3).
-pub fn redirect_uri_matches(registered: &str, asked: &str) -> bool {
-    if registered == asked {
-        return true;
-    }
-    let (Some(one), Some(other)) = (without_loopback_port(registered), without_loopback_port(asked)) else {
-        return false;
-    };
-    one == other
-}
-
-/// The URI with the port cut out of its text, so that all else is still compared as it was written.
-pub(crate) fn without_loopback_port(uri: &str) -> Option<String> {
-    for host in ["http://localhost", "http://127.0.0.1", "http://[::1]"] {
-        if let Some(rest) = uri.strip_prefix(host) {
-            let rest = match rest.strip_prefix(':') {
-                None => rest,
-                Some(port) => {
-                    let end = port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len());
-                    port[..end].parse::<u16>().ok()?;
-                    &port[end..]
-                }
-            };
-            return (rest.is_empty() || rest.starts_with(['/', '?'])).then(|| format!("{host}{rest}"));
-        }
-    }
-    None
 }

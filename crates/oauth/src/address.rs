@@ -1,9 +1,6 @@
-//! Other computers and this one: which addresses are whose, and how long what they answered is fresh.
+//! Whose computer an address leads to: this one, one of a private network, or one on the public internet.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
@@ -26,24 +23,6 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-/// How long HTTP says that an answer is fresh (RFC 9111 §4.2), from the values of its `Cache-Control` headers and of
-/// `Age`. `None`: it does not say. The caller has bounds of its own.
-pub fn freshness<'a>(cache_control: impl Iterator<Item = &'a str>, age: Option<&str>) -> Option<Duration> {
-    let age = age.and_then(|age| age.parse().ok()).unwrap_or(0);
-    let mut lifetime = None;
-    for directive in cache_control.flat_map(|value| value.split(',')) {
-        let directive = directive.trim().to_ascii_lowercase();
-        if directive == "no-store" || directive.starts_with("no-cache") {
-            return Some(Duration::ZERO);
-        }
-        if let Some(seconds) = directive.strip_prefix("max-age=") {
-            let seconds = seconds.trim_matches('"').parse::<u64>().unwrap_or(0);
-            lifetime = Some(Duration::from_secs(seconds.saturating_sub(age)));
-        }
-    }
-    lifetime
 }
 
 /// Whether an address is plainly the public internet. What carries an IPv4 address within IPv6 is not, as that would be
@@ -85,8 +64,69 @@ fn is_special_v6(v6: Ipv6Addr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Where nothing of the public internet is.
+    pub const FORBIDDEN: [&str; 45] = [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "100.64.0.1",
+        "100.127.255.255",
+        "169.254.0.1",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.1",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.0.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::7f00:1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:8.8.8.8",
+        "64:ff9b::7f00:1",
+        "64:ff9b::808:808",
+        "64:ff9b:1::1",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:10::1",
+        "2001:db8::1",
+        "2002:7f00:1::1",
+        "2002:808:808::1",
+        "3fff::1",
+        "5f00::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fd12:3456::1",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+        "ffff::1",
+    ];
+    pub const LOOPBACK: [&str; 3] = ["127.0.0.1", "127.255.255.254", "::1"];
+
+    #[test]
+    fn a_forbidden_address_is_not_public() {
+        for address in FORBIDDEN.into_iter().chain(LOOPBACK) {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+        let edges = ["100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "198.17.0.1", "198.20.0.1", "223.0.0.1"];
+        for public in ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "2001:4860:4860::8888"].into_iter().chain(edges) {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
 
     #[test]
     fn only_plainly_public_addresses_are_public() {
@@ -158,28 +198,6 @@ mod tests {
         ] {
             let parsed = Url::parse(url).unwrap();
             assert_eq!((is_localhost(&parsed), is_loopback(&parsed)), (local, loopback), "{url}");
-        }
-    }
-
-    #[test]
-    fn an_answer_is_fresh_for_as_long_as_it_says() {
-        for (control, age, seconds) in [
-            (&[][..], None, None),
-            (&["public"], None, None),
-            (&["max-age=60"], None, Some(60)),
-            (&["Public, MAX-AGE=60"], Some("20"), Some(40)),
-            (&["max-age=\"60\""], None, Some(60)),
-            (&["max-age=60"], Some("70"), Some(0)),
-            (&["max-age=60"], Some("soon"), Some(60)),
-            (&["max-age=-1"], None, Some(0)),
-            (&["max-age=99999999999999999999"], None, Some(0)),
-            (&["s-maxage=60"], None, None),
-            (&["no-cache"], None, Some(0)),
-            (&["max-age=60", "no-store"], None, Some(0)),
-            (&["no-cache=\"x\", max-age=60"], None, Some(0)),
-        ] {
-            let fresh = freshness(control.iter().copied(), age);
-            assert_eq!(fresh, seconds.map(Duration::from_secs), "{control:?} {age:?}");
         }
     }
 }

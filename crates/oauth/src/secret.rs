@@ -1,0 +1,118 @@
+//! Secrets: what is never printed, and what is kept instead of them.
+
+use std::fmt;
+
+use aws_lc_rs::{constant_time, digest, rand};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// A password, a token, a code, a client's secret: whoever knows it may do something. It cannot be printed; [`expose`]
+/// says where one is used.
+///
+/// [`expose`]: Secret::expose
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text from being printed.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// 256 bits that nobody can guess, as 43 characters that fit into a URL.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub fn random() -> Result<Self, NoRandomness> {
+        Ok(Secret(URL_SAFE_NO_PAD.encode(random_bytes()?)))
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands for it where it is kept.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The SHA-256 digest of a secret, as 43 characters of base64url: it shows whether somebody knows the secret, and nobody
+/// finds the secret from it, if that was not one that can be guessed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The digest of a text.
+    pub fn of(text: &str) -> Self {
+        Digest(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes())))
+    }
+
+    /// One that was kept.
+    pub fn kept(digest: impl Into<String>) -> Self {
+        Digest(digest.into())
+    }
+
+    /// The 43 characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is this secret's. The comparison takes as long wherever the two differ.
+    pub fn fits(&self, secret: &str) -> bool {
+        constant_time::verify_slices_are_equal(self.0.as_bytes(), Digest::of(secret).0.as_bytes()).is_ok()
+    }
+}
+
+/// The first characters: enough to tell two apart.
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({}…)", self.0.get(..6).unwrap_or_default())
+    }
+}
+
+/// The system has no randomness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandomness;
+
+impl fmt::Display for NoRandomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the system has no randomness")
+    }
+}
+
+impl std::error::Error for NoRandomness {}
+
+/// 256 bits that nobody can guess.
+///
+/// # Errors
+/// If the system has no randomness.
+pub fn random_bytes() -> Result<[u8; 32], NoRandomness> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_printed_and_known_by_its_digest() {
+        let secret = Secret::random().unwrap();
+        assert_eq!(format!("{secret:?}"), "[redacted]");
+        assert_eq!(secret.expose().len(), 43);
+        let digest = secret.digest();
+        assert!(digest.fits(secret.expose()) && !digest.fits("another") && !digest.fits(""));
+        assert_eq!(Digest::kept(digest.as_str()), digest);
+        assert!(!format!("{digest:?}").contains(digest.as_str()));
+        // FIPS 180-2, appendix B.1.
+        assert_eq!(Digest::of("abc").as_str(), "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0");
+    }
+}
