@@ -1,4 +1,4 @@
-// A TypeScript client that does what it is told: node drive.mjs v1|v2 URL. See tests/tests/sdks.rs, and drive.py for
+// A TypeScript client that does what it is told: node drive.mjs v1|v2 URL. See tests/tests/it/sdks.rs, and drive.py for
 // the commands.
 import { createInterface } from "node:readline";
 import * as v2 from "@modelcontextprotocol/client";

@@ -1,4 +1,4 @@
-"""A Python client that does what it is told: drive.py sdk|fastmcp URL. See tests/tests/sdks.rs.
+"""A Python client that does what it is told: drive.py sdk|fastmcp URL. See tests/tests/it/sdks.rs.
 
 Each line of standard input is a command, `connect TOKEN` or `call`; each answer is one line, `ok` or `error` and what
 the client's user is told.

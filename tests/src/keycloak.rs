@@ -1,4 +1,4 @@
-//! The real Keycloak, which `keycloak/start.sh` starts once for all tests of a file.
+//! The real Keycloak, which `keycloak/start.sh` starts once for all tests.
 
 use std::{
     env,
@@ -63,7 +63,7 @@ fn has_keycloak() -> bool {
     has_java() && is_there("Keycloak", "Maven, or KEYCLOAK_HOME", there)
 }
 
-/// The one Keycloak of this file's tests, or `None` where there is no Java or no Keycloak. Who changes what the others use takes it
+/// The one Keycloak of all tests, or `None` where there is no Java or no Keycloak. Who changes what the others use takes it
 /// for writing.
 ///
 /// # Errors

@@ -6,51 +6,32 @@ pub mod interop;
 pub mod keycloak;
 pub mod mock;
 pub mod permissions;
+pub mod programs;
+pub mod provider;
 pub mod readme;
+pub mod signer;
 pub mod world;
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
     io::{BufRead, BufReader, Write, stderr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use escargot::CargoBuild;
 use reqwest::{RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub use programs::program;
 
 /// The version whose requests carry everything with them.
 pub const MODERN: &str = "2026-07-28";
 /// The versions that begin with `initialize`, newest first.
 pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
-
-/// The path of a package's program, which is built when it is asked for the first time.
-///
-/// # Errors
-/// If it cannot be built.
-pub fn program(package: &str) -> Result<PathBuf> {
-    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
-    let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = built.get(package) {
-        return Ok(path.clone());
-    }
-    let run = CargoBuild::new()
-        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
-        .package(package)
-        .bin(package)
-        .current_release()
-        .run()
-        .with_context(|| format!("cannot build {package}"))?;
-    built.insert(package.to_owned(), run.path().to_owned());
-    Ok(run.path().to_owned())
-}
 
 /// A command that runs a package's program without the settings of whoever runs the tests.
 ///
@@ -199,6 +180,16 @@ impl Server {
         let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
         ensure!(sent.success(), "kill failed");
         Ok((self.child.wait()?.code(), told.elapsed()))
+    }
+
+    /// A line of /proc/<pid>/status (proc_pid_status(5)), in KiB: `VmRSS`, `VmHWM`.
+    ///
+    /// # Errors
+    /// If there is no such line.
+    pub fn memory(&self, name: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+        Ok(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
     }
 
     /// The folder of the key pair (from step 5 on).

@@ -57,7 +57,9 @@ pub enum Reply {
         body: String,
     },
     /// Bytes as they are, and the end of the connection.
-    Raw(String),
+    Raw(Vec<u8>),
+    /// Nothing for so long, and then the other answer.
+    After(Duration, Box<Reply>),
     /// `before`; and when `heard` has come to `enough`, `after`. A peer that says nothing hears no more for a while.
     Wait {
         before: String,
@@ -109,7 +111,17 @@ impl Mock {
     /// # Errors
     /// If there is no free port.
     pub fn start(handler: impl Fn(&Request, &str) -> Reply + Send + Sync + 'static) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::on(TcpListener::bind("127.0.0.1:0")?, handler)
+    }
+
+    /// The same at a port that is known beforehand.
+    ///
+    /// # Errors
+    /// If the listener has no address.
+    pub fn on(
+        listener: TcpListener,
+        handler: impl Fn(&Request, &str) -> Reply + Send + Sync + 'static,
+    ) -> Result<Self> {
         let url = format!("http://127.0.0.1:{}", listener.local_addr()?.port());
         let mock = Mock { url, seen: Arc::default() };
         let (here, handler): (Mock, Arc<Handler>) = (mock.clone(), Arc::new(handler));
@@ -169,7 +181,11 @@ fn send(mut stream: TcpStream, reply: Reply) -> Option<()> {
             }
             stream.write_all(format!("{text}\r\n{body}").as_bytes()).ok()
         }
-        Reply::Raw(text) => stream.write_all(text.as_bytes()).ok(),
+        Reply::Raw(bytes) => stream.write_all(&bytes).ok(),
+        Reply::After(time, then) => {
+            thread::sleep(time);
+            send(stream, *then)
+        }
         Reply::Wait { before, heard, enough, after } => {
             stream.write_all(before.as_bytes()).ok()?;
             let end = Instant::now() + Duration::from_secs(10);

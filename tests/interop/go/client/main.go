@@ -1,4 +1,4 @@
-// A Go client that does what it is told: client URL. See tests/tests/sdks.rs, and ../../drive.py for the commands.
+// A Go client that does what it is told: client URL. See tests/tests/it/sdks.rs, and ../../drive.py for the commands.
 package main
 
 import (

@@ -745,7 +745,7 @@ fn rows() -> Vec<Row> {
             let theirs = json!({ "jsonrpc": "2.0", "id": id, "method": "ping" });
             let answer =
                 json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [{ "type": "text", "text": "hi" }] } });
-            Reply::Raw(format!("{STREAM}data: {theirs}\n\ndata: {answer}\n\n"))
+            Reply::Raw(format!("{STREAM}data: {theirs}\n\ndata: {answer}\n\n").into())
         }),
         method("a request instead of an answer", (3, "no MCP message"), "tools/call", |request, _| {
             Reply::json(200, &json!({ "jsonrpc": "2.0", "id": request.json()["id"], "method": "ping", "result": {} }))
@@ -753,7 +753,7 @@ fn rows() -> Vec<Row> {
         method("fields of a stream that nobody knows", (0, ""), "tools/call", |request, _| {
             let result = json!({ "content": [{ "type": "text", "text": "hi" }] });
             let answer = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result });
-            Reply::Raw(format!("{STREAM}retry\nretry: soon\nfoo: bar\ndata\n\ndata: {answer}\n\n"))
+            Reply::Raw(format!("{STREAM}retry\nretry: soon\nfoo: bar\ndata\n\ndata: {answer}\n\n").into())
         }),
         method("an error on a stream, without an id", (5, "no header"), "tools/call", |_, _| {
             let error = json!({ "jsonrpc": "2.0", "error": { "code": -32020, "message": "no header" } });

@@ -20,6 +20,7 @@ use integration_tests::{
     browser::{Browser, PASSWORD, start},
     client::{Client, follow},
     interop, program,
+    signer::rsa_key,
 };
 use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};
 use regex::Regex;
@@ -159,7 +160,7 @@ fn over_ssh_the_last_pages_address_is_pasted() -> Result<()> {
 #[test]
 fn a_machine_with_a_key_or_a_secret_needs_nobody() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048)?.to_pkcs8_pem(LineEnding::LF)?;
+    let key = rsa_key(0).to_pkcs8_pem(LineEnding::LF)?;
     let jwk = Jwk::from_encoding_key(&EncodingKey::from_rsa_pem(key.as_bytes())?, Algorithm::RS256)?;
     let machine = |id: &str, method: &str, more: (&str, Value)| {
         json!({

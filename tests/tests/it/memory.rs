@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use integration_tests::{Server, gen_token};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
@@ -15,13 +15,6 @@ use serde_json::json;
 /// Requests sent at a time on one connection, before their answers are read.
 const PIPELINED: usize = 100;
 const CONNECTIONS: usize = 4;
-
-/// Resident memory, in KiB.
-fn resident(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
 
 /// Sends so many `tools/call` requests, some at a time, and looks at every answer.
 fn calls(host: &str, token: &str, count: usize, pipelined: usize) -> Result<()> {
@@ -79,9 +72,9 @@ fn resident_memory_does_not_follow_the_size_of_the_tokens_that_were_seen() -> Re
             Ok(())
         };
         send(0..100)?;
-        let before = resident(server.pid())?;
+        let before = server.memory("VmRSS")?;
         send(100..1_500)?;
-        let after = resident(server.pid())?;
+        let after = server.memory("VmRSS")?;
         println!("{step}: {before} KiB after 100 large tokens, {after} KiB after 1,500");
         assert!(after <= before + 24 * 1024, "{step}: {before} KiB after 100 large tokens, {after} KiB after 1,500");
     }
@@ -103,9 +96,9 @@ fn resident_memory_after_200_000_requests_is_that_after_20_000() -> Result<()> {
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)
     };
     send(20_000)?;
-    let before = resident(server.pid())?;
+    let before = server.memory("VmRSS")?;
     send(180_000)?;
-    let after = resident(server.pid())?;
+    let after = server.memory("VmRSS")?;
     println!("{before} KiB after 20,000 requests, {after} KiB after 200,000");
     assert!(after <= before + 2048, "{before} KiB after 20,000 requests, {after} KiB after 200,000");
     Ok(())

@@ -1,22 +1,16 @@
 //! Each step from 6 on against hostile tokens, and against unusual ones that are good.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    fs,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, path::Path};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use integration_tests::{Reply, Server, gen_token, rpc};
-use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use integration_tests::{
+    Reply, Server, gen_token, rpc,
+    signer::{changed, encoding_key, now, rsa_key, signed},
+};
+use jsonwebtoken::{Algorithm, EncodingKey};
 use reqwest::{Method, RequestBuilder};
-use rsa::{RsaPrivateKey, pkcs8::EncodePrivateKey, pkcs8::LineEnding};
 use serde_json::{Value, json};
-
-fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
-}
 
 /// Each has an `auth.rs` of its own.
 const STEPS: [&str; 5] = ["step6", "step7", "step8", "step9", "step10"];
@@ -62,12 +56,12 @@ impl Trust {
 
     /// A good token but for one claim. `None` takes the claim away.
     fn with_claim(&self, name: &str, value: Option<Value>) -> String {
-        self.sign(&self.header, &with(&self.claims, name, value))
+        self.sign(&self.header, &changed(&self.claims, name, value))
     }
 
     /// A good token but for one member of its header.
     fn with_header(&self, name: &str, value: Option<Value>) -> String {
-        self.sign(&with(&self.header, name, value), &self.claims)
+        self.sign(&changed(&self.header, name, value), &self.claims)
     }
 
     fn good(&self) -> String {
@@ -124,21 +118,6 @@ impl Trust {
     }
 }
 
-fn with(object: &Value, name: &str, value: Option<Value>) -> Value {
-    let mut object = object.clone();
-    match value {
-        Some(value) => object[name] = value,
-        None => drop(object.as_object_mut().unwrap().remove(name)),
-    }
-    object
-}
-
-fn signed(header: &Value, claims: &[u8], key: &EncodingKey, algorithm: Algorithm) -> String {
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims));
-    let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
-    format!("{message}.{signature}")
-}
-
 #[tokio::test]
 async fn a_token_that_the_trusted_key_did_not_sign_is_refused() {
     at_each_step(try_foreign_signatures).await;
@@ -146,20 +125,19 @@ async fn a_token_that_the_trusted_key_did_not_sign_is_refused() {
 
 async fn try_foreign_signatures(trust: Trust) {
     let claims = trust.claims.to_string();
-    let alg = |name: &str| with(&trust.header, "alg", Some(json!(name)));
+    let alg = |name: &str| changed(&trust.header, "alg", Some(json!(name)));
     let good = trust.good();
     let (message, signature) = good.rsplit_once('.').unwrap();
     let (header, _) = message.split_once('.').unwrap();
-    let admin = URL_SAFE_NO_PAD.encode(with(&trust.claims, "sub", Some(json!("user_admin"))).to_string());
-    let pem = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap().to_pkcs8_pem(LineEnding::LF).unwrap();
-    let foreign = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+    let admin = URL_SAFE_NO_PAD.encode(changed(&trust.claims, "sub", Some(json!("user_admin"))).to_string());
+    let foreign = encoding_key(rsa_key(0));
     let unsigned =
         |name: &str| format!("{}.{}.", URL_SAFE_NO_PAD.encode(alg(name).to_string()), URL_SAFE_NO_PAD.encode(&claims));
     let hmac = |secret: &[u8], name: &str, algorithm| {
         signed(&alg(name), claims.as_bytes(), &EncodingKey::from_secret(secret), algorithm)
     };
     let text = String::from_utf8(trust.public_pem.clone()).unwrap();
-    let no_kid = with(&trust.header, "kid", None);
+    let no_kid = changed(&trust.header, "kid", None);
     let cases = [
         ("alg none", unsigned("none")),
         ("alg None", unsigned("None")),
@@ -322,7 +300,7 @@ async fn the_challenge_says_which_check_failed() {
     at_each_step(async |trust| {
         let claims = trust.claims.to_string();
         let alg = |name: &str, algorithm| {
-            let header = with(&trust.header, "alg", Some(json!(name)));
+            let header = changed(&trust.header, "alg", Some(json!(name)));
             signed(&header, claims.as_bytes(), &trust.key, algorithm)
         };
         let made = |args: &[&str]| gen_token(Path::new(KEYS), trust.server.url(), args).unwrap();
@@ -383,11 +361,11 @@ async fn a_token_of_more_than_16_kib_is_refused_even_if_it_is_good() {
         // A good token of exactly so many bytes, so that the bound is where it is said to be.
         let of_length = |bytes: usize| {
             let tokens = (0..3).flat_map(|more| {
-                let header = with(&trust.header, "padding", Some(json!("x".repeat(more))));
+                let header = changed(&trust.header, "padding", Some(json!("x".repeat(more))));
                 let rest = (bytes - trust.sign(&header, &trust.claims).len()) * 3 / 4;
                 let trust = &trust;
                 (rest.saturating_sub(30)..rest).map(move |padding| {
-                    trust.sign(&header, &with(&trust.claims, "padding", Some(json!("x".repeat(padding)))))
+                    trust.sign(&header, &changed(&trust.claims, "padding", Some(json!("x".repeat(padding)))))
                 })
             });
             tokens.into_iter().find(|token| token.len() == bytes).unwrap()
@@ -544,7 +522,7 @@ async fn an_unusual_token_that_is_good_is_let_in() {
                 let required = ["preferred_username", "client_id", "scope", "roles", "iat", "jti"];
                 trust.sign(
                     &trust.header,
-                    &required.iter().fold(trust.claims.clone(), |all, name| with(&all, name, None)),
+                    &required.iter().fold(trust.claims.clone(), |all, name| changed(&all, name, None)),
                 )
             }),
         ];

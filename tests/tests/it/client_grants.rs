@@ -85,7 +85,7 @@ fn a_token_endpoint_that_has_moved_or_gone_is_looked_for_anew() -> Result<()> {
         }
         (1, "/token2") => Some(Reply::json(200, &tokens(50))),
         (1, "/token") => Some(Reply::status(404)),
-        (2, _) => Some(Reply::Raw(String::new())),
+        (2, _) => Some(Reply::Raw(Vec::new())),
         _ => None,
     });
     let world = logged_in(None, Some(twist))?;

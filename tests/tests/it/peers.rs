@@ -40,13 +40,6 @@ fn echo(message: &str, repeat_count: usize) -> String {
     post(&rpc("tools/call", json!({ "name": "echo", "arguments": arguments })).to_string())
 }
 
-/// A line of /proc/<pid>/status, in KiB.
-fn memory(server: &Server, name: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
-    Ok(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
-}
-
 fn port(server: &Server) -> Result<u16> {
     reqwest::Url::parse(server.url())?.port().context("no port")
 }
@@ -84,7 +77,7 @@ fn never_read(mut stream: TcpStream, requests: &[u8], sip: bool) -> io::Result<T
 /// Fifty such peers: what they cost, when the last has gone, and how long others wait meanwhile.
 async fn withstands(server: &Server, requests: String, sip: bool) -> Result<()> {
     fs::write(format!("/proc/{}/clear_refs", server.pid()), "5")?; // the peak begins here: proc_pid_clear_refs(5)
-    let resident = memory(server, "VmRSS")?;
+    let resident = server.memory("VmRSS")?;
     let peers: Vec<_> = (0..PEERS)
         .map(|_| {
             let (stream, requests) = (connect(server)?, requests.clone());
@@ -106,7 +99,7 @@ async fn withstands(server: &Server, requests: String, sip: bool) -> Result<()> 
         ensure!(started.elapsed() < CLOSED_WITHIN, "{open} of {PEERS} are open after {CLOSED_WITHIN:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let cost = memory(server, "VmHWM")?.saturating_sub(resident);
+    let cost = server.memory("VmHWM")?.saturating_sub(resident);
     println!("{cost} KiB, all closed after {:?}, others waited {longest:?} at most", started.elapsed());
     ensure!(cost <= COST, "{PEERS} peers cost {cost} KiB");
     for peer in peers {

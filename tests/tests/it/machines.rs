@@ -15,16 +15,12 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use integration_tests::{
     Reply, Server,
     browser::{Browser, CALLBACK, PASSWORD, VERIFIER, claims},
+    signer::{encoding_key, now, rsa_key, signed as token_of},
 };
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
-use rsa::pkcs8::{EncodePrivateKey, LineEnding};
+use jsonwebtoken::{Algorithm, Header, encode, jwk::Jwk};
 use serde_json::{Value, json};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-fn now() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs().cast_signed())
-}
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is not UTF-8")
@@ -41,8 +37,7 @@ fn clients_file(folder: &Path, clients: &Value) -> Result<String> {
 #[tokio::test]
 async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048)?;
-    let key = EncodingKey::from_rsa_pem(key.to_pkcs8_pem(LineEnding::LF)?.as_bytes())?;
+    let key = encoding_key(rsa_key(0));
     let jwk = json!(Jwk::from_encoding_key(&key, Algorithm::RS256)?);
     // Keys that no signature of this client can mean, before the one that it does.
     let mut jwks = vec![];
@@ -93,9 +88,8 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         let mut header = json!({ "alg": "RS256", "typ": "JWT" });
         header.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let payload = assertion(json!({}), jti)?.split('.').nth(1).context("no payload")?.to_owned();
-        let input = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
         let algorithm = if header["alg"] == "RS384" { Algorithm::RS384 } else { Algorithm::RS256 };
-        Ok(format!("{input}.{}", jsonwebtoken::crypto::sign(input.as_bytes(), &key, algorithm)?))
+        Ok(token_of(&header, &URL_SAFE_NO_PAD.decode(payload)?, &key, algorithm))
     };
     let us = [server.url().to_owned(), format!("{}/token", server.url())];
     let no_resource =
