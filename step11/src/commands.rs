@@ -3,18 +3,16 @@
 use std::{io::Write, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use client::{
+    Client, Failure, Result, Session, credentials::Grant, escape, file_store::Folder, secrets::Secrets,
+    settings::Settings, store::Store,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    arguments,
-    failure::{Failure, Result},
-    flow::Flow,
-    http::Http,
-    mcp::Session,
-    settings::{Options, Settings},
-    store::{Entry, Grant, Lock, Store},
-    terminal,
-    trace::{Secrets, Trace},
+    options::{Options, in_words},
+    terminal_json::terminal_json,
+    tool_arguments,
 };
 
 /// How results are printed: for people, or for programs.
@@ -26,11 +24,11 @@ pub struct Output {
 impl Output {
     /// Text for people, which may have several lines.
     fn text(&self, text: &str) {
-        Self::print(&terminal::escape(&self.secrets.scrub(text)));
+        Self::print(&escape::escape(&self.secrets.scrub(text)));
     }
 
     fn json(&self, value: &Value) {
-        Self::print(&self.secrets.scrub(&terminal::json(value)));
+        Self::print(&self.secrets.scrub(&terminal_json(value)));
     }
 
     /// Who closes standard output has seen enough.
@@ -40,18 +38,14 @@ impl Output {
 
     /// Something to know beside the result.
     fn warn(&self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "{}", terminal::line(&self.secrets.scrub(text)));
+        let _ = writeln!(std::io::stderr(), "{}", escape::line(&self.secrets.scrub(&in_words(text))));
     }
 }
 
-/// Logs in; the session did it already, where the server asks for it.
-pub async fn login(session: &mut Session, output: &Output) -> Result<()> {
-    if session.flow().grant().is_none() {
-        // Some servers let everybody begin, and ask later.
-        session.tools().await?;
-    }
-    let server = session.flow().settings.server.to_string();
-    match session.flow().grant() {
+/// Says who has logged in.
+pub fn login(session: &Session, output: &Output) {
+    let server = session.settings().server.to_string();
+    match session.grant() {
         Some(grant) if output.json => output.json(&describe(&server, grant)),
         Some(grant) => {
             output.text(&format!("Logged in to {server} by {}.\nScopes: {}", grant.issuer, scope_text(grant)));
@@ -59,24 +53,22 @@ pub async fn login(session: &mut Session, output: &Output) -> Result<()> {
         None if output.json => output.json(&json!({ "server": server, "issuer": null })),
         None => output.text(&format!("{server} asks for no log-in.")),
     }
-    Ok(())
 }
 
 /// Withdraws and forgets everything that is kept for the server.
-pub async fn logout(store: &Store, options: &Options, output: &Output) -> Result<()> {
+pub async fn logout(store: &Folder, options: &Options, output: &Output) -> Result<()> {
     let settings = Settings::try_from(options)?;
     let server = settings.server.to_string();
     let entries = store.entries(&server, &settings.profile())?;
     for entry in &entries {
-        let lock = entry.lock().await?;
+        let client = Client::new(Settings::try_from(options)?)?.secrets(output.secrets.clone());
         // What cannot be withdrawn is forgotten nevertheless: the person wants to be rid of it here.
-        if let Err(failure) = revoke(options, entry.clone(), &lock, output).await {
+        if let Err(failure) = client.store(Arc::new(entry.clone())).log_out().await? {
             output.warn(&format!(
                 "The tokens could not be withdrawn, and stay good until they expire: {}.",
                 failure.message
             ));
         }
-        entry.remove(&lock)?;
     }
     match (output.json, entries.is_empty()) {
         (true, _) => output.json(&json!({ "server": server, "forgotten": entries.len() })),
@@ -86,18 +78,8 @@ pub async fn logout(store: &Store, options: &Options, output: &Output) -> Result
     Ok(())
 }
 
-async fn revoke(options: &Options, entry: Entry, lock: &Lock, output: &Output) -> Result<()> {
-    let settings = Settings::try_from(options)?;
-    if entry.load()?.grant.is_none() {
-        return Ok(());
-    }
-    let http =
-        Http::new(&settings.server, &settings.chosen(), settings.timeout, output.secrets.clone(), Trace::Off).await?;
-    Flow::new(http, settings, Some(entry))?.revoke(lock).await
-}
-
 /// Shows what is kept for the server.
-pub fn status(store: &Store, settings: &Settings, output: &Output) -> Result<()> {
+pub fn status(store: &Folder, settings: &Settings, output: &Output) -> Result<()> {
     let server = settings.server.to_string();
     let mut all = Vec::new();
     for entry in store.entries(&server, &settings.profile())? {
@@ -120,8 +102,8 @@ pub fn status(store: &Store, settings: &Settings, output: &Output) -> Result<()>
             output.text(&format!(
                 "Logged in to          {server}\nauthorization server  {}\nclient                {}\nscopes                {}\n\
                  token                 {}{renewable}{bound}\nkept in               {}",
-                terminal::line(&grant.issuer),
-                terminal::line(&grant.client_id),
+                escape::line(&grant.issuer),
+                escape::line(&grant.client_id),
                 scope_text(grant),
                 lifetime(grant.expires_at),
                 path.display()
@@ -143,26 +125,17 @@ pub async fn tools(session: &mut Session, output: &Output) -> Result<()> {
     }
     for tool in &tools {
         headline(tool, output);
-        output.text(&format!("    takes: {}", terminal::line(&arguments::describe(&tool["inputSchema"]))));
+        output.text(&format!("    takes: {}", escape::line(&tool_arguments::describe(&tool["inputSchema"]))));
     }
     Ok(())
 }
 
 /// Calls a tool.
 pub async fn call(session: &mut Session, name: &str, pairs: &[String], output: &Output) -> Result<()> {
-    let pairs = arguments::pairs(pairs)?;
-    let (tools, rejected) = session.tools().await?;
-    if let Some((_, why)) = rejected.iter().find(|(rejected, _)| rejected == name) {
-        return Err(Failure::tool(format!("the tool {name} must not be used: {why}")));
-    }
-    let Some(tool) = tools.iter().find(|tool| tool["name"] == name) else {
-        let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
-        return Err(
-            Failure::tool(format!("there is no tool {name:?} here")).advice(format!("There are: {}", names.join(", ")))
-        );
-    };
-    let arguments = arguments::typed(name, &tool["inputSchema"], &pairs)?;
-    let result = session.call_tool(tool, arguments).await?;
+    let pairs = tool_arguments::pairs(pairs)?;
+    let tool = session.tool(name).await?;
+    let arguments = tool_arguments::typed(name, &tool["inputSchema"], &pairs)?;
+    let result = session.call_tool(&tool, arguments).await?;
     let failed = result["isError"] == true;
     let text = contents(&result);
     if output.json {
@@ -189,7 +162,7 @@ pub async fn prompts(session: &mut Session, output: &Output) -> Result<()> {
         let arguments: Vec<String> = prompt["arguments"].as_array().into_iter().flatten().map(one).collect();
         output.text(&format!(
             "    takes: {}",
-            if arguments.is_empty() { "no arguments".to_owned() } else { terminal::line(&arguments.join(", ")) }
+            if arguments.is_empty() { "no arguments".to_owned() } else { escape::line(&arguments.join(", ")) }
         ));
     }
     Ok(())
@@ -198,7 +171,7 @@ pub async fn prompts(session: &mut Session, output: &Output) -> Result<()> {
 /// Gets a prompt.
 pub async fn prompt(session: &mut Session, name: &str, pairs: &[String], output: &Output) -> Result<()> {
     let arguments: serde_json::Map<String, Value> =
-        arguments::pairs(pairs)?.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+        tool_arguments::pairs(pairs)?.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
     let result = session.call("Get the prompt", "prompts/get", json!({ "name": name, "arguments": arguments })).await?;
     if output.json {
         output.json(&result);
@@ -219,7 +192,7 @@ fn headline(item: &Value, output: &Output) {
 fn contents(result: &Value) -> String {
     let parts: Vec<String> = result["content"].as_array().into_iter().flatten().map(content).collect();
     if parts.is_empty() && !result["structuredContent"].is_null() {
-        return terminal::json(&result["structuredContent"]);
+        return terminal_json(&result["structuredContent"]);
     }
     parts.join("\n")
 }
@@ -241,7 +214,7 @@ fn describe(server: &str, grant: &Grant) -> Value {
 }
 
 fn scope_text(grant: &Grant) -> String {
-    if grant.scope.is_empty() { "the server's own choice".to_owned() } else { terminal::line(&grant.scope.join(" ")) }
+    if grant.scope.is_empty() { "the server's own choice".to_owned() } else { escape::line(&grant.scope.join(" ")) }
 }
 
 fn lifetime(expires_at: Option<DateTime<Utc>>) -> String {

@@ -7,19 +7,15 @@
 
 use std::{env, sync::Arc};
 
+use client::{
+    Client, Failure, Result,
+    secrets::Secrets,
+    settings::{GrantType, Preregistered, Settings, private_key, server_url},
+};
 use serde::Deserialize;
-use tempfile::TempDir;
 use url::Url;
 
-use crate::{
-    failure::{Failure, Result},
-    flow::Flow,
-    http::Http,
-    mcp::Session,
-    settings::{Grant, Preregistered, Settings, UserAgent, private_key, server_url},
-    store::Store,
-    trace::{Secrets, Trace},
-};
+use crate::options::application;
 
 /// The document that the suite knows this client by.
 const CLIENT_METADATA: &str = "https://conformance-test.local/client-metadata.json";
@@ -47,23 +43,18 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
         Ok(json) => serde_json::from_str(&json).map_err(|_| missing("MCP_CONFORMANCE_CONTEXT"))?,
         Err(_) => Context::default(),
     };
-    let mut settings = Settings::new(server_url(url)?);
-    settings.user_agent = UserAgent::None;
+    let mut settings = Settings::new(server_url(url)?, application());
     settings.client_metadata = Some(CLIENT_METADATA.to_owned());
     settings.protocol_version = env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").ok();
     settings.issuer.clone_from(&context.issuer);
-    settings.grant = grant(&context)?;
+    settings.grant_type = grant_type(&context)?;
     let key = context.private_key_pem.map(|pem| private_key(pem.as_bytes())).transpose()?;
-    settings.client = context.client_id.map(|id| Preregistered { id, secret: context.client_secret, key });
+    settings.client =
+        context.client_id.map(|id| Preregistered { id, secret: context.client_secret.map(Into::into), key });
     settings.any_issuer = true;
-    settings.check()?;
 
-    // Nothing of one scenario may reach the next.
-    let folder = TempDir::new().map_err(|error| Failure::local(format!("no temporary folder: {error}")))?;
-    let entry =
-        Store::open(Some(folder.path().to_owned()), settings.timeout)?.entry(settings.server.as_str(), "conformance");
-    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), Trace::Off).await?;
-    let mut session = Session::connect(Flow::new(http, settings, Some(entry))?).await?;
+    // It keeps nothing: nothing of one scenario may reach the next.
+    let mut session = Client::new(settings)?.secrets(secrets.clone()).connect().await?;
     let (tools, _) = session.tools().await?;
     for tool in tools {
         session.call_tool(&tool, serde_json::Map::new()).await?;
@@ -72,19 +63,19 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
     Ok(())
 }
 
-fn grant(context: &Context) -> Result<Grant> {
+fn grant_type(context: &Context) -> Result<GrantType> {
     let of = |value: &Option<String>| value.clone().unwrap_or_default();
     Ok(if context.valid_jwt.is_some() {
-        Grant::JwtBearer { assertion: of(&context.valid_jwt) }
+        GrantType::JwtBearer { assertion: of(&context.valid_jwt).into() }
     } else if let Some(endpoint) = &context.idp_token_endpoint {
-        Grant::IdentityAssertion {
-            id_token: of(&context.idp_id_token),
+        GrantType::IdentityAssertion {
+            id_token: of(&context.idp_id_token).into(),
             idp_token_endpoint: Url::parse(endpoint).map_err(|_| Failure::usage("idp_token_endpoint is no URL"))?,
             idp_client_id: of(&context.idp_client_id),
         }
     } else if context.client_id.is_some() && context.issuer.is_none() {
-        Grant::ClientCredentials
+        GrantType::ClientCredentials
     } else {
-        Grant::AuthorizationCode
+        GrantType::AuthorizationCode
     })
 }

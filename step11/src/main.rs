@@ -1,32 +1,16 @@
 //! Step 11: an OAuth client for MCP, which a person can use from the terminal.
 //!
-//! The map: [`mcp`] speaks MCP, and sends each request through [`flow`], which is the authorization flow. Where a server
-//! turns a request away, [`challenge`] reads why, [`metadata`] finds out who gives tokens, [`registration`] is who we are
-//! there, [`authorize`] takes a person to the log-in and back, [`token`] gets tokens, [`dpop`] binds them to a key, and
-//! [`store`] keeps them. [`http`] is the one way out, and holds what is true of every exchange ([`event_stream`] reads answers that come as events,
-//! [`document`] documents, [`words`] refusals); [`trace`] shows them.
-//! [`commands`] are what a person can ask for; [`arguments`] makes what was typed into what a tool takes, and [`terminal`] makes safe what a server has us print.
+//! What it does is in the library `client`; here is what a person sees of it. The map: [`options`] is the command line,
+//! [`commands`] are what a person can ask for, [`tool_arguments`] makes what was typed into what a tool takes,
+//! [`at_terminal`] shows the log-in, [`trace`] the exchanges, and [`terminal_json`] prints JSON.
 
-mod arguments;
-mod authorize;
-mod challenge;
+mod at_terminal;
 mod commands;
 mod conformance;
-mod document;
-mod dpop;
-mod event_stream;
-mod failure;
-mod flow;
-mod http;
-mod mcp;
-mod metadata;
-mod registration;
-mod settings;
-mod store;
-mod terminal;
-mod token;
+mod options;
+mod terminal_json;
+mod tool_arguments;
 mod trace;
-mod words;
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
@@ -34,17 +18,22 @@ use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Style},
 };
+use client::{
+    Client, Failure, Result, escape,
+    failure::Kind,
+    file_store::Folder,
+    observer::Observer,
+    secrets::Secrets,
+    settings::Settings,
+    store::{Memory, Store},
+};
 use serde_json::json;
 
 use crate::{
     commands::Output,
-    failure::{Failure, Kind, Result},
-    flow::Flow,
-    http::Http,
-    mcp::Session,
-    settings::{Options, Settings},
-    store::Store,
-    trace::{Secrets, Trace},
+    options::{Options, folder, in_words},
+    terminal_json::terminal_json,
+    trace::Trace,
 };
 
 /// The longest error message, in characters.
@@ -112,7 +101,7 @@ enum Command {
     },
 }
 
-#[actix_web::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
     // Whatever this run learns that is secret must stay out of whatever it says.
@@ -121,7 +110,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report(&failure, &secrets, args.options.json);
-            failure.kind.exit_code()
+            exit_code(failure.kind)
         }
     }
 }
@@ -133,14 +122,14 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
     let options = &args.options;
     let settings = Settings::try_from(options)?;
     // With a token at hand nothing is kept, so no folder is needed.
-    let open = || Store::open(options.credentials.clone(), settings.timeout);
+    let open = || Folder::open(folder(options.credentials.as_ref())?, settings.timeout);
     let output = Output { json: options.json, secrets: secrets.clone() };
-    let trace = match (&args.command, options.json) {
-        (Command::Trace { .. }, false) => Trace::Stdout,
-        (Command::Trace { .. }, true) => Trace::Stderr,
-        _ => Trace::Off,
+    let observer: Option<Arc<dyn Observer>> = match (&args.command, options.json) {
+        (Command::Trace { .. }, false) => Some(Arc::new(Trace::Stdout)),
+        (Command::Trace { .. }, true) => Some(Arc::new(Trace::Stderr)),
+        _ => None,
     };
-    let entry = match &args.command {
+    let store: Arc<dyn Store> = match &args.command {
         Command::Status => return commands::status(&open()?, &settings, &output),
         Command::Logout => return commands::logout(&open()?, options, &output).await,
         Command::Login if settings.token.is_some() => {
@@ -148,17 +137,20 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
                 "a log-in gets a token, and --token-file or MCP_TOKEN gives one: leave one out",
             ));
         }
-        _ if settings.token.is_some() => None,
-        _ => Some(open()?.entry(settings.server.as_str(), &settings.profile())),
+        _ if settings.token.is_some() => Arc::new(Memory::default()),
+        _ => Arc::new(open()?.entry(settings.server.as_str(), &settings.profile())),
     };
-    let http = Http::new(&settings.server, &settings.chosen(), settings.timeout, secrets.clone(), trace).await?;
-    let mut flow = Flow::new(http, settings, entry)?;
-    if matches!(args.command, Command::Login) {
-        flow.start_over();
+    let mut client = Client::new(settings)?.store(store).secrets(secrets.clone());
+    if let Some(observer) = observer {
+        client = client.observer(observer);
     }
-    let mut session = Session::connect(flow).await?;
+    let mut session =
+        if matches!(args.command, Command::Login) { client.log_in().await? } else { client.connect().await? };
     let outcome = match &args.command {
-        Command::Login => commands::login(&mut session, &output).await,
+        Command::Login => {
+            commands::login(&session, &output);
+            Ok(())
+        }
         Command::Tools => commands::tools(&mut session, &output).await,
         Command::Call { tool, arguments } | Command::Trace { tool, arguments } => {
             commands::call(&mut session, tool, arguments, &output).await
@@ -168,7 +160,7 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
         Command::Status | Command::Logout | Command::Conformance { .. } => Ok(()),
     };
     // Whatever a server is to blame for, it said in the latest exchange.
-    let last = session.flow().http.last();
+    let last = session.last_exchange();
     session.close().await;
     outcome.map_err(|failure| match failure.kind {
         Kind::Local | Kind::Usage => failure,
@@ -176,9 +168,19 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
     })
 }
 
+fn exit_code(kind: Kind) -> ExitCode {
+    ExitCode::from(match kind {
+        Kind::Local => 1,
+        Kind::Usage => 2,
+        Kind::Network => 3,
+        Kind::Authorization => 4,
+        Kind::Tool => 5,
+    })
+}
+
 /// Says what went wrong, on standard error.
 fn report(failure: &Failure, secrets: &Secrets, as_json: bool) {
-    let clean = |text: &str| terminal::cut(&terminal::line(&secrets.scrub(text)), LONGEST);
+    let clean = |text: &str| escape::cut(&escape::line(&secrets.scrub(&in_words(text))), LONGEST);
     let mut stderr = anstream::stderr();
     let advice = failure.advice.as_deref().map(clean);
     if as_json {
@@ -186,7 +188,7 @@ fn report(failure: &Failure, secrets: &Secrets, as_json: bool) {
             "kind": failure.kind.name(), "message": clean(&failure.message), "exchange": failure.exchange,
             "advice": advice, "oauth_error": failure.oauth_error.as_deref().map(clean),
         });
-        let _ = writeln!(stderr, "{}", terminal::json(&json!({ "error": error })));
+        let _ = writeln!(stderr, "{}", terminal_json(&json!({ "error": error })));
         return;
     }
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));

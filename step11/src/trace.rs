@@ -1,296 +1,65 @@
-//! Shows each exchange of the flow, numbered and explained, without what is secret in it.
+//! `step11 trace`: shows each exchange, numbered and explained. What is secret in it the library has masked.
 
-use std::{
-    io::Write,
-    sync::{Mutex, PoisonError},
+use std::io::Write;
+
+use clap::builder::styling::Style;
+use client::{
+    escape::{cut, escape, line},
+    observer::{Event, Observer},
 };
 
-use reqwest::{StatusCode, header::HeaderMap};
-use serde_json::Value;
-use url::Url;
-
-use crate::{
-    http::{Body, Request},
-    terminal,
-};
-
-/// Names under which OAuth carries what nobody else may see (RFC 6749, 7009, 7521, 7591, 8693; OpenID Connect), without
-/// the underscores, which some servers leave out.
-const SECRET: [&str; 16] = [
-    "accesstoken",
-    "actortoken",
-    "assertion",
-    "clientassertion",
-    "clientsecret",
-    "code",
-    "codeverifier",
-    "devicecode",
-    "dpop",
-    "idtoken",
-    "password",
-    "refreshtoken",
-    "registrationaccesstoken",
-    "state",
-    "subjecttoken",
-    "token",
-];
-/// Those that hardly stand for anything else: in a page, or in the description of a tool.
-const UNMISTAKABLE: [&str; 3] = ["accesstoken", "clientsecret", "refreshtoken"];
-/// The response headers that the flow depends on.
-const TELLING: [&str; 5] = ["www-authenticate", "content-type", "location", "dpop-nonce", "retry-after"];
 /// How many characters of a body are shown.
 const SHOWN: usize = 1_200;
 
-/// The secrets of this run. Whatever is printed is searched for them: a server may send them back where nobody expects
-/// them, as in an error message.
-#[derive(Default)]
-pub struct Secrets(Mutex<Vec<(String, &'static str)>>);
-
-impl Secrets {
-    /// Remembers a secret. What is shorter than 6 characters would be found everywhere, and is no secret.
-    pub fn add(&self, value: &str, name: &'static str) {
-        if value.len() < 6 {
-            return;
-        }
-        let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who tells what was sent may tell it as it was sent: in a form, or in JSON.
-        let form: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        let json = Value::from(value).to_string();
-        for value in [value, &form, json.trim_matches('"')] {
-            if secrets.iter().all(|(known, _)| known != value) {
-                secrets.push((value.to_owned(), name));
-            }
-        }
-        // The longest first: one secret may be part of another.
-        secrets.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
-    }
-
-    /// The text without them.
-    pub fn scrub(&self, text: &str) -> String {
-        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        secrets.iter().fold(text.to_owned(), |text, (value, name)| text.replace(value.as_str(), &format!("‹{name}›")))
-    }
-}
-
 /// Where the trace goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Trace {
-    /// Nobody asked for it.
-    Off,
     Stdout,
     /// Beside a result that is JSON.
     Stderr,
 }
 
-impl Trace {
-    /// An explanation between the exchanges.
-    pub fn note(self, secrets: &Secrets, text: &str) {
-        if self != Trace::Off {
-            self.say(&format!("   {}\n", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
-        }
-    }
-
-    /// What is about to be sent.
-    pub fn request(self, secrets: &Secrets, number: u32, why: &str, request: &Request) {
-        if self == Trace::Off {
-            return;
-        }
-        self.heading(number, why);
-        let show =
-            |text: &str| self.say(&format!("   > {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
-        show(&format!("{} {}", request.method, masked_url(&request.url)));
-        for (name, value) in &request.headers {
-            show(&format!("{name}: {}", masked_header(name, value)));
-        }
-        match &request.body {
-            Body::Empty => {}
-            Body::Json(value) => show(&masked_json(value).to_string()),
-            Body::Form(pairs) => {
-                for (name, value) in pairs {
-                    show(&format!("{name}={}", masked(name, value)));
+impl Observer for Trace {
+    fn observe(&self, event: Event<'_>) {
+        let one_line = |text: &str| cut(&line(text), SHOWN);
+        match event {
+            Event::Request { exchange, why, lines } => {
+                self.heading(exchange, why);
+                for text in &lines {
+                    self.say(&format!("   > {}", one_line(text)));
                 }
             }
-        }
-    }
-
-    /// What came back.
-    pub fn response(self, secrets: &Secrets, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
-        self.head(secrets, status, headers);
-        self.body(secrets, body);
-    }
-
-    /// What came back, before its body.
-    pub fn head(self, secrets: &Secrets, status: StatusCode, headers: &HeaderMap) {
-        if self == Trace::Off {
-            return;
-        }
-        let show =
-            |text: &str| self.say(&format!("   < {}", terminal::cut(&terminal::line(&secrets.scrub(text)), SHOWN)));
-        show(&status.to_string());
-        for name in TELLING {
-            for value in headers.get_all(name) {
-                show(&format!("{name}: {}", masked_header(name, &String::from_utf8_lossy(value.as_bytes()))));
+            Event::Response { lines } => {
+                for text in &lines {
+                    self.say(&format!("   < {}", one_line(text)));
+                }
             }
-        }
-    }
-
-    /// A body, or one message of a stream.
-    pub fn body(self, secrets: &Secrets, body: &[u8]) {
-        if self == Trace::Off {
-            return;
-        }
-        if !body.is_empty() {
-            let text = match serde_json::from_slice(body) {
-                Ok(json) => masked_json(&json).to_string(),
-                Err(_) => masked_text(&String::from_utf8_lossy(body)),
-            };
-            let text = terminal::cut(&terminal::escape(&secrets.scrub(&text)), SHOWN);
-            self.say(&format!("   < {}", text.replace('\n', "\n   < ")));
-        }
-        self.say("");
-    }
-
-    /// What the browser does, of which this program sees only the beginning and the end.
-    pub fn browser(self, secrets: &Secrets, number: u32, why: &str, direction: char, url: &Url) {
-        if self != Trace::Off {
-            if direction == '>' {
-                self.heading(number, why);
+            Event::Body(body) => {
+                if !body.is_empty() {
+                    self.say(&format!("   < {}", cut(&escape(&body), SHOWN).replace('\n', "\n   < ")));
+                }
+                self.say("");
             }
-            self.say(&format!("   {direction} GET {}", terminal::line(&secrets.scrub(&masked_url(url)))));
+            Event::BrowserLeaves { exchange, why, url } => {
+                self.heading(exchange, why);
+                self.say(&format!("   > GET {}", line(&url)));
+            }
+            Event::BrowserReturns { url } => self.say(&format!("   < GET {}", line(&url))),
+            Event::Checked(text) | Event::Note(text) => self.say(&format!("   {}\n", one_line(&text))),
         }
     }
+}
 
-    fn heading(self, number: u32, why: &str) {
-        let bold = clap::builder::styling::Style::new().bold();
-        self.say(&format!("{bold}{number}. {why}{bold:#}"));
+impl Trace {
+    fn heading(&self, exchange: u32, why: &str) {
+        let bold = Style::new().bold();
+        self.say(&format!("{bold}{exchange}. {why}{bold:#}"));
     }
 
     /// Who closes the other end has seen enough.
-    fn say(self, text: &str) {
+    fn say(&self, text: &str) {
         let _ = match self {
-            Trace::Off => Ok(()),
             Trace::Stdout => writeln!(anstream::stdout(), "{text}"),
             Trace::Stderr => writeln!(anstream::stderr(), "{text}"),
         };
-    }
-}
-
-/// Names are compared without letter case and underscores.
-fn plain(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "")
-}
-
-fn is_secret(name: &str) -> bool {
-    SECRET.contains(&plain(name).as_str())
-}
-
-/// A body that is not JSON. What is secret in it cannot be told from the rest; so if there is anything, nothing is shown.
-fn masked_text(text: &str) -> String {
-    let names = plain(text);
-    if UNMISTAKABLE.iter().any(|name| names.contains(name)) {
-        return format!("‹{} characters that are not JSON and may have a secret in them›", text.chars().count());
-    }
-    text.to_owned()
-}
-
-fn masked(name: &str, value: &str) -> String {
-    if is_secret(name) { format!("‹{name}, {} characters›", value.chars().count()) } else { value.to_owned() }
-}
-
-fn masked_header(name: &str, value: &str) -> String {
-    if name.eq_ignore_ascii_case("authorization") {
-        let (scheme, credentials) = value.split_once(' ').unwrap_or(("", value));
-        return format!("{scheme} ‹{} characters›", credentials.len());
-    }
-    match name.to_ascii_lowercase().as_str() {
-        "dpop" => format!("‹proof, {} characters›", value.len()),
-        "mcp-session-id" => format!("‹session, {} characters›", value.len()),
-        "location" => Url::parse(value).map_or_else(|_| value.to_owned(), |url| masked_url(&url)),
-        _ => value.to_owned(),
-    }
-}
-
-fn masked_url(url: &Url) -> String {
-    let mut shown = url.clone();
-    if url.query_pairs().any(|(name, _)| is_secret(&name)) {
-        shown.set_query(None);
-        let pairs: Vec<String> =
-            url.query_pairs().map(|(name, value)| format!("{name}={}", masked(&name, &value))).collect();
-        return format!("{shown}?{}", pairs.join("&"));
-    }
-    shown.to_string()
-}
-
-fn masked_json(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| {
-                let value = match value {
-                    // The same in every request, and no part of this flow.
-                    _ if name == "_meta" => Value::String("…".to_owned()),
-                    Value::String(text) => Value::String(masked(name, text)),
-                    Value::Array(_) | Value::Object(_) if UNMISTAKABLE.contains(&plain(name).as_str()) => {
-                        Value::String(masked(name, &value.to_string()))
-                    }
-                    other => masked_json(other),
-                };
-                (name.clone(), value)
-            })
-            .collect(),
-        Value::Array(items) => items.iter().map(masked_json).collect(),
-        other => other.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_is_secret_is_masked_wherever_it_is() {
-        assert_eq!(masked_header("Authorization", "Bearer abc"), "Bearer ‹3 characters›");
-        let url = Url::parse("http://localhost/callback?code=abc&iss=http%3A%2F%2Flocalhost&state=x").unwrap();
-        assert_eq!(
-            masked_url(&url),
-            "http://localhost/callback?code=‹code, 3 characters›&iss=http://localhost&state=‹state, 1 characters›"
-        );
-        let shown = masked_json(&json!({ "access_token": "abc", "deep": [{ "refresh_token": "def" }], "scope": "s" }));
-        assert!(!shown.to_string().contains("abc") && !shown.to_string().contains("def"), "{shown}");
-        for other in [
-            json!({ "accessToken": "secret" }),
-            json!({ "token": "secret" }),
-            json!({ "access_token": { "value": "secret" } }),
-            json!({ "refresh_token": ["secret"] }),
-        ] {
-            assert!(!masked_json(&other).to_string().contains("secret"), "{other}");
-        }
-        // A number is no secret, nor is what a tool takes.
-        let others = json!({ "code": -32601, "properties": { "code": { "type": "string" } } });
-        assert_eq!(masked_json(&others), others);
-        for text in [
-            "access_token=secret&token_type=bearer",
-            "\u{feff}{\"access_token\":\"secret\"}",
-            "{\"refresh_token\":\"secret\",}",
-            "client_secret: secret",
-        ] {
-            assert!(masked_text(text).starts_with('‹'), "{text}");
-        }
-        assert_eq!(masked_text("<p>invalid_token, code=1</p>"), "<p>invalid_token, code=1</p>");
-    }
-
-    #[test]
-    fn a_secret_is_scrubbed_where_nobody_expects_it() {
-        let secrets = Secrets::default();
-        secrets.add("abcdefg", "access token");
-        secrets.add("abcdefghij", "refresh token");
-        assert_eq!(secrets.scrub("bad: abcdefghij, abcdefg"), "bad: ‹refresh token›, ‹access token›");
-        secrets.add("1//a+b\\c==", "refresh token");
-        assert_eq!(
-            secrets.scrub(r#"refresh_token=1%2F%2Fa%2Bb%5Cc%3D%3D&x {"t":"1//a+b\\c=="}"#),
-            r#"refresh_token=‹refresh token›&x {"t":"‹refresh token›"}"#
-        );
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::terminal;
+use crate::escape;
 
 /// The parts of such a body, each on one line and safe to print.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Words {
             error @ Value::Object(_) => (&error["message"], &error["data"]),
             _ => (&body["error_description"], &body),
         };
-        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(terminal::line);
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(escape::line);
         Words {
             error: text(&more["error"]),
             description: text(description),

@@ -1,21 +1,24 @@
-//! What a person can choose. Secrets come from files and the environment: a command line is for everybody to see.
+//! The command line, made into the library's settings. Secrets come from files and the environment: a command line is for
+//! everybody to see.
 
 use std::{
     env, fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use url::Url;
-
-use crate::{
-    failure::{Failure, Result},
-    http::parse_url,
+use client::{
+    Failure, Result,
+    settings::{Application, GrantType, Preregistered, Settings, private_key, server_url},
+    urls::parse_url,
 };
+use secrecy::SecretString;
+
+use crate::at_terminal::AtTerminal;
 
 /// Where a client's secret may come from.
 pub const CLIENT_SECRET: &str = "MCP_CLIENT_SECRET";
@@ -90,8 +93,8 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Machines and companies")]
     token_file: Option<PathBuf>,
     /// How to get a token
-    #[arg(long, global = true, value_enum, default_value_t = GrantKind::AuthorizationCode, help_heading = "Machines and companies")]
-    grant: GrantKind,
+    #[arg(long, global = true, value_enum, default_value_t = Grant::AuthorizationCode, help_heading = "Machines and companies")]
+    grant: Grant,
     /// The workload's JWT, in a file (jwt-bearer)
     #[arg(long, global = true, value_name = "FILE", help_heading = "Machines and companies")]
     assertion_file: Option<PathBuf>,
@@ -107,7 +110,7 @@ pub struct Options {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum GrantKind {
+enum Grant {
     /// A person logs in and consents
     AuthorizationCode,
     /// A machine, with a secret or a private key of its own
@@ -118,190 +121,61 @@ enum GrantKind {
     JwtBearer,
 }
 
-/// How to get a token.
-pub enum Grant {
-    AuthorizationCode,
-    ClientCredentials,
-    IdentityAssertion { id_token: String, idp_token_endpoint: Url, idp_client_id: String },
-    JwtBearer { assertion: String },
-}
-
-impl Grant {
-    fn name(&self) -> &'static str {
-        match self {
-            Grant::AuthorizationCode => "authorization-code",
-            Grant::ClientCredentials => "client-credentials",
-            Grant::IdentityAssertion { .. } => "identity-assertion",
-            Grant::JwtBearer { .. } => "jwt-bearer",
-        }
+/// The program, as servers get to know it.
+pub fn application() -> Application {
+    Application {
+        name: "step11".to_owned(),
+        title: "An MCP client for the terminal".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        client_name: "step11, an MCP client for the terminal".to_owned(),
     }
 }
 
-/// What shows the log-in to the person.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum UserAgent {
-    Browser,
-    /// The address is printed, and the person does the rest.
-    Print,
-    /// The same, and standard input has the address that the browser came back to.
-    Paste,
-    /// Nobody is there, nor needed.
-    None,
-}
+/// What the library calls by the names of its items, in the words of the command line.
+const IN_WORDS: [(&str, &str); 17] = [
+    ("`Settings::server`", "--server"),
+    ("`Settings::timeout`", "--timeout"),
+    ("`Settings::redirect_uri`", "--redirect-uri"),
+    ("`Settings::scope`", "--scope"),
+    ("`Settings::dpop`", "--dpop"),
+    ("`Settings::protocol_version`", "--protocol-version"),
+    ("`Settings::client`", "--client-id"),
+    ("`Settings::issuer`", "--issuer"),
+    ("`Settings::client_metadata`", "--client-metadata"),
+    ("`Settings::token`", "--token-file or MCP_TOKEN"),
+    ("`GrantType::idp_token_endpoint`", "--idp-token-endpoint"),
+    ("`GrantType::idp_client_id`", "--idp-client-id"),
+    ("`Preregistered::secret`", "--client-secret-file or MCP_CLIENT_SECRET"),
+    ("`Preregistered::key`", "--private-key"),
+    ("`Client::log_in`", "`step11 login`"),
+    ("`Client::log_out`", "`step11 logout`"),
+    ("`Folder::open`", "--credentials"),
+];
 
-/// A client that was registered beforehand.
-pub struct Preregistered {
-    pub id: String,
-    pub secret: Option<String>,
-    pub key: Option<(EncodingKey, Algorithm)>,
-}
-
-/// The options, checked.
-pub struct Settings {
-    pub server: Url,
-    pub timeout: Duration,
-    pub login_timeout: Duration,
-    pub user_agent: UserAgent,
-    /// `None`: one for each authorization server where we register ourselves, else [`default_redirect_uri`].
-    pub redirect_uri: Option<Url>,
-    pub scope: Option<Vec<String>>,
-    pub dpop: bool,
-    pub protocol_version: Option<String>,
-    pub client: Option<Preregistered>,
-    /// `None`: whichever the server names.
-    pub issuer: Option<String>,
-    pub client_metadata: Option<String>,
-    /// A token that the person has already: then none is got.
-    pub token: Option<String>,
-    pub grant: Grant,
-    /// Whether what proves who we are may be shown to whatever issuer the MCP server names. Nobody can ask for it on the
-    /// command line: it is for the conformance suite, see [`crate::conformance`].
-    pub any_issuer: bool,
-}
-
-impl Settings {
-    /// What holds for a person who names nothing but the server.
-    pub fn new(server: Url) -> Self {
-        Settings {
-            server,
-            timeout: Duration::from_mins(1),
-            login_timeout: Duration::from_mins(5),
-            user_agent: UserAgent::Browser,
-            redirect_uri: None,
-            scope: None,
-            dpop: false,
-            protocol_version: None,
-            client: None,
-            issuer: None,
-            client_metadata: None,
-            token: None,
-            grant: Grant::AuthorizationCode,
-            any_issuer: false,
-        }
-    }
-
-    /// What must hold wherever the settings come from.
-    ///
-    /// # Errors
-    /// Says what does not.
-    pub fn check(&self) -> Result<()> {
-        let url = |name: &str, text: &str| parse_url(text).map_err(|why| Failure::usage(format!("{name}: {why}")));
-        if self.redirect_uri.as_ref().is_some_and(|redirect_uri| {
-            redirect_uri.scheme() != "http"
-                || !matches!(redirect_uri.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
-                || redirect_uri.query().is_some()
-        }) {
-            return Err(Failure::usage(
-                "--redirect-uri must be http on localhost, 127.0.0.1 or [::1], without a query",
-            ));
-        }
-        if let Some(issuer) = &self.issuer {
-            url("--issuer", issuer)?;
-        }
-        if let Some(document) = &self.client_metadata {
-            let url = url("--client-metadata", document)?;
-            if url.scheme() != "https" || url.path() == "/" || url.as_str() != document {
-                return Err(Failure::usage("--client-metadata must be an https URL with a path"));
-            }
-        }
-        if let Grant::IdentityAssertion { id_token, idp_token_endpoint, idp_client_id } = &self.grant {
-            url("--idp-token-endpoint", idp_token_endpoint.as_str())?;
-            if id_token.is_empty() || idp_client_id.is_empty() {
-                return Err(Failure::usage("identity-assertion needs an ID token and --idp-client-id"));
-            }
-        }
-        if self.token.is_some() && self.dpop {
-            return Err(Failure::usage(
-                "--dpop is about a token that is bound to a key, which a ready-made one is not",
-            ));
-        }
-        let machine = !matches!(self.grant, Grant::AuthorizationCode);
-        if (machine || self.client.is_some()) && self.issuer.is_none() && !self.any_issuer {
-            return Err(Failure::usage(
-                "--issuer is missing: what proves who you are is only shown to an authorization server that you name",
-            ));
-        }
-        let proven = self.client.as_ref().is_some_and(|client| client.secret.is_some() || client.key.is_some());
-        if matches!(self.grant, Grant::ClientCredentials) && !proven {
-            return Err(Failure::usage(format!(
-                "client-credentials needs --client-id, and a secret (--client-secret-file or {CLIENT_SECRET}) or --private-key"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Which of a server's credentials are meant.
-    pub fn profile(&self) -> String {
-        format!("{} {}", self.grant.name(), self.client.as_ref().map_or("", |client| &client.id))
-    }
-
-    /// Hosts that the person named, and that may therefore be anywhere.
-    pub fn chosen(&self) -> Vec<Url> {
-        let issuer = self.issuer.as_deref().and_then(|issuer| Url::parse(issuer).ok());
-        let idp = match &self.grant {
-            Grant::IdentityAssertion { idp_token_endpoint, .. } => Some(idp_token_endpoint.clone()),
-            _ => None,
-        };
-        issuer.into_iter().chain(idp).collect()
-    }
-}
-
-/// Any free port of this computer, for the browser to come back to.
-pub fn default_redirect_uri() -> Url {
-    Url::parse("http://127.0.0.1:0/callback").expect("it is a URL")
-}
-
-/// The address of an MCP server.
-///
-/// # Errors
-/// If it is not valid.
-pub fn server_url(text: &str) -> Result<Url> {
-    parse_url(text).map_err(|why| Failure::usage(format!("--server: {why}")))
+/// A message of the library's, as who typed a command understands it.
+pub fn in_words(message: &str) -> String {
+    IN_WORDS.iter().fold(message.to_owned(), |text, (item, option)| text.replace(item, option))
 }
 
 impl TryFrom<&Options> for Settings {
     type Error = Failure;
 
     fn try_from(options: &Options) -> Result<Self> {
-        let mut settings = Settings::new(server_url(&options.server)?);
+        let mut settings = Settings::new(server_url(&options.server)?, application());
         let redirect_uri = options.redirect_uri.as_deref().map(parse_url).transpose();
         settings.redirect_uri = redirect_uri.map_err(|why| Failure::usage(format!("--redirect-uri: {why}")))?;
         settings.token = options.token()?;
         settings.timeout = Duration::from_secs(options.timeout);
         settings.login_timeout = Duration::from_secs(options.login_timeout);
-        if options.no_browser || env::var_os("SSH_CONNECTION").is_some() {
-            settings.user_agent = UserAgent::Print;
-        }
-        if options.paste {
-            settings.user_agent = UserAgent::Paste;
-        }
+        let browser = !(options.paste || options.no_browser || env::var_os("SSH_CONNECTION").is_some());
+        settings.person = Some(Arc::new(AtTerminal { browser, paste: options.paste }));
         settings.scope = options.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         settings.dpop = options.dpop;
         settings.protocol_version.clone_from(&options.protocol_version);
         settings.issuer.clone_from(&options.issuer);
         settings.client_metadata.clone_from(&options.client_metadata);
         settings.client = options.client_id.as_deref().map(|id| options.client(id)).transpose()?;
-        settings.grant = options.grant()?;
+        settings.grant_type = options.grant_type()?;
         settings.check()?;
         Ok(settings)
     }
@@ -315,10 +189,10 @@ impl Options {
             Some(file) => Some(read(file)?),
             None => env::var(CLIENT_SECRET).ok().filter(|secret| key.is_none() && !secret.is_empty()),
         };
-        Ok(Preregistered { id: id.to_owned(), secret, key })
+        Ok(Preregistered { id: id.to_owned(), secret: secret.map(Into::into), key })
     }
 
-    fn token(&self) -> Result<Option<String>> {
+    fn token(&self) -> Result<Option<SecretString>> {
         let (token, from) = match &self.token_file {
             Some(file) => (read_own(file)?, file.display().to_string()),
             None => match env::var(TOKEN) {
@@ -332,19 +206,19 @@ impl Options {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::local(format!("{from} does not hold an access token, and nothing else")));
         }
-        Ok(Some(token.to_owned()))
+        Ok(Some(token.into()))
     }
 
-    fn grant(&self) -> Result<Grant> {
+    fn grant_type(&self) -> Result<GrantType> {
         let missing = |name: &str| Failure::usage(format!("this --grant needs {name}"));
         Ok(match self.grant {
-            GrantKind::AuthorizationCode => Grant::AuthorizationCode,
-            GrantKind::ClientCredentials => Grant::ClientCredentials,
-            GrantKind::JwtBearer => Grant::JwtBearer {
-                assertion: read(self.assertion_file.as_ref().ok_or_else(|| missing("--assertion-file"))?)?,
+            Grant::AuthorizationCode => GrantType::AuthorizationCode,
+            Grant::ClientCredentials => GrantType::ClientCredentials,
+            Grant::JwtBearer => GrantType::JwtBearer {
+                assertion: read(self.assertion_file.as_ref().ok_or_else(|| missing("--assertion-file"))?)?.into(),
             },
-            GrantKind::IdentityAssertion => Grant::IdentityAssertion {
-                id_token: read(self.id_token_file.as_ref().ok_or_else(|| missing("--id-token-file"))?)?,
+            Grant::IdentityAssertion => GrantType::IdentityAssertion {
+                id_token: read(self.id_token_file.as_ref().ok_or_else(|| missing("--id-token-file"))?)?.into(),
                 idp_token_endpoint: parse_url(
                     self.idp_token_endpoint.as_deref().ok_or_else(|| missing("--idp-token-endpoint"))?,
                 )
@@ -353,6 +227,21 @@ impl Options {
             },
         })
     }
+}
+
+/// Where credentials are kept.
+///
+/// # Errors
+/// If nobody says, and there is no home folder.
+pub fn folder(chosen: Option<&PathBuf>) -> Result<PathBuf> {
+    if let Some(folder) = chosen {
+        return Ok(folder.clone());
+    }
+    let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = data.or_else(|| env::home_dir().map(|home| home.join(".local/share")));
+    data.map(|data| data.join("step11")).ok_or_else(|| {
+        Failure::local("there is no home folder to keep credentials in").advice("Name a folder with --credentials.")
+    })
 }
 
 /// Reads a secret that only its owner may read: what was opened is looked at, not what the name leads to later.
@@ -387,24 +276,4 @@ fn read(file: &PathBuf) -> Result<String> {
     let text = fs::read_to_string(file).map_err(|error| fail(&error.to_string()))?;
     let text = text.trim();
     if text.is_empty() { Err(fail("it is empty")) } else { Ok(text.to_owned()) }
-}
-
-/// A private key, and the algorithm that goes with it. Signing something tells which it is.
-///
-/// # Errors
-/// If this client cannot use it.
-pub fn private_key(pem: &[u8]) -> Result<(EncodingKey, Algorithm)> {
-    let candidates = [
-        (EncodingKey::from_ec_pem(pem), Algorithm::ES256),
-        (EncodingKey::from_ec_pem(pem), Algorithm::ES384),
-        (EncodingKey::from_rsa_pem(pem), Algorithm::RS256),
-        (EncodingKey::from_ed_pem(pem), Algorithm::EdDSA),
-    ];
-    candidates
-        .into_iter()
-        .filter_map(|(key, algorithm)| Some((key.ok()?, algorithm)))
-        .find(|(key, algorithm)| jsonwebtoken::encode(&Header::new(*algorithm), &(), key).is_ok())
-        .ok_or_else(|| {
-            Failure::local("the private key is no PEM with an EC (P-256, P-384), RSA or Ed25519 key in PKCS#8")
-        })
 }

@@ -20,6 +20,7 @@ use jsonwebtoken::{
     jwk::{Jwk, ThumbprintHash},
 };
 use reqwest::{Method, header::HeaderMap};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -33,7 +34,7 @@ pub const ALGORITHM: &str = "ES256";
 pub struct Dpop {
     key: EncodingKey,
     jwk: Jwk,
-    pkcs8: String,
+    pkcs8: SecretString,
     /// The last nonce of each origin (§8, §9).
     nonces: Mutex<HashMap<String, String>>,
 }
@@ -44,19 +45,19 @@ impl Dpop {
     pub fn generate() -> Result<Self> {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| Failure::local("cannot make a key for DPoP"))?;
-        Self::from_pkcs8(STANDARD.encode(document.as_ref()))
+        Self::from_pkcs8(STANDARD.encode(document.as_ref()).into())
     }
 
     /// # Errors
     /// If it is no P-256 key.
-    pub fn from_pkcs8(pkcs8: String) -> Result<Self> {
+    pub fn from_pkcs8(pkcs8: SecretString) -> Result<Self> {
         let damaged = || Failure::local("the stored DPoP key is damaged").advice("Log out and in again.");
-        let key = EncodingKey::from_ec_der(&STANDARD.decode(&pkcs8).map_err(|_| damaged())?);
+        let key = EncodingKey::from_ec_der(&STANDARD.decode(pkcs8.expose_secret()).map_err(|_| damaged())?);
         let jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(|_| damaged())?;
         Ok(Dpop { key, jwk, pkcs8, nonces: Mutex::default() })
     }
 
-    pub fn pkcs8(&self) -> &str {
+    pub fn pkcs8(&self) -> &SecretString {
         &self.pkcs8
     }
 
@@ -72,7 +73,7 @@ impl Dpop {
     ///
     /// # Errors
     /// If it cannot be signed.
-    pub fn proof(&self, method: &Method, url: &Url, access_token: Option<&str>) -> Result<String> {
+    pub fn proof(&self, method: &Method, url: &Url, access_token: Option<&SecretString>) -> Result<String> {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some("dpop+jwt".to_owned());
         header.jwk = Some(self.jwk.clone());
@@ -86,7 +87,7 @@ impl Dpop {
             "iat": Utc::now().timestamp(),
         });
         if let Some(token) = access_token {
-            claims["ath"] = Value::String(URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes())));
+            claims["ath"] = Value::String(URL_SAFE_NO_PAD.encode(digest(&SHA256, token.expose_secret().as_bytes())));
         }
         if let Some(nonce) = self.nonces().get(&url.origin().ascii_serialization()) {
             claims["nonce"] = Value::String(nonce.clone());

@@ -1,13 +1,13 @@
 //! What went wrong, at which exchange, and what to do about it.
 
-use std::process::ExitCode;
+use oauth::document::Malformed;
 
-/// What a script may want to tell apart; each has its own exit code.
+/// What a program may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// This computer: a file that cannot be read, a port that cannot be had.
     Local,
-    /// What the person typed does not fit together. clap ends with the same code.
+    /// The settings or the arguments do not fit together.
     Usage,
     /// No answer, or none that MCP or HTTP would call one.
     Network,
@@ -18,16 +18,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn exit_code(self) -> ExitCode {
-        ExitCode::from(match self {
-            Kind::Local => 1,
-            Kind::Usage => 2,
-            Kind::Network => 3,
-            Kind::Authorization => 4,
-            Kind::Tool => 5,
-        })
-    }
-
     pub fn name(self) -> &'static str {
         match self {
             Kind::Local => "local",
@@ -88,16 +78,23 @@ impl Failure {
         Self::new(Kind::Authorization, message)
     }
 
+    /// A document that cannot be read; `name` is what it is called in messages.
+    pub(crate) fn malformed(name: &str, why: &Malformed) -> Self {
+        Self::authorization(format!("{name} cannot be read: {why}"))
+    }
+
     pub fn tool(message: impl Into<String>) -> Self {
         Self::new(Kind::Tool, message)
     }
 
+    #[must_use]
     pub fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
     /// Says at which exchange it happened, unless that is known already.
+    #[must_use]
     pub fn at(mut self, exchange: u32) -> Self {
         self.exchange.get_or_insert(exchange);
         self

@@ -1,0 +1,103 @@
+//! Who a client is, and how it proves that at the token endpoint (RFC 6749 §2.3, RFC 7523 §2.2).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::Utc;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    exchange::{Body, Request},
+    failure::{Failure, Result},
+    secrets::Secrets,
+};
+
+/// How long an assertion of who we are is good, in seconds. It is used at once.
+const ASSERTION_LIFETIME: i64 = 60;
+
+/// A client, as one authorization server knows it.
+pub struct Identity {
+    pub id: String,
+    pub authentication: Authentication,
+}
+
+/// How a client proves who it is at the token endpoint.
+#[derive(Clone)]
+pub enum Authentication {
+    None,
+    SecretBasic(SecretString),
+    SecretPost(SecretString),
+    PrivateKey(EncodingKey, Algorithm),
+}
+
+impl Authentication {
+    /// Its name in metadata (RFC 8414 §2).
+    pub fn method(&self) -> &'static str {
+        match self {
+            Authentication::None => "none",
+            Authentication::SecretBasic(_) => "client_secret_basic",
+            Authentication::SecretPost(_) => "client_secret_post",
+            Authentication::PrivateKey(..) => "private_key_jwt",
+        }
+    }
+
+    /// The secret that both know.
+    pub fn shared(&self) -> Option<&SecretString> {
+        match self {
+            Authentication::SecretBasic(secret) | Authentication::SecretPost(secret) => Some(secret),
+            Authentication::None | Authentication::PrivateKey(..) => None,
+        }
+    }
+
+    /// A secret, sent in the way that is called `method`.
+    pub fn secret(secret: Option<&SecretString>, method: &str) -> Option<Self> {
+        match (method, secret) {
+            ("none", _) => Some(Authentication::None),
+            ("client_secret_basic", Some(secret)) => Some(Authentication::SecretBasic(secret.clone())),
+            ("client_secret_post", Some(secret)) => Some(Authentication::SecretPost(secret.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl Identity {
+    /// Adds to a token request who we are (RFC 6749 §2.3, RFC 7523 §2.2).
+    ///
+    /// # Errors
+    /// If the assertion cannot be signed.
+    pub fn authenticate(&self, secrets: &Secrets, issuer: &str, request: &mut Request) -> Result<()> {
+        let Body::Form(form) = &mut request.body else { return Ok(()) };
+        // Beside `Basic` and an assertion, too: it is no secret, no specification forbids it, and there are servers that
+        // look for it here first. Only a grant that says by itself who is asking needs none (RFC 7521 §4.1).
+        if !self.id.is_empty() {
+            form.push(("client_id", self.id.clone()));
+        }
+        match &self.authentication {
+            Authentication::None => {}
+            Authentication::SecretPost(secret) => form.push(("client_secret", secret.expose_secret().to_owned())),
+            Authentication::SecretBasic(secret) => {
+                // Form-encoded each before they are joined (RFC 6749 §2.3.1): a colon in one would end it too early.
+                let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                let credentials = STANDARD.encode(format!("{}:{}", encode(&self.id), encode(secret.expose_secret())));
+                secrets.add(&credentials, "client secret");
+                request.headers.push(("Authorization".to_owned(), format!("Basic {credentials}")));
+            }
+            Authentication::PrivateKey(key, algorithm) => {
+                let now = Utc::now().timestamp();
+                // The issuer is the audience: an assertion for one server must not be good at another's endpoint.
+                let claims = json!({
+                    "iss": self.id, "sub": self.id, "aud": issuer, "jti": Uuid::new_v4().to_string(),
+                    "iat": now, "exp": now + ASSERTION_LIFETIME,
+                });
+                let assertion = jsonwebtoken::encode(&Header::new(*algorithm), &claims, key)
+                    .map_err(|_| Failure::local("the private key cannot sign"))?;
+                secrets.add(&assertion, "client assertion");
+                let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+                form.push(("client_assertion_type", kind.to_owned()));
+                form.push(("client_assertion", assertion));
+            }
+        }
+        Ok(())
+    }
+}

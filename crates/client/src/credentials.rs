@@ -1,0 +1,115 @@
+//! What is kept between runs, for one MCP server and one kind of client.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::secrets::Secrets;
+
+/// Everything that is known about one server, for one kind of client.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Credentials {
+    /// The MCP server's URL. Nothing in here is ever sent to another server.
+    pub server: String,
+    /// Dynamic registrations, each good at one authorization server: by its `issuer` (MCP 2026-07-28 "Authorization
+    /// Server Binding").
+    #[serde(default)]
+    pub registrations: BTreeMap<String, Registration>,
+    pub grant: Option<Grant>,
+}
+
+/// What an authorization server called us when we registered (RFC 7591 §3.2.1).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Registration {
+    pub client_id: String,
+    #[serde(default, serialize_with = "exposed_option")]
+    pub client_secret: Option<SecretString>,
+    pub client_secret_expires_at: Option<DateTime<Utc>>,
+    pub token_endpoint_auth_method: String,
+    /// With the port that was registered.
+    pub redirect_uri: String,
+}
+
+/// Tokens, and what they are bound to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    pub issuer: String,
+    pub resource: String,
+    pub client_id: String,
+    pub token_endpoint: String,
+    pub token_endpoint_auth_method: String,
+    /// The secret that this registration came with. It is kept here too, as another log-in may register anew and not
+    /// come to its end. The secret of a client that was registered beforehand is never written down.
+    #[serde(default, serialize_with = "exposed_option")]
+    pub client_secret: Option<SecretString>,
+    pub revocation_endpoint: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub access_token: SecretString,
+    #[serde(default, serialize_with = "exposed_option")]
+    pub refresh_token: Option<SecretString>,
+    /// `None`: the server did not say.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What was asked for, which the next request for a token must not fall short of.
+    pub requested_scope: Vec<String>,
+    /// What was given.
+    pub scope: Vec<String>,
+    /// The key that the tokens are bound to, PKCS#8 in base64 (RFC 9449).
+    #[serde(default, serialize_with = "exposed_option")]
+    pub dpop_key: Option<SecretString>,
+}
+
+impl Credentials {
+    /// Has none of them shown.
+    pub(crate) fn hide(&self, secrets: &Secrets) {
+        let hide = |secret: Option<&SecretString>, name| {
+            secrets.add(secret.map_or("", |secret| secret.expose_secret()), name);
+        };
+        for registration in self.registrations.values() {
+            hide(registration.client_secret.as_ref(), "client secret");
+        }
+        if let Some(grant) = &self.grant {
+            hide(Some(&grant.access_token), "access token");
+            hide(grant.refresh_token.as_ref(), "refresh token");
+            hide(grant.client_secret.as_ref(), "client secret");
+        }
+    }
+}
+
+/// A secret leaves its type for a store, which keeps it for us.
+fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.expose_secret().serialize(serializer)
+}
+
+#[allow(clippy::ref_option, reason = "serde passes it so")]
+fn exposed_option<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(ExposeSecret::expose_secret).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_store_gets_the_secrets_and_a_log_does_not() {
+        let stored = json!({
+            "server": "https://mcp.example/mcp",
+            "registrations": { "https://as.example": {
+                "client_id": "c", "client_secret": "s3cr3t", "client_secret_expires_at": null,
+                "token_endpoint_auth_method": "client_secret_basic", "redirect_uri": "http://127.0.0.1:1/callback",
+            } },
+            "grant": {
+                "issuer": "https://as.example", "resource": "https://mcp.example/mcp", "client_id": "c",
+                "token_endpoint": "https://as.example/token", "token_endpoint_auth_method": "client_secret_basic",
+                "client_secret": "s3cr3t", "revocation_endpoint": null, "access_token": "s3cr3t", "refresh_token": "s3cr3t",
+                "expires_at": null, "requested_scope": ["a"], "scope": [], "dpop_key": "s3cr3t",
+            },
+        });
+        let credentials: Credentials = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&credentials).unwrap(), stored);
+        assert!(!format!("{credentials:?}").contains("s3cr3t"), "{credentials:?}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The person who logs in, and what shows it to them: a browser, a terminal, a window of the program.
+
+use tokio::sync::mpsc;
+use url::Url;
+
+/// How the library reaches the person.
+pub trait Person: Send + Sync {
+    /// Shows the log-in: opens this address, or prints it. The answer comes to a port of this computer by itself. Where the
+    /// browser is on another one, its last page does not load, and the person has that page's address: whatever is sent to
+    /// `pasted` is taken for it. Must not block.
+    fn show_log_in(&self, address: &Url, pasted: mpsc::Sender<String>);
+
+    /// Something to know meanwhile, in one line.
+    fn tell(&self, text: &str);
+}

@@ -1,0 +1,216 @@
+//! What can be chosen: which server, which client, which way to a token.
+
+use std::{sync::Arc, time::Duration};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::{
+    failure::{Failure, Result},
+    person::Person,
+    secrets::Secrets,
+    urls::parse_url,
+};
+
+/// How to get a token.
+pub enum GrantType {
+    AuthorizationCode,
+    ClientCredentials,
+    IdentityAssertion { id_token: SecretString, idp_token_endpoint: Url, idp_client_id: String },
+    JwtBearer { assertion: SecretString },
+}
+
+impl GrantType {
+    fn name(&self) -> &'static str {
+        match self {
+            GrantType::AuthorizationCode => "authorization-code",
+            GrantType::ClientCredentials => "client-credentials",
+            GrantType::IdentityAssertion { .. } => "identity-assertion",
+            GrantType::JwtBearer { .. } => "jwt-bearer",
+        }
+    }
+}
+
+/// A client that was registered beforehand.
+pub struct Preregistered {
+    pub id: String,
+    pub secret: Option<SecretString>,
+    pub key: Option<(EncodingKey, Algorithm)>,
+}
+
+/// The program that uses this library, as servers get to know it.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// For MCP servers (`clientInfo`), and in `User-Agent`.
+    pub name: String,
+    /// For MCP servers, to show.
+    pub title: String,
+    /// For MCP servers, and in `User-Agent`.
+    pub version: String,
+    /// For the person who is asked to consent (RFC 7591 §2, `client_name`).
+    pub client_name: String,
+}
+
+impl Application {
+    /// One name for all.
+    pub fn new(name: &str, version: &str) -> Self {
+        let (title, client_name) = (name.to_owned(), name.to_owned());
+        Application { name: name.to_owned(), title, version: version.to_owned(), client_name }
+    }
+}
+
+/// What can be chosen. [`Settings::check`] says whether it fits together.
+pub struct Settings {
+    pub server: Url,
+    pub application: Application,
+    pub timeout: Duration,
+    pub login_timeout: Duration,
+    /// `None`: nobody is there, nor needed. The authorization server redirects at once.
+    pub person: Option<Arc<dyn Person>>,
+    /// `None`: one for each authorization server where we register ourselves, else any free port's `/callback`.
+    pub redirect_uri: Option<Url>,
+    pub scope: Option<Vec<String>>,
+    pub dpop: bool,
+    pub protocol_version: Option<String>,
+    pub client: Option<Preregistered>,
+    /// `None`: whichever the server names.
+    pub issuer: Option<String>,
+    pub client_metadata: Option<String>,
+    /// A token that the person has already: then none is got.
+    pub token: Option<SecretString>,
+    pub grant_type: GrantType,
+    /// Whether what proves who we are may be shown to whatever issuer the MCP server names. For a
+    /// conformance suite, where nobody else is; anywhere else any server could ask for a secret.
+    pub any_issuer: bool,
+}
+
+impl Settings {
+    /// What holds for a person who names nothing but the server.
+    pub fn new(server: Url, application: Application) -> Self {
+        Settings {
+            server,
+            application,
+            timeout: Duration::from_mins(1),
+            login_timeout: Duration::from_mins(5),
+            person: None,
+            redirect_uri: None,
+            scope: None,
+            dpop: false,
+            protocol_version: None,
+            client: None,
+            issuer: None,
+            client_metadata: None,
+            token: None,
+            grant_type: GrantType::AuthorizationCode,
+            any_issuer: false,
+        }
+    }
+
+    /// What must hold wherever the settings come from.
+    ///
+    /// # Errors
+    /// Says what does not.
+    pub fn check(&self) -> Result<()> {
+        let url = |name: &str, text: &str| parse_url(text).map_err(|why| Failure::usage(format!("{name}: {why}")));
+        if self.redirect_uri.as_ref().is_some_and(|redirect_uri| {
+            redirect_uri.scheme() != "http"
+                || !matches!(redirect_uri.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+                || redirect_uri.query().is_some()
+        }) {
+            return Err(Failure::usage(
+                "`Settings::redirect_uri` must be http on localhost, 127.0.0.1 or [::1], without a query",
+            ));
+        }
+        if let Some(issuer) = &self.issuer {
+            url("`Settings::issuer`", issuer)?;
+        }
+        if let Some(document) = &self.client_metadata {
+            let url = url("`Settings::client_metadata`", document)?;
+            if url.scheme() != "https" || url.path() == "/" || url.as_str() != document {
+                return Err(Failure::usage("`Settings::client_metadata` must be an https URL with a path"));
+            }
+        }
+        if let GrantType::IdentityAssertion { id_token, idp_token_endpoint, idp_client_id } = &self.grant_type {
+            url("`GrantType::idp_token_endpoint`", idp_token_endpoint.as_str())?;
+            if id_token.expose_secret().is_empty() || idp_client_id.is_empty() {
+                return Err(Failure::usage("identity-assertion needs an ID token and `GrantType::idp_client_id`"));
+            }
+        }
+        if self.token.is_some() && self.dpop {
+            return Err(Failure::usage(
+                "`Settings::dpop` is about a token that is bound to a key, which a ready-made one is not",
+            ));
+        }
+        let machine = !matches!(self.grant_type, GrantType::AuthorizationCode);
+        if (machine || self.client.is_some()) && self.issuer.is_none() && !self.any_issuer {
+            return Err(Failure::usage(
+                "`Settings::issuer` is missing: what proves who you are is only shown to an authorization server that you name",
+            ));
+        }
+        let proven = self.client.as_ref().is_some_and(|client| client.secret.is_some() || client.key.is_some());
+        if matches!(self.grant_type, GrantType::ClientCredentials) && !proven {
+            return Err(Failure::usage(
+                "client-credentials needs `Settings::client`, and a secret (`Preregistered::secret`) or `Preregistered::key`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Has none of the secrets shown.
+    pub(crate) fn hide(&self, secrets: &Secrets) {
+        let hide = |secret: Option<&SecretString>, name| {
+            secrets.add(secret.map_or("", |secret| secret.expose_secret()), name);
+        };
+        hide(self.token.as_ref(), "access token");
+        hide(self.client.as_ref().and_then(|client| client.secret.as_ref()), "client secret");
+        match &self.grant_type {
+            GrantType::JwtBearer { assertion } => hide(Some(assertion), "assertion"),
+            GrantType::IdentityAssertion { id_token, .. } => hide(Some(id_token), "ID token"),
+            GrantType::AuthorizationCode | GrantType::ClientCredentials => {}
+        }
+    }
+
+    /// Which of a server's credentials are meant.
+    pub fn profile(&self) -> String {
+        format!("{} {}", self.grant_type.name(), self.client.as_ref().map_or("", |client| &client.id))
+    }
+
+    /// Hosts that the person named, and that may therefore be anywhere.
+    pub fn chosen(&self) -> Vec<Url> {
+        let issuer = self.issuer.as_deref().and_then(|issuer| Url::parse(issuer).ok());
+        let idp = match &self.grant_type {
+            GrantType::IdentityAssertion { idp_token_endpoint, .. } => Some(idp_token_endpoint.clone()),
+            _ => None,
+        };
+        issuer.into_iter().chain(idp).collect()
+    }
+}
+
+/// The address of an MCP server.
+///
+/// # Errors
+/// If it is not valid.
+pub fn server_url(text: &str) -> Result<Url> {
+    parse_url(text).map_err(|why| Failure::usage(format!("`Settings::server`: {why}")))
+}
+
+/// A private key, and the algorithm that goes with it. Signing something tells which it is.
+///
+/// # Errors
+/// If this client cannot use it.
+pub fn private_key(pem: &[u8]) -> Result<(EncodingKey, Algorithm)> {
+    let candidates = [
+        (EncodingKey::from_ec_pem(pem), Algorithm::ES256),
+        (EncodingKey::from_ec_pem(pem), Algorithm::ES384),
+        (EncodingKey::from_rsa_pem(pem), Algorithm::RS256),
+        (EncodingKey::from_ed_pem(pem), Algorithm::EdDSA),
+    ];
+    candidates
+        .into_iter()
+        .filter_map(|(key, algorithm)| Some((key.ok()?, algorithm)))
+        .find(|(key, algorithm)| jsonwebtoken::encode(&Header::new(*algorithm), &(), key).is_ok())
+        .ok_or_else(|| {
+            Failure::local("the private key is no PEM with an EC (P-256, P-384), RSA or Ed25519 key in PKCS#8")
+        })
+}

@@ -1,0 +1,87 @@
+//! The person at a terminal: a browser that opens, or an address to open, and to paste.
+
+use std::{
+    io::{BufRead, IsTerminal, Read, Write},
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+};
+
+use client::{person::Person, urls::parse_url};
+use tokio::sync::mpsc::Sender;
+use url::Url;
+
+use crate::options::CLIENT_SECRET;
+
+/// The longest line that is pasted, in bytes.
+const LONGEST_PASTE: u64 = 8_192;
+/// Nobody tries longer than that.
+const MOST_PASTES: usize = 100;
+
+pub struct AtTerminal {
+    /// Whether a browser shall be opened.
+    pub browser: bool,
+    /// Whether standard input has the address that the browser came back to, though it may be no terminal.
+    pub paste: bool,
+}
+
+impl Person for AtTerminal {
+    /// Tells the person where to go, and opens the browser if there is one.
+    fn show_log_in(&self, address: &Url, pasted: Sender<String>) {
+        let may_paste = self.may_paste();
+        let opened = self.browser && open_browser(address);
+        let hint =
+            if opened { "Your browser should show the log-in. If it does not, open:" } else { "To log in, open:" };
+        self.tell(&format!("{hint}\n\n  {address}\n"));
+        if !opened {
+            let how = if may_paste {
+                "paste that page's address here"
+            } else {
+                "with --paste, its address can be given here"
+            };
+            self.tell(&format!("If the browser runs on another computer, its last page will not load: {how}."));
+        }
+        if may_paste {
+            read_lines(pasted);
+        }
+    }
+
+    /// To standard error: standard output is for results.
+    fn tell(&self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+impl AtTerminal {
+    /// Whether standard input is ours to read: it is a terminal, and we are in its foreground. Else it may be another
+    /// program's list, or reading would stop us; unless the person says so.
+    fn may_paste(&self) -> bool {
+        let foreground =
+            || rustix::termios::tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
+        self.paste || (std::io::stdin().is_terminal() && foreground())
+    }
+}
+
+/// What is pasted comes from a thread of its own, which ends with the program: there is no taking back a read.
+fn read_lines(pasted: Sender<String>) {
+    std::thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        let mut line = String::new();
+        // A line that is longer than any address is read in pieces, none of which is one.
+        for _ in 0..MOST_PASTES {
+            let read = (&mut input).take(LONGEST_PASTE).read_line(&mut line);
+            if !read.is_ok_and(|read| read > 0) || pasted.blocking_send(std::mem::take(&mut line)).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+/// Opens a URL without a shell: the launcher gets it as one argument, which begins with `http`.
+fn open_browser(url: &Url) -> bool {
+    // What is in our environment is not the browser's business: a secret least of all.
+    let spawn = |mut launcher: Command| {
+        launcher.env_remove(CLIENT_SECRET).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        launcher.process_group(0).spawn().is_ok()
+    };
+    parse_url(url.as_str()).is_ok() && open::commands(url.as_str()).into_iter().any(spawn)
+}
