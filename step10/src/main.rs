@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use actix_web::{App, middleware::from_fn, web};
 use auth::Auth;
-use auth_server::{AuthArgs, AuthServer};
+use auth_server::cli::{AuthArgs, Host};
 use clap::{Parser, Subcommand};
 use common::{
     config::{HELP, KeyArgs, ScopeArgs, ServerArgs},
@@ -97,8 +97,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         false => {
             let url = &listener.public_url;
             let audience = args.providers.audience.clone().unwrap_or_else(|| url.resource());
-            let auth_server = AuthServer::embed(&args.auth_server, &listener, &args.keys, url.as_str(), &audience);
-            Some((web::Data::new(args.keys.public_key()?), auth_server.await?))
+            let (public_url, on_loopback) = (url.as_str(), listener.on_loopback);
+            let host = Host { public_url, on_loopback, key: args.keys.key_pair()?.map(|pair| pair.encoding_key) };
+            let auth_server = args.auth_server.embed(host, public_url, url.resource(), &audience).await?;
+            Some((web::Data::new(args.keys.public_key()?), auth_server))
         }
     };
     let key = own.as_ref().map(|(key, _)| &***key);

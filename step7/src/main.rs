@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use actix_web::{App, middleware::from_fn, web};
 use auth::Auth;
-use auth_server::{AuthArgs, AuthServer};
+use auth_server::cli::{AuthArgs, Host};
 use clap::Parser;
 use common::{
     claims::BASIC_SCOPES,
@@ -56,7 +56,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let key = web::Data::new(args.keys.public_key()?);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
     listener.require_https("--issuer", &issuer)?;
-    let auth_server = AuthServer::embed(&args.auth_server, &listener, &args.keys, &issuer, &audience).await?;
+    let (public_url, on_loopback) = (listener.public_url.as_str(), listener.on_loopback);
+    let host = Host { public_url, on_loopback, key: args.keys.key_pair()?.map(|pair| pair.encoding_key) };
+    let auth_server = args.auth_server.embed(host, &issuer, listener.public_url.resource(), &audience).await?;
     let scopes = BASIC_SCOPES.to_vec();
     let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, scopes, auth_server.metadata()));
     let auth = Auth::new(&key, &issuer, &audience).challenge("resource_metadata", &metadata.urls.protected_resource);

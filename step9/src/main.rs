@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use actix_web::{App, middleware::from_fn, web};
 use auth::Auth;
-use auth_server::{AuthArgs, AuthServer};
+use auth_server::cli::{AuthArgs, Host};
 use clap::Parser;
 use common::{
     config::{HELP, KeyArgs, ScopeArgs, ServerArgs, TrustArgs},
@@ -65,7 +65,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
     listener.require_https("--issuer", &issuer)?;
     let notes = web::Data::new(Notes::open(&args.notes).await?);
-    let auth_server = AuthServer::embed(&args.auth_server, &listener, &args.keys, &issuer, &audience).await?;
+    let (public_url, on_loopback) = (listener.public_url.as_str(), listener.on_loopback);
+    let host = Host { public_url, on_loopback, key: args.keys.key_pair()?.map(|pair| pair.encoding_key) };
+    let auth_server = args.auth_server.embed(host, &issuer, listener.public_url.resource(), &audience).await?;
     let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, scopes, auth_server.metadata()));
     let auth = Auth::new(&key, &issuer, &audience)
         .challenge("resource_metadata", &metadata.urls.protected_resource)

@@ -6,10 +6,9 @@ use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
     http::{StatusCode, header::RETRY_AFTER},
 };
-use common::http::HttpError;
 use serde::Serialize;
 
-use crate::store;
+use crate::{body::BodyError, store};
 
 /// An OAuth error: a code for programs, a sentence for people.
 #[derive(Debug)]
@@ -52,8 +51,14 @@ impl Failure {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body has at most 16 KiB.")
     }
 
+    /// A body that is not JSON (415).
+    pub fn not_json() -> Self {
+        let description = "Send Content-Type: application/json, not compressed.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", description)
+    }
+
     /// A body that is too large (413) or too slow (408).
-    pub fn body(error: &HttpError) -> Self {
+    pub fn body(error: BodyError) -> Self {
         Self::new(error.status_code(), "invalid_request", error.to_string())
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use common::claims::SCOPES;
+use oauth::claims::SCOPES;
 use url::form_urlencoded;
 
 /// The most that a query or form may be, in bytes.

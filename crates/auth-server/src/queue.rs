@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use oauth::secret::Digest;
 use tokio::sync::oneshot;
 
 /// How many may wait in all lanes of a kind together.
@@ -20,7 +21,7 @@ const WAITING_BROWSER: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// A browser in which the person has logged in before: the digest of its device cookie.
-    Browser(String),
+    Browser(Digest),
     /// Everybody else at an address, or in its network ([`crate::peer::network`]).
     Address(IpAddr),
     /// A command of the operator's.
@@ -126,7 +127,7 @@ mod tests {
     }
 
     fn browser(number: usize) -> Lane {
-        Lane::Browser(number.to_string())
+        Lane::Browser(Digest::of(&number.to_string()))
     }
 
     /// Waits, says its name when it has its turn, and says whether it had one.

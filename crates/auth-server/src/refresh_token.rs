@@ -7,9 +7,8 @@
 use anyhow::Result;
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use oauth::secret::{SecretString, random_bytes};
 use uuid::Uuid;
-
-use crate::store::random_bytes;
 
 const ID: usize = 16;
 const SIGNED: usize = ID + 32;
@@ -22,12 +21,12 @@ impl RefreshTokens {
         RefreshTokens(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
-    pub fn issue(&self, family: Uuid) -> Result<String> {
+    pub fn issue(&self, family: Uuid) -> Result<SecretString> {
         let mut token = Vec::from(family.into_bytes());
         token.extend(random_bytes()?);
         let tag = hmac::sign(&self.0, &token);
         token.extend(tag.as_ref());
-        Ok(URL_SAFE_NO_PAD.encode(token))
+        Ok(URL_SAFE_NO_PAD.encode(token).into())
     }
 
     /// The family that a token was issued to; `None` if it was not issued here.
@@ -41,6 +40,8 @@ impl RefreshTokens {
 
 #[cfg(test)]
 mod tests {
+    use oauth::secret::ExposeSecret;
+
     use super::*;
 
     #[test]
@@ -48,10 +49,11 @@ mod tests {
         let (ours, theirs) = (RefreshTokens::new(&[1; 32]), RefreshTokens::new(&[2; 32]));
         let family = Uuid::new_v4();
         let token = ours.issue(family).unwrap();
-        assert_eq!(ours.family(&token), Some(family));
-        assert_ne!(ours.issue(family).unwrap(), token);
-        assert_eq!(theirs.family(&token), None);
-        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        let token = token.expose_secret();
+        assert_eq!(ours.family(token), Some(family));
+        assert_ne!(ours.issue(family).unwrap().expose_secret(), token);
+        assert_eq!(theirs.family(token), None);
+        let bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
         for position in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[position] ^= 1;

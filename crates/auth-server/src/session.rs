@@ -10,10 +10,10 @@ use actix_web::{
 use anyhow::Result;
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use oauth::secret::{Digest, ExposeSecret, SecretString, random};
 
 use crate::{
-    State,
-    store::{digest, random},
+    state::State,
     users::{Account, BROWSER_LIFETIME},
 };
 
@@ -32,8 +32,8 @@ impl State {
     /// another server on this host must not overwrite ours.
     fn cookie_name(&self, kind: &str) -> String {
         // `__Host-`: no other host of the domain, and no plain http, can set it (RFC 6265bis §4.1.3.2).
-        let prefix = if self.issuer.starts_with("https:") { "__Host-" } else { "" };
-        format!("{prefix}{kind}_{}", &digest(&self.issuer)[..10])
+        let prefix = if self.issuer.as_str().starts_with("https:") { "__Host-" } else { "" };
+        format!("{prefix}{kind}_{}", short(self.issuer.as_str()))
     }
 
     fn form_cookie_name(&self, form: Form) -> String {
@@ -45,74 +45,64 @@ impl State {
 
     /// Several people may use one browser, so the name of each is in the name of their cookie.
     fn device_cookie_name(&self, user: &str) -> String {
-        self.cookie_name(&format!("mcp_device_{}", &digest(user)[..10]))
+        self.cookie_name(&format!("mcp_device_{}", short(user)))
     }
 
-    fn build_cookie(&self, name: String, value: String, lifetime: i64) -> Cookie<'static> {
-        Cookie::build(name, value)
+    fn build_cookie(&self, name: String, value: &SecretString, lifetime: i64) -> Cookie<'static> {
+        Cookie::build(name, value.expose_secret().to_owned())
             .path("/")
             .http_only(true)
             .same_site(SameSite::Lax)
-            .secure(self.issuer.starts_with("https:"))
+            .secure(self.issuer.as_str().starts_with("https:"))
             .max_age(Duration::seconds(lifetime))
             .finish()
     }
 
-    pub(crate) fn cookie(&self, form: Form, value: String) -> Cookie<'static> {
+    pub(crate) fn cookie(&self, form: Form, value: &SecretString) -> Cookie<'static> {
         self.build_cookie(self.form_cookie_name(form), value, LIFETIME)
     }
 
-    pub(crate) fn cookie_value(&self, http: &HttpRequest, form: Form) -> Option<String> {
+    pub(crate) fn cookie_value(&self, http: &HttpRequest, form: Form) -> Option<SecretString> {
         cookie_value(http, &self.form_cookie_name(form))
     }
 
     /// The browser's device cookie for a name. It shows that the name's owner has logged in here before, so
     /// strangers' failures do not count against them here. It is proof of nothing else, and replaces no password.
-    pub(crate) fn device(&self, http: &HttpRequest, user: &str) -> Option<String> {
+    pub(crate) fn device(&self, http: &HttpRequest, user: &str) -> Option<SecretString> {
         cookie_value(http, &self.device_cookie_name(user))
     }
 
     /// A new device cookie after a log-in.
     pub(crate) async fn remember_browser(&self, http: &HttpRequest, account: &Account) -> Result<Cookie<'static>> {
         let old = self.device(http, &account.name);
-        let value = self.users.remember_browser(account, old.as_deref()).await?;
-        Ok(self.build_cookie(self.device_cookie_name(&account.name), value, BROWSER_LIFETIME))
+        let value = self.users.remember_browser(account, old.as_ref()).await?;
+        Ok(self.build_cookie(self.device_cookie_name(&account.name), &value, BROWSER_LIFETIME))
     }
 
     /// Begins a session under a new name: one that was there before the log-in is worth nothing after it.
     pub(crate) async fn begin_session(&self, http: &HttpRequest, account: &Account) -> Result<Cookie<'static>> {
-        if let Some(old) = self.cookie_value(http, Form::Consent) {
-            sqlx::query("DELETE FROM sessions WHERE digest = ?").bind(digest(&old)).execute(&self.store.0).await?;
-        }
+        let old = self.cookie_value(http, Form::Consent).map(|old| Digest::of(old.expose_secret()));
         let value = random()?;
-        sqlx::query("INSERT INTO sessions (digest, user, expires_at) VALUES (?, ?, ?)")
-            .bind(digest(&value))
-            .bind(&account.sub)
-            .bind(self.store.now() + LIFETIME)
-            .execute(&self.store.0)
-            .await?;
-        Ok(self.cookie(Form::Consent, value))
+        let (new, until) = (Digest::of(value.expose_secret()), self.store.now() + LIFETIME);
+        self.store.begin_session(&account.sub, old.as_ref(), &new, until).await?;
+        Ok(self.cookie(Form::Consent, &value))
     }
 
     /// The person who is logged in, and the session's value.
-    pub(crate) async fn session(&self, http: &HttpRequest) -> Result<Option<(Account, String)>> {
+    pub(crate) async fn session(&self, http: &HttpRequest) -> Result<Option<(Account, SecretString)>> {
         let Some(value) = self.cookie_value(http, Form::Consent) else { return Ok(None) };
-        let user: Option<(String,)> = sqlx::query_as("SELECT user FROM sessions WHERE digest = ? AND expires_at > ?")
-            .bind(digest(&value))
-            .bind(self.store.now())
-            .fetch_optional(&self.store.0)
-            .await?;
-        let Some((user,)) = user else { return Ok(None) };
+        let user = self.store.session(&Digest::of(value.expose_secret())).await?;
+        let Some(user) = user else { return Ok(None) };
         Ok(self.users.find(&user).await?.map(|account| (account, value)))
     }
 
     /// What a form must carry: it follows from the browser's cookie and from the authorization request,
     /// so that no other browser can send the form, and this one for no other request.
-    pub(crate) fn form_token(&self, form: Form, cookie: &str, query: &str) -> String {
+    pub(crate) fn form_token(&self, form: Form, cookie: &SecretString, query: &str) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.form_key, &form_message(form, cookie, query)))
     }
 
-    pub(crate) fn form_token_fits(&self, token: &str, form: Form, cookie: &str, query: &str) -> bool {
+    pub(crate) fn form_token_fits(&self, token: &str, form: Form, cookie: &SecretString, query: &str) -> bool {
         let message = form_message(form, cookie, query);
         URL_SAFE_NO_PAD.decode(token).is_ok_and(|token| hmac::verify(&self.form_key, &message, &token).is_ok())
     }
@@ -120,26 +110,32 @@ impl State {
     /// Whether a form comes from one of our own pages. Browsers say so in `Origin` (and modern ones in
     /// `Sec-Fetch-Site`); the token decides anyway.
     pub(crate) fn is_own_page(&self, http: &HttpRequest) -> bool {
-        let own =
-            |value: &str| url::Url::parse(&self.issuer).is_ok_and(|url| url.origin().ascii_serialization() == value);
+        let own = |value: &str| {
+            url::Url::parse(self.issuer.as_str()).is_ok_and(|url| url.origin().ascii_serialization() == value)
+        };
         let origin = http.headers().get(header::ORIGIN).is_none_or(|value| value.to_str().is_ok_and(own));
         let site = http.headers().get("sec-fetch-site").is_none_or(|value| value == "same-origin");
         origin && site
     }
 }
 
+/// The beginning of a text's digest, to tell it from others.
+fn short(text: &str) -> String {
+    Digest::of(text).as_str().chars().take(10).collect()
+}
+
 /// The value of a browser's cookie; `None` if it sends none, or two of them.
-fn cookie_value(http: &HttpRequest, name: &str) -> Option<String> {
+fn cookie_value(http: &HttpRequest, name: &str) -> Option<SecretString> {
     let cookies = http.cookies().ok()?;
     let mut values = cookies.iter().filter(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned());
     let value = values.next()?;
-    (values.next().is_none() && value.len() == 43).then_some(value)
+    (values.next().is_none() && value.len() == 43).then(|| value.into())
 }
 
-fn form_message(form: Form, cookie: &str, query: &str) -> Vec<u8> {
+fn form_message(form: Form, cookie: &SecretString, query: &str) -> Vec<u8> {
     let kind = match form {
         Form::LogIn => "log in",
         Form::Consent => "consent",
     };
-    [kind, cookie, query].join("\0").into_bytes()
+    [kind, cookie.expose_secret(), query].join("\0").into_bytes()
 }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use oauth::secret::Digest;
+
 /// What a counter may see go wrong before it makes people wait.
 const FREE: u32 = 5;
 const LONGEST_WAIT: u64 = 60;
@@ -18,7 +20,7 @@ const MEMORY: Duration = Duration::from_mins(15);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Counter {
     /// A known browser, by the digest of its device cookie. There are ten a person.
-    Browser(String),
+    Browser(Digest),
     /// A name, in any other browser. Names share 65,536 counters, by a secret hash: nobody can fill the table, push
     /// a counter out of it, or find a name that shares one with somebody's. Names that do not exist are counted too,
     /// so that nobody can tell.
@@ -87,7 +89,7 @@ mod tests {
     #[test]
     fn the_wait_doubles_up_to_a_minute_and_ends() {
         let (mut failures, mut now) = (Failures::default(), Instant::now());
-        let (x, y) = (Counter::Browser("x".to_owned()), Counter::Browser("y".to_owned()));
+        let (x, y) = (Counter::Browser(Digest::of("x")), Counter::Browser(Digest::of("y")));
         let mut waits = Vec::new();
         for _ in 0..13 {
             failures.add(x.clone(), now);

@@ -27,20 +27,27 @@ pub struct Claims {
     pub aud: Audience,
     /// Whom it is about; unique within `iss`.
     pub sub: String,
+    /// What to call the person, for people.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub preferred_username: Option<String>,
+    /// Which client the token was issued to.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// What it allows.
     #[serde(default)]
     pub scope: Scopes,
     /// Absent is not the same as empty: without the claim a person counts as `user`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
+    /// When it was issued.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub iat: Option<NumericDate>,
+    /// Until when it is good.
     pub exp: NumericDate,
+    /// From when on it is good.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub nbf: Option<NumericDate>,
+    /// Its own name.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
     /// Whatever is in it, the token is good only with a proof that its sender has a key (RFC 7800 §3.1): DPoP (RFC 9449)
@@ -87,7 +94,9 @@ impl Claims {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
+    /// A single recipient.
     One(String),
+    /// A list of recipients.
     Several(Vec<String>),
 }
 
@@ -119,8 +128,11 @@ impl<'de> Deserialize<'de> for NumericDate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// May do all that a user may, and see who the users are.
     Admin,
+    /// May use tools and prompts.
     User,
+    /// May look, and use prompts.
     Guest,
 }
 
@@ -139,9 +151,12 @@ impl Role {
 /// the whole token unreadable. Keys (`jwk`, `jku`, `x5u`, `x5c`) are not looked at: the sender does not choose them.
 #[derive(Deserialize)]
 pub struct JoseHeader {
+    /// What it is signed with.
     pub alg: Algorithm,
+    /// What kind of token it is.
     #[serde(default, deserialize_with = "present")]
     pub typ: Option<String>,
+    /// Which key it is signed with.
     #[serde(default, deserialize_with = "present")]
     pub kid: Option<String>,
     /// Extensions that the reader must understand (§4.1.11). None are understood, so whatever is in it refuses the token.

@@ -59,6 +59,7 @@ pub fn read_secret(path: &Path) -> Result<String> {
 
 /// What was read, and from where.
 pub struct Trusted {
+    /// What the file holds.
     pub text: String,
     file: File,
 }

@@ -12,6 +12,8 @@
 //! - [`token_cache`]: tokens that were verified before;
 //! - [`files`]: which files and folders are trusted; [`text`]: characters that cannot be seen.
 
+#![deny(missing_docs)]
+
 pub mod address;
 pub mod challenge;
 pub mod claims;

@@ -1,46 +1,18 @@
-//! Secrets: what is never printed, and what is kept instead of them.
+//! Secrets: passwords, tokens, codes, keys. Whoever knows one may do something, so its type ([`SecretString`]) cannot be
+//! printed, and what is kept is its digest.
 
 use std::fmt;
 
 use aws_lc_rs::{constant_time, digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+pub use secrecy::{ExposeSecret, SecretString};
 
-/// A password, a token, a code, a client's secret: whoever knows it may do something. It cannot be printed; [`expose`]
-/// says where one is used.
+/// 256 bits that nobody can guess, as 43 characters that fit into a URL.
 ///
-/// [`expose`]: Secret::expose
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a text from being printed.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// 256 bits that nobody can guess, as 43 characters that fit into a URL.
-    ///
-    /// # Errors
-    /// If the system has no randomness.
-    pub fn random() -> Result<Self, NoRandomness> {
-        Ok(Secret(URL_SAFE_NO_PAD.encode(random_bytes()?)))
-    }
-
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// What stands for it where it is kept.
-    pub fn digest(&self) -> Digest {
-        Digest::of(&self.0)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
+/// # Errors
+/// If the system has no randomness.
+pub fn random() -> Result<SecretString, NoRandomness> {
+    Ok(URL_SAFE_NO_PAD.encode(random_bytes()?).into())
 }
 
 /// The SHA-256 digest of a secret, as 43 characters of base64url: it shows whether somebody knows the secret, and nobody
@@ -105,11 +77,11 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_printed_and_known_by_its_digest() {
-        let secret = Secret::random().unwrap();
-        assert_eq!(format!("{secret:?}"), "[redacted]");
-        assert_eq!(secret.expose().len(), 43);
-        let digest = secret.digest();
-        assert!(digest.fits(secret.expose()) && !digest.fits("another") && !digest.fits(""));
+        let secret = random().unwrap();
+        let text = secret.expose_secret();
+        assert!(text.len() == 43 && !format!("{secret:?}").contains(text));
+        let digest = Digest::of(text);
+        assert!(digest.fits(text) && !digest.fits("another") && !digest.fits(""));
         assert_eq!(Digest::kept(digest.as_str()), digest);
         assert!(!format!("{digest:?}").contains(digest.as_str()));
         // FIPS 180-2, appendix B.1.

@@ -25,6 +25,7 @@ pub fn digest_cache<V: Clone>() -> DigestCache<V> {
 /// A value, and about how many bytes of memory its entry takes.
 #[derive(Clone)]
 pub struct Weighed<V> {
+    /// What is remembered.
     pub value: V,
     bytes: u64,
 }

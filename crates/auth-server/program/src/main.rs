@@ -1,18 +1,18 @@
 //! The authorization server as a program of its own, for several MCP servers.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
-use actix_web::{App, HttpResponse, middleware::from_fn, web};
+use actix_web::{App, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
-use auth_server::{AuthArgs, AuthServer, dev_password, store::Store, users::Users};
+use auth_server::cli::{AuthArgs, Host};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::{
     config::{KeyArgs, ServerArgs},
     guards::Guards,
-    http,
-    keys::PublicKey,
-    oauth::AuthorizationServerMetadata,
-    server,
+    http, server,
 };
 
 /// A development OAuth 2.1 authorization server for MCP servers.
@@ -79,37 +79,26 @@ async fn serve(args: Args) -> Result<()> {
         bail!("an authorization server signs tokens: it needs both keys (--keys), not --public-key");
     }
     let listener = args.server.bind()?;
-    let key = web::Data::new(args.keys.public_key()?);
-    let issuer = listener.public_url.as_str().to_owned();
-    let auth_server = AuthServer::open(&args.auth_server, &listener, &args.keys, &issuer, args.resource).await?;
-    let metadata = web::Data::new(auth_server.metadata());
+    let host = Host {
+        public_url: listener.public_url.as_str(),
+        on_loopback: listener.on_loopback,
+        key: args.keys.key_pair()?.map(|pair| pair.encoding_key),
+    };
+    let auth_server = args.auth_server.open(host, args.resource).await?;
     let guards = listener.guards.clone();
     let app = move || {
         App::new()
             .wrap(guards.cors())
             .wrap(from_fn(Guards::check))
             .app_data(web::Data::new(guards.clone()))
-            .app_data(key.clone())
-            .app_data(metadata.clone())
-            .service(web::resource("/.well-known/oauth-authorization-server").get(document))
-            .service(web::resource("/.well-known/jwks.json").get(jwks))
-            .configure(|app| auth_server.configure(app))
+            .configure(|app| auth_server.configure_all(app))
             .default_service(web::to(http::not_found))
     };
     listener.serve(app).await
 }
 
-async fn document(metadata: web::Data<AuthorizationServerMetadata>) -> HttpResponse {
-    HttpResponse::Ok().json(&**metadata)
-}
-
-async fn jwks(key: web::Data<PublicKey>) -> HttpResponse {
-    HttpResponse::Ok().json(key.jwks())
-}
-
 async fn manage(args: &AuthArgs, user: User) -> Result<()> {
-    let store = Store::open(&args.auth_database).await?;
-    let users = Users::open(&store, dev_password().as_deref(), &args.passwd_command()).await?;
+    let users = args.users().await?;
     match user {
         User::Add { name, roles } => users.add(&name, &roles, &read_password()?).await,
         User::Passwd { name } => users.set_password(&name, &read_password()?).await,
@@ -123,8 +112,8 @@ async fn manage(args: &AuthArgs, user: User) -> Result<()> {
 }
 
 fn read_password() -> Result<String> {
-    if io::IsTerminal::is_terminal(&io::stdin()) {
-        eprint!("Password (it will be seen as you type): ");
+    if io::stdin().is_terminal() {
+        return rpassword::prompt_password("Password: ").context("the password could not be read");
     }
     let mut line = String::new();
     io::stdin().read_line(&mut line).context("the password could not be read")?;

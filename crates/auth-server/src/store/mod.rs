@@ -1,5 +1,13 @@
 //! What survives a restart and a kill: users, clients, sessions, codes and refresh families, in one
 //! SQLite file of mode 0600. Secrets are there as SHA-256 digests only, passwords as Argon2id hashes.
+//!
+//! All SQL is here: a file for each group of tables, and `migrations/` for the tables themselves.
+
+mod assertions;
+mod clients;
+mod grants;
+mod sessions;
+mod users;
 
 use std::{
     path::Path,
@@ -11,80 +19,28 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use aws_lc_rs::{digest, rand};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use common::files;
+use oauth::{files, secret::random_bytes};
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+#[cfg(test)]
+pub(crate) use self::grants::CONSENT_LIFETIME;
+pub(crate) use self::{
+    grants::{FAMILY_LIFETIME, Family, Grant},
+    users::Person,
+};
 use crate::clock::Clock;
 
 /// What makes a database of each version out of the one before (`PRAGMA user_version`). A step that was released stays
-/// as it is.
-const MIGRATIONS: [&str; 3] = [FIRST_SCHEMA, PEOPLE, FAMILIES];
-
-/// Databases from before versions were counted have these tables, and the version 0.
-const FIRST_SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS users (
-    name TEXT PRIMARY KEY, hash TEXT NOT NULL, roles TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS clients (
-    id TEXT PRIMARY KEY, secret_digest TEXT, metadata TEXT NOT NULL, created_at INTEGER NOT NULL, used_at INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS sessions (
-    digest TEXT PRIMARY KEY, user TEXT NOT NULL, expires_at INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS families (
-    id TEXT PRIMARY KEY, client_id TEXT NOT NULL, user TEXT NOT NULL, scope TEXT NOT NULL, resource TEXT NOT NULL,
-    revoked INTEGER NOT NULL DEFAULT 0, expires_at INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS codes (
-    digest TEXT PRIMARY KEY, family TEXT NOT NULL, redirect_uri TEXT NOT NULL, code_challenge TEXT NOT NULL,
-    used INTEGER NOT NULL DEFAULT 0, expires_at INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS refresh_tokens (
-    digest TEXT PRIMARY KEY, family TEXT NOT NULL, used INTEGER NOT NULL DEFAULT 0, expires_at INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS refresh_tokens_by_family ON refresh_tokens (family);
-CREATE TABLE IF NOT EXISTS consents (
-    user TEXT NOT NULL, client_id TEXT NOT NULL, resource TEXT NOT NULL, scope TEXT NOT NULL, given_at INTEGER NOT NULL,
-    PRIMARY KEY (user, client_id, resource));
-CREATE TABLE IF NOT EXISTS assertions (
-    digest TEXT PRIMARY KEY, expires_at INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS secrets (
-    name TEXT PRIMARY KEY, value BLOB NOT NULL);
-";
-
-/// A person is a `sub` that stays, and has a name. What belongs to the person has the `sub` as its `user`.
-const PEOPLE: &str = "
-ALTER TABLE users RENAME TO users_by_name;
-CREATE TABLE users (
-    sub TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash TEXT NOT NULL, roles TEXT NOT NULL);
-INSERT INTO users (sub, name, hash, roles) SELECT 'user_' || name, name, hash, roles FROM users_by_name;
-DROP TABLE users_by_name;
-UPDATE sessions SET user = 'user_' || user;
-UPDATE families SET user = 'user_' || user;
-UPDATE consents SET user = 'user_' || user;
-CREATE TABLE devices (
-    digest TEXT PRIMARY KEY, sub TEXT NOT NULL, expires_at INTEGER NOT NULL);
-CREATE INDEX devices_by_sub ON devices (sub);
-";
-
-/// A family has its current refresh token itself: the used ones are known by their signature
-/// ([`crate::refresh_token`]), so that a refresh adds no row. Those that were there have ended: a log-in gives new ones.
-const FAMILIES: &str = "
-DROP TABLE refresh_tokens;
-ALTER TABLE families ADD COLUMN refresh_digest TEXT;
-CREATE INDEX families_by_client ON families (client_id);
-CREATE INDEX families_by_user ON families (user);
-CREATE INDEX families_by_expiry ON families (expires_at);
-CREATE INDEX codes_by_expiry ON codes (expires_at);
-CREATE INDEX sessions_by_user ON sessions (user);
-CREATE INDEX sessions_by_expiry ON sessions (expires_at);
-CREATE INDEX devices_by_expiry ON devices (expires_at);
-CREATE INDEX consents_by_age ON consents (given_at);
-CREATE INDEX assertions_by_expiry ON assertions (expires_at);
-";
-
-/// How long it is remembered that a person let a client in, in seconds: as long as the client may go on refreshing.
-/// It only puts a sentence on the consent page: the person is asked each time.
-pub(crate) const CONSENT_LIFETIME: i64 = 30 * 24 * 3600;
+/// as it is. All steps are one transaction, so that no program sees half of them: sqlx's own migrations are one each,
+/// and take no lock in SQLite.
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/0001_tables.sql"),
+    include_str!("../../migrations/0002_people.sql"),
+    include_str!("../../migrations/0003_families.sql"),
+];
 
 /// What is forgotten, and when; `?1` is now. A code lives as long as what it gave, so that a replay is noticed; what
 /// nobody fetched, an hour.
@@ -106,7 +62,11 @@ pub(crate) const RETRY_AFTER: u64 = 2;
 
 /// The database, the clock by which what is in it expires, and when what had expired was last removed.
 #[derive(Clone)]
-pub struct Store(pub(crate) SqlitePool, Clock, Arc<AtomicI64>);
+pub(crate) struct Store {
+    pool: SqlitePool,
+    clock: Clock,
+    tidied: Arc<AtomicI64>,
+}
 
 impl Store {
     /// Opens the file, and makes it (mode 0600) and its folder where they are missing.
@@ -130,7 +90,7 @@ impl Store {
         };
         opening
             .await
-            .map(|pool| Store(pool, Clock::system(), Arc::default()))
+            .map(|pool| Store { pool, clock: Clock::system(), tidied: Arc::default() })
             .map_err(|error: anyhow::Error| anyhow!("{}: {error}", cannot()))
     }
 
@@ -139,17 +99,17 @@ impl Store {
     /// # Errors
     /// If it cannot.
     pub(crate) async fn check(&self) -> Result<()> {
-        Ok(self.0.begin_with("BEGIN IMMEDIATE").await?.rollback().await?)
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?.rollback().await?)
     }
 
     /// The clock of everything that expires here.
     pub fn clock(&self) -> &Clock {
-        &self.1
+        &self.clock
     }
 
     /// Seconds since 1970.
     pub fn now(&self) -> i64 {
-        self.1.now()
+        self.clock.now()
     }
 
     /// Forgets what has expired, at most once a minute. What writes rows calls it: where nothing is written, nothing grows.
@@ -157,12 +117,12 @@ impl Store {
     /// # Errors
     /// If the database cannot be written.
     pub async fn remove_expired(&self) -> sqlx::Result<()> {
-        let (now, last) = (self.now(), self.2.load(Relaxed));
-        if now < last + TIDY_EVERY || self.2.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
+        let (now, last) = (self.now(), self.tidied.load(Relaxed));
+        if now < last + TIDY_EVERY || self.tidied.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
             return Ok(());
         }
         for statement in EXPIRED {
-            sqlx::query(statement).bind(now).execute(&self.0).await?;
+            sqlx::query(statement).bind(now).execute(&self.pool).await?;
         }
         Ok(())
     }
@@ -176,11 +136,19 @@ impl Store {
         sqlx::query("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)")
             .bind(name)
             .bind(&fresh[..])
-            .execute(&self.0)
+            .execute(&self.pool)
             .await?;
         let (value,): (Vec<u8>,) =
-            sqlx::query_as("SELECT value FROM secrets WHERE name = ?").bind(name).fetch_one(&self.0).await?;
+            sqlx::query_as("SELECT value FROM secrets WHERE name = ?").bind(name).fetch_one(&self.pool).await?;
         Ok(value)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// For tests, which look into the tables and change them.
+    pub fn pool(&self) -> &SqlitePool {
+        &self.pool
     }
 }
 
@@ -211,27 +179,10 @@ pub(crate) fn is_busy(cause: &anyhow::Error) -> bool {
     }
 }
 
-/// What stands in the database for a secret.
-pub fn digest(secret: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()))
-}
-
-/// 256 bits that nobody can guess, as 43 characters that fit into a URL.
-///
-/// # Errors
-/// If the system has no randomness.
-pub fn random() -> Result<String> {
-    Ok(URL_SAFE_NO_PAD.encode(random_bytes()?))
-}
-
-pub(crate) fn random_bytes() -> Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no randomness"))?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use oauth::{identifiers::Subject, secret::Digest};
+
     use super::*;
 
     async fn store() -> (tempfile::TempDir, Store) {
@@ -244,7 +195,7 @@ mod tests {
     async fn what_runs_often_reads_no_whole_table_and_needs_every_index() {
         let (_folder, store) = store().await;
         let often = [
-            crate::token::HAS_FAMILY,
+            grants::HAS_FAMILY,
             "SELECT * FROM families WHERE id = ?",
             "SELECT * FROM codes WHERE digest = ?",
             "UPDATE families SET revoked = 1 WHERE user = ?",
@@ -254,7 +205,7 @@ mod tests {
         let mut plans = String::new();
         for statement in EXPIRED.into_iter().chain(often) {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&store.0).await.unwrap();
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&store.pool).await.unwrap();
             for (.., step) in plan {
                 assert!(!step.starts_with("SCAN") || step == "SCAN CONSTANT ROW", "{statement}: {step}");
                 plans += &step;
@@ -262,7 +213,7 @@ mod tests {
         }
         let indexes: Vec<(String,)> =
             sqlx::query_as("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
-                .fetch_all(&store.0)
+                .fetch_all(&store.pool)
                 .await
                 .unwrap();
         for (index,) in indexes {
@@ -277,7 +228,7 @@ mod tests {
     async fn what_has_expired_is_forgotten_and_nothing_else() {
         let (_folder, store) = store().await;
         let at = store.now();
-        let (hour, month) = (3600, crate::authorize::FAMILY_LIFETIME);
+        let (hour, month) = (3600, FAMILY_LIFETIME);
         let rows = [
             format!(
                 "INSERT INTO sessions (digest, user, expires_at) VALUES ('old', '', {at} - 1), ('new', '', {at} + 60)"
@@ -300,7 +251,7 @@ mod tests {
             ),
         ];
         for statement in rows {
-            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&store.0).await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&store.pool).await.unwrap();
         }
         store.remove_expired().await.unwrap();
         for (table, key) in [
@@ -311,7 +262,7 @@ mod tests {
             ("codes", "digest"),
         ] {
             let select = sqlx::AssertSqlSafe(format!("SELECT {key} FROM {table} ORDER BY {key}"));
-            let left: Vec<(String,)> = sqlx::query_as(select).fetch_all(&store.0).await.unwrap();
+            let left: Vec<(String,)> = sqlx::query_as(select).fetch_all(&store.pool).await.unwrap();
             let left: Vec<_> = left.iter().map(|(key,)| key.as_str()).collect();
             let unfetched = matches!(table, "families" | "codes");
             assert_eq!(left, if unfetched { vec!["new", "unfetched new"] } else { vec!["new"] }, "{table}");
@@ -319,7 +270,7 @@ mod tests {
     }
 
     async fn version(store: &Store) -> i64 {
-        sqlx::query_as::<_, (i64,)>("PRAGMA user_version").fetch_one(&store.0).await.unwrap().0
+        sqlx::query_as::<_, (i64,)>("PRAGMA user_version").fetch_one(&store.pool).await.unwrap().0
     }
 
     /// That a power failure takes away nothing that was acknowledged cannot be shown by killing the program:
@@ -328,9 +279,9 @@ mod tests {
     async fn what_is_acknowledged_is_on_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("auth.db")).await.unwrap();
-        let (synchronous,): (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(&store.0).await.unwrap();
+        let (synchronous,): (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(&store.pool).await.unwrap();
         assert_eq!(synchronous, 2, "FULL (https://www.sqlite.org/pragma.html#pragma_synchronous)");
-        let (journal,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(&store.0).await.unwrap();
+        let (journal,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(&store.pool).await.unwrap();
         assert_eq!(journal, "wal");
     }
 
@@ -343,29 +294,63 @@ mod tests {
             "DROP TABLE users; DROP TABLE devices; DROP TABLE sessions; DROP TABLE families; DROP TABLE codes",
             "DROP TABLE consents; DROP TABLE assertions",
             "PRAGMA user_version = 0",
-            FIRST_SCHEMA,
+            MIGRATIONS[0],
             "INSERT INTO users VALUES ('alice', 'a hash', 'user')",
             "INSERT INTO sessions VALUES ('a session', 'alice', 9)",
             "INSERT INTO families VALUES ('a family', 'a client', 'alice', '', '', 0, 9)",
             "INSERT INTO consents VALUES ('alice', 'a client', '', '', 9)",
         ] {
-            sqlx::raw_sql(statement).execute(&store.0).await.unwrap();
+            sqlx::raw_sql(statement).execute(&store.pool).await.unwrap();
         }
         assert_eq!(version(&store).await, 0);
-        store.0.close().await;
+        store.pool.close().await;
         for _ in 0..2 {
             let store = Store::open(&file).await.unwrap();
             let users: Vec<(String, String, String, String)> =
-                sqlx::query_as("SELECT sub, name, hash, roles FROM users").fetch_all(&store.0).await.unwrap();
+                sqlx::query_as("SELECT sub, name, hash, roles FROM users").fetch_all(&store.pool).await.unwrap();
             let alice = ["user_alice", "alice", "a hash", "user"].map(str::to_owned);
             assert_eq!(users.iter().map(|(a, b, c, d)| [a, b, c, d].map(Clone::clone)).collect::<Vec<_>>(), [alice]);
             let owners =
                 "SELECT user FROM sessions UNION ALL SELECT user FROM families UNION ALL SELECT user FROM consents";
-            let owners: Vec<(String,)> = sqlx::query_as(owners).fetch_all(&store.0).await.unwrap();
+            let owners: Vec<(String,)> = sqlx::query_as(owners).fetch_all(&store.pool).await.unwrap();
             assert_eq!(owners, ["user_alice"; 3].map(|sub| (sub.to_owned(),)));
             assert_eq!(version(&store).await, i64::try_from(MIGRATIONS.len()).unwrap());
-            store.0.close().await;
+            store.pool.close().await;
         }
+    }
+
+    /// The fixture is what the program made before its migrations were files.
+    #[tokio::test]
+    async fn a_database_of_the_version_before_is_carried_over_with_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("auth.db");
+        files::database(&file).unwrap();
+        let before = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file)).await.unwrap();
+        sqlx::raw_sql(include_str!("../../tests/fixtures/version3.sql")).execute(&before).await.unwrap();
+        before.close().await;
+
+        let store = Store::open(&file).await.unwrap();
+        store.remove_expired().await.unwrap();
+        assert_eq!(version(&store).await, i64::try_from(MIGRATIONS.len()).unwrap());
+        let alice = Subject::new("user_alice");
+        let people = store.people().await.unwrap();
+        assert_eq!(people.iter().map(|person| person.name.as_str()).collect::<Vec<_>>(), ["alice", "carol"]);
+        assert_eq!(store.person_named("carol").await.unwrap().unwrap().1, "$argon2id$carol");
+        assert_eq!(store.session(&Digest::kept("a session")).await.unwrap(), Some(alice.clone()));
+        let browser = store.browser_of("alice", Some(&Digest::kept("a browser"))).await.unwrap();
+        assert_eq!(browser, Some((alice.clone(), true)));
+        let client = store.registered("a client").await.unwrap().unwrap();
+        assert_eq!(client.metadata.client_name.as_deref(), Some("A client"));
+        assert_eq!(client.secret_digest, Some(Digest::kept("a digest")));
+        assert_eq!(client.metadata.jwks.unwrap().usable().count(), 1);
+        let code = store.code(&Digest::kept("a code")).await.unwrap().unwrap();
+        assert!(code.used && code.redirect_uri == *"http://localhost:1/callback");
+        let family = store.family(code.family).await.unwrap().unwrap();
+        assert_eq!((&family.user, family.client_id.as_str(), family.revoked), (&alice, "a client", false));
+        assert_eq!(family.refresh_digest, Some(Digest::kept("a refresh token")));
+        assert!(store.has_consented(&alice, &family.client_id, &family.resource).await.unwrap());
+        assert!(!store.is_first_use(&Digest::kept("an assertion"), 0).await.unwrap());
+        assert_eq!(store.secret("forms").await.unwrap(), [0, 1, 2, 3]);
     }
 
     #[tokio::test]
@@ -373,8 +358,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("auth.db");
         let store = Store::open(&file).await.unwrap();
-        sqlx::raw_sql("PRAGMA user_version = 1000").execute(&store.0).await.unwrap();
-        store.0.close().await;
+        sqlx::raw_sql("PRAGMA user_version = 1000").execute(&store.pool).await.unwrap();
+        store.pool.close().await;
         let error = Store::open(&file).await.err().unwrap().to_string();
         assert!(error.contains("auth.db: a newer version of this program made it"), "{error}");
     }
@@ -382,7 +367,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_the_database_is_told_so_soon() {
         let (_folder, store) = store().await;
-        let held = store.0.acquire().await.unwrap();
+        let held = store.pool.acquire().await.unwrap();
         let started = std::time::Instant::now();
         let waited = store.remove_expired().await.unwrap_err();
         assert!(is_busy(&waited.into()) && started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());

@@ -2,35 +2,32 @@
 //! guesses learns nothing: a name that exists is answered like one that does not, as slowly and with
 //! the same limits (RFC 6749 §10.10; OWASP Authentication Cheat Sheet).
 
+mod account;
+mod password;
+
 use std::{
     fmt::Write,
     net::IpAddr,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{Error, PasswordHasher, PasswordVerifier, phc::PasswordHash},
+use anyhow::{Context, Result, bail, ensure};
+use oauth::{
+    identifiers::Subject,
+    secret::{Digest, ExposeSecret, SecretString, random},
 };
-use aws_lc_rs::rand;
-use common::claims::SCOPES;
 use tokio::task::spawn_blocking;
 use tracing::Span;
 
+pub use self::account::Account;
+use self::password::{hash, readable, verify};
 use crate::{
     events, peer,
     queue::{Lane, Queue},
-    store::{Store, digest, random},
+    store::Store,
     throttle::{Counter, Failures},
 };
-
-/// KiB of memory, passes, lanes: the first choice of OWASP's Password Storage Cheat Sheet. Blocks of more than 32 MiB
-/// go back to the system at once when glibc's allocator frees them (mallopt(3), M_MMAP_THRESHOLD); of less, they may stay.
-#[cfg(not(test))]
-const COST: (u32, u32, u32) = (47_104, 1, 1);
-#[cfg(test)]
-const COST: (u32, u32, u32) = (8, 1, 1);
 
 /// Who is there after the first start, and in what roles.
 const FIRST: [(&str, &str); 4] = [("alice", "user"), ("bob", "user"), ("admin", "admin user"), ("guest", "guest")];
@@ -44,36 +41,9 @@ const BROWSERS: i64 = 10;
 /// How long a browser stays known after a log-in, in seconds: half a year.
 pub(crate) const BROWSER_LIFETIME: i64 = 180 * 24 * 3600;
 
-/// A person, as far as tokens go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// What tokens and all that belongs to the person call them. It stays, and is never given to somebody else.
-    pub sub: String,
-    /// What they type, and see.
-    pub name: String,
-    pub roles: Vec<String>,
-}
-
-impl Account {
-    fn new((sub, name, roles): (String, String, String)) -> Self {
-        Account { sub, name, roles: roles.split_whitespace().map(str::to_owned).collect() }
-    }
-
-    /// The scopes that the person can let a client use: a role is the ceiling of what they may do
-    /// themselves (DESIGN.md §3.5).
-    pub fn grantable(&self) -> Vec<&'static str> {
-        let has = |role| self.roles.iter().any(|name| name == role);
-        let all = has("admin") || has("user");
-        SCOPES
-            .into_iter()
-            .filter(|scope| all || (has("guest") && matches!(*scope, "mcp:read" | "mcp:prompts")))
-            .collect()
-    }
-}
-
 /// What becomes of an attempt to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogIn {
+pub(crate) enum LogIn {
     Welcome(Account),
     /// No such name, or not its password: nobody is told which.
     Wrong,
@@ -87,7 +57,7 @@ pub enum LogIn {
 pub(crate) struct Origin {
     pub address: IpAddr,
     /// The value of the browser's device cookie for the name, if it sent one.
-    pub device: Option<String>,
+    pub device: Option<SecretString>,
 }
 
 /// Everybody. It has no `Debug`, so that nothing of it gets into a log.
@@ -101,33 +71,40 @@ pub struct Users {
 }
 
 impl Users {
+    /// Those in this database, for whoever manages them; see `Builder::database` and
+    /// `Builder::first_password`.
+    ///
+    /// # Errors
+    /// If the database cannot be used, or the password given is too short or too long.
+    pub async fn open_file(database: &Path, password: Option<&SecretString>, passwd: &str) -> Result<Self> {
+        Self::open(&Store::open(database).await?, password, passwd).await
+    }
+
     /// Reads the accounts, and on the first start makes them: with the password given, or with one each that is made
     /// up and shown on stderr, where a password that comes too late is said to have no effect. `passwd` is the
     /// command that changes alice's.
     ///
     /// # Errors
     /// If the database cannot be used, or the password given is too short or too long.
-    pub async fn open(store: &Store, dev_password: Option<&str>, passwd: &str) -> Result<Self> {
+    pub(crate) async fn open(store: &Store, password: Option<&SecretString>, passwd: &str) -> Result<Self> {
         let users = Users {
             store: store.clone(),
-            nobody: hash(&random()?)?.into(),
+            nobody: hash(random()?.expose_secret())?.into(),
             queue: Arc::default(),
             failures: Arc::default(),
         };
         if users.list().await?.is_empty() {
-            let mut passwords = Vec::new();
-            for _ in FIRST {
-                passwords.push(dev_password.map_or_else(readable, |password| Ok(password.to_owned()))?);
-            }
+            let made_up = || password.cloned().map_or_else(readable, Ok);
+            let passwords = [made_up()?, made_up()?, made_up()?, made_up()?];
             let ours = users.make_first(&passwords).await?;
-            if ours && dev_password.is_none() {
+            if ours && password.is_none() {
                 eprint!("{}", notice(&passwords, passwd));
             }
             if ours {
                 return Ok(users);
             }
         }
-        if dev_password.is_some() {
+        if password.is_some() {
             eprintln!(
                 "MCP_DEV_PASSWORD has no effect: the users are there already, with passwords of their own.\n\
                  To change one: {passwd}"
@@ -136,19 +113,13 @@ impl Users {
         Ok(users)
     }
 
-    /// All of the first accounts or none, whether the program is killed or two start at once. Says
-    /// whether it was us who made them.
-    async fn make_first(&self, passwords: &[String]) -> Result<bool> {
-        const STATEMENT: &str = "INSERT INTO users (sub, name, hash, roles)
-            SELECT 'user_' || column1, column1, column2, column3
-            FROM (VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?))
-            WHERE NOT EXISTS (SELECT 1 FROM users)";
-        let mut statement = sqlx::query(STATEMENT);
-        for ((name, roles), password) in FIRST.iter().zip(passwords) {
-            let hash = self.hash(password).await.context("cannot make the first accounts")?;
-            statement = statement.bind(name).bind(hash).bind(roles);
+    /// The first accounts, if there are none yet. Says whether it was us who made them.
+    async fn make_first(&self, passwords: &[SecretString; 4]) -> Result<bool> {
+        let mut people = FIRST.map(|(name, roles)| (name, String::new(), roles));
+        for ((_, hash, _), password) in people.iter_mut().zip(passwords) {
+            *hash = self.hash(password.expose_secret()).await.context("cannot make the first accounts")?;
         }
-        Ok(statement.execute(&self.store.0).await?.rows_affected() > 0)
+        self.store.add_first_people(&people).await
     }
 
     /// Checks a password. That is done for one person at a time, and goes on to the end even if the
@@ -160,18 +131,10 @@ impl Users {
         let unknown_browser = self.failures().counter(name);
         let readable = name.len() <= LONGEST_NAME && password.len() <= LONGEST_PASSWORD;
         let (name, password) = if readable { (name, password.to_owned()) } else { ("", String::new()) };
-        let device = from.device.as_deref().map(digest);
-        let select =
-            "SELECT sub, EXISTS (SELECT 1 FROM devices WHERE sub = users.sub AND digest = ? AND expires_at > ?)
-            FROM users WHERE name = ?";
-        let person: Option<(String, bool)> = sqlx::query_as(select)
-            .bind(&device)
-            .bind(self.store.now())
-            .bind(name)
-            .fetch_optional(&self.store.0)
-            .await?;
+        let device = from.device.as_ref().map(|device| Digest::of(device.expose_secret()));
+        let person = self.store.browser_of(name, device.as_ref()).await?;
         if let Some((sub, _)) = &person {
-            events::user(sub);
+            events::user(sub.as_str());
         }
         let known = person.is_some_and(|(_, known)| known);
         let (counter, lane) = match device.filter(|_| known) {
@@ -194,13 +157,8 @@ impl Users {
         if let Some(wait) = wait() {
             return Ok(wait);
         }
-        let found: Option<(String, String, String, String)> =
-            sqlx::query_as("SELECT sub, name, roles, hash FROM users WHERE name = ?")
-                .bind(name)
-                .fetch_optional(&self.store.0)
-                .await?;
-        let (account, hash) = match found {
-            Some((sub, name, roles, hash)) => (Some(Account::new((sub, name, roles))), hash),
+        let (account, hash) = match self.store.person_named(name).await? {
+            Some((person, hash)) => (Some(Account::from(person)), hash),
             None => (None, self.nobody.to_string()),
         };
         let users = self.clone();
@@ -229,24 +187,11 @@ impl Users {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub(crate) async fn remember_browser(&self, account: &Account, old: Option<&str>) -> Result<String> {
+    pub(crate) async fn remember_browser(&self, account: &Account, old: Option<&SecretString>) -> Result<SecretString> {
         let value = random()?;
-        let mut change = self.store.0.begin().await?;
-        sqlx::query("DELETE FROM devices WHERE sub = ? AND digest = ?")
-            .bind(&account.sub)
-            .bind(old.map(digest))
-            .execute(&mut *change)
-            .await?;
-        sqlx::query("INSERT INTO devices (digest, sub, expires_at) VALUES (?, ?, ?)")
-            .bind(digest(&value))
-            .bind(&account.sub)
-            .bind(self.store.now() + BROWSER_LIFETIME)
-            .execute(&mut *change)
-            .await?;
-        let surplus = "DELETE FROM devices WHERE sub = ?1 AND rowid NOT IN
-            (SELECT rowid FROM devices WHERE sub = ?1 ORDER BY expires_at DESC, rowid DESC LIMIT ?2)";
-        sqlx::query(surplus).bind(&account.sub).bind(BROWSERS).execute(&mut *change).await?;
-        change.commit().await?;
+        let old = old.map(|old| Digest::of(old.expose_secret()));
+        let (new, until) = (Digest::of(value.expose_secret()), self.store.now() + BROWSER_LIFETIME);
+        self.store.remember_browser(&account.sub, old.as_ref(), &new, until, BROWSERS).await?;
         Ok(value)
     }
 
@@ -254,10 +199,8 @@ impl Users {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn find(&self, sub: &str) -> Result<Option<Account>> {
-        let found =
-            sqlx::query_as("SELECT sub, name, roles FROM users WHERE sub = ?").bind(sub).fetch_optional(&self.store.0);
-        Ok(found.await?.map(Account::new))
+    pub async fn find(&self, sub: &Subject) -> Result<Option<Account>> {
+        Ok(self.store.person(sub).await?.map(Account::from))
     }
 
     /// Everybody, by name.
@@ -265,8 +208,7 @@ impl Users {
     /// # Errors
     /// If the database cannot be read.
     pub async fn list(&self) -> Result<Vec<Account>> {
-        let all = sqlx::query_as("SELECT sub, name, roles FROM users ORDER BY name").fetch_all(&self.store.0);
-        Ok(all.await?.into_iter().map(Account::new).collect())
+        Ok(self.store.people().await?.into_iter().map(Account::from).collect())
     }
 
     /// Lets one more person log in.
@@ -286,15 +228,10 @@ impl Users {
             ROLES.join(", ")
         );
         let hash = self.hash(password).await?;
-        let added = sqlx::query("INSERT OR IGNORE INTO users (sub, name, hash, roles) VALUES (?, ?, ?, ?)")
-            // Not the name: somebody else may have had it.
-            .bind(format!("user_{}", uuid::Uuid::new_v4()))
-            .bind(name)
-            .bind(hash)
-            .bind(roles.join(" "))
-            .execute(&self.store.0)
-            .await?;
-        ensure!(added.rows_affected() > 0, "there is already an account named {name}");
+        // Not the name: somebody else may have had it.
+        let sub = Subject::new(format!("user_{}", uuid::Uuid::new_v4()));
+        let added = self.store.add_person(&sub, name, &hash, &roles.join(" ")).await?;
+        ensure!(added, "there is already an account named {name}");
         Ok(())
     }
 
@@ -305,23 +242,12 @@ impl Users {
     /// If nobody has the name, the password cannot be used, or the database cannot be written.
     pub async fn set_password(&self, name: &str, password: &str) -> Result<()> {
         let hash = self.hash(password).await?;
-        let mut change = self.store.0.begin().await?;
-        let changed = sqlx::query_as("UPDATE users SET hash = ? WHERE name = ? RETURNING sub").bind(hash).bind(name);
-        let Some((sub,)) = changed.fetch_optional(&mut *change).await? else {
+        let Some(sub) = self.store.change_password(name, &hash).await? else {
             bail!("there is no account named {name:?}");
         };
-        let sub: String = sub;
-        for statement in [
-            "DELETE FROM sessions WHERE user = ?",
-            "DELETE FROM devices WHERE sub = ?",
-            "UPDATE families SET revoked = 1 WHERE user = ?",
-        ] {
-            sqlx::query(statement).bind(&sub).execute(&mut *change).await?;
-        }
-        change.commit().await?;
         tracing::info!(
             event = "password_changed",
-            user = sub,
+            user = sub.as_str(),
             "all sessions, browsers and tokens of before have ended"
         );
         Ok(())
@@ -343,43 +269,12 @@ impl Users {
     }
 }
 
-fn argon2() -> Result<Argon2<'static>> {
-    let params = Params::new(COST.0, COST.1, COST.2, None)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
-/// With a salt of its own, as a PHC string.
-fn hash(password: &str) -> Result<String> {
-    let hash: PasswordHash = argon2()?.hash_password(password.as_bytes())?;
-    Ok(hash.to_string())
-}
-
-/// The comparison takes as long wherever the two differ.
-fn verify(password: &str, hash: &str) -> Result<bool> {
-    let hash = PasswordHash::new(hash).map_err(|_| anyhow!("what the database holds is not a password hash"))?;
-    match argon2()?.verify_password(password.as_bytes(), &hash) {
-        Ok(()) => Ok(true),
-        Err(Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// A password of 80 random bits that can be read out and typed: no character looks like another.
-fn readable() -> Result<String> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no randomness"))?;
-    let letters = bytes.map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
-    let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
-    Ok(groups.join("-"))
-}
-
 /// The first accounts with their passwords, for a person to read.
-fn notice(passwords: &[String], passwd: &str) -> String {
+fn notice(passwords: &[SecretString; 4], passwd: &str) -> String {
     let mut text = "These accounts are new. Their passwords are shown only this once:\n\n".to_owned();
     let _ = writeln!(text, "  {:<8}{:<22}roles", "name", "password");
     for ((name, roles), password) in FIRST.iter().zip(passwords) {
-        let _ = writeln!(text, "  {name:<8}{password:<22}{roles}");
+        let _ = writeln!(text, "  {name:<8}{:<22}{roles}", password.expose_secret());
     }
     text + &format!("\nTo change one: {passwd}\n\n")
 }
@@ -388,6 +283,7 @@ fn notice(passwords: &[String], passwd: &str) -> String {
 mod tests {
     use std::{fs, net::Ipv4Addr};
 
+    use oauth::claims::SCOPES;
     use tempfile::TempDir;
 
     use super::*;
@@ -397,13 +293,13 @@ mod tests {
     async fn users() -> (TempDir, Users) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("auth.db")).await.unwrap();
-        let users = Users::open(&store, Some(PASSWORD), "").await.unwrap();
+        let users = Users::open(&store, Some(&PASSWORD.into()), "").await.unwrap();
         (folder, users)
     }
 
     fn account(name: &str, roles: &[&str]) -> Account {
         Account {
-            sub: format!("user_{name}"),
+            sub: Subject::new(format!("user_{name}")),
             name: name.to_owned(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         }
@@ -411,7 +307,7 @@ mod tests {
 
     /// From one address, in a browser that may be known.
     async fn log_in(users: &Users, name: &str, password: &str, device: Option<&str>) -> LogIn {
-        let from = Origin { address: Ipv4Addr::LOCALHOST.into(), device: device.map(str::to_owned) };
+        let from = Origin { address: Ipv4Addr::LOCALHOST.into(), device: device.map(SecretString::from) };
         users.log_in(name, password, &from).await.unwrap()
     }
 
@@ -446,19 +342,20 @@ mod tests {
         for Account { name, .. } in &four {
             assert!(matches!(log_in(&users, name, PASSWORD, None).await, LogIn::Welcome(_)), "{name}");
         }
-        let again = Users::open(&users.store, Some("another password"), "").await.unwrap();
+        let again = Users::open(&users.store, Some(&"another password".into()), "").await.unwrap();
         assert_eq!(log_in(&again, "alice", PASSWORD, None).await, welcome("alice", &["user"]));
-        assert!(!again.make_first(&[(); 4].map(|()| "too late, too late".to_owned())).await.unwrap());
+        assert!(!again.make_first(&[(); 4].map(|()| "too late, too late".into())).await.unwrap());
         assert_eq!(again.list().await.unwrap(), four);
     }
 
     #[test]
     fn passwords_that_are_made_up_differ_and_are_shown_in_a_table() {
         let passwords = [(); 4].map(|()| readable().unwrap());
-        assert!(passwords.iter().all(|password| password.len() == 19 && password.split('-').count() == 4));
-        assert!(passwords[1..].iter().all(|password| *password != passwords[0]));
+        let texts = passwords.each_ref().map(ExposeSecret::expose_secret);
+        assert!(texts.iter().all(|password| password.len() == 19 && password.split('-').count() == 4));
+        assert!(texts[1..].iter().all(|text| *text != texts[0]));
         let notice = notice(&passwords, "auth-server user passwd alice");
-        assert!(notice.contains(&format!("alice   {}   user\n", passwords[0])), "{notice}");
+        assert!(notice.contains(&format!("alice   {}   user\n", texts[0])), "{notice}");
         assert!(
             notice.contains("only this once") && notice.contains("To change one: auth-server user passwd alice\n"),
             "{notice}"
@@ -469,10 +366,18 @@ mod tests {
     async fn a_first_password_that_is_too_short_is_refused_and_leaves_nobody_behind() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("auth.db")).await.unwrap();
-        let error = Users::open(&store, Some("short"), "").await.err().unwrap();
+        let error = Users::open(&store, Some(&"short".into()), "").await.err().unwrap();
         assert!(format!("{error:#}").contains("at least 8 characters"), "{error:#}");
         assert!(!format!("{error:#}").contains("short"), "{error:#}");
-        assert!(Users::open(&store, Some(PASSWORD), "").await.unwrap().find("user_bob").await.unwrap().is_some());
+        assert!(
+            Users::open(&store, Some(&PASSWORD.into()), "")
+                .await
+                .unwrap()
+                .find(&Subject::new("user_bob"))
+                .await
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[tokio::test]
@@ -514,11 +419,15 @@ mod tests {
         }
         assert!(matches!(log_in(&users, "alice", PASSWORD, None).await, LogIn::Wait { .. }), "an unknown browser");
         let bobs = users.remember_browser(&bob, None).await.unwrap();
-        for (what, other) in [("another person's", bobs.as_str()), ("nobody's", "x"), ("a digest", &digest(&device))] {
+        for (what, other) in [
+            ("another person's", bobs.expose_secret()),
+            ("nobody's", "x"),
+            ("a digest", Digest::of(device.expose_secret()).as_str()),
+        ] {
             let answer = log_in(&users, "alice", PASSWORD, Some(other)).await;
             assert!(matches!(answer, LogIn::Wait { .. }), "{what}: {answer:?}");
         }
-        assert_eq!(log_in(&users, "alice", PASSWORD, Some(&device)).await, LogIn::Welcome(alice));
+        assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, LogIn::Welcome(alice));
         let answer = log_in(&users, "alice", PASSWORD, None).await;
         assert!(matches!(answer, LogIn::Wait { .. }), "her log-in gives strangers no new guesses: {answer:?}");
     }
@@ -529,12 +438,12 @@ mod tests {
         let alice = account("alice", &["user"]);
         let device = users.remember_browser(&alice, None).await.unwrap();
         for _ in 0..5 {
-            assert_eq!(log_in(&users, "alice", "guess", Some(&device)).await, LogIn::Wrong);
+            assert_eq!(log_in(&users, "alice", "guess", Some(device.expose_secret())).await, LogIn::Wrong);
         }
-        assert_eq!(log_in(&users, "alice", PASSWORD, Some(&device)).await, LogIn::Wait { seconds: 1 });
+        assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, LogIn::Wait { seconds: 1 });
         assert_eq!(log_in(&users, "alice", PASSWORD, None).await, LogIn::Welcome(alice.clone()), "another browser");
         users.store.clock().advance(1);
-        assert_eq!(log_in(&users, "alice", PASSWORD, Some(&device)).await, LogIn::Welcome(alice));
+        assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, LogIn::Welcome(alice));
     }
 
     #[tokio::test]
@@ -546,8 +455,8 @@ mod tests {
                 log_in(&users, "alice", "guess", None).await;
             }
         };
-        let knows = async |device: &str, password: &str| {
-            matches!(log_in(&users, "alice", password, Some(device)).await, LogIn::Welcome(_))
+        let knows = async |device: &SecretString, password: &str| {
+            matches!(log_in(&users, "alice", password, Some(device.expose_secret())).await, LogIn::Welcome(_))
         };
         let mut devices = Vec::new();
         for _ in 0..11 {
@@ -580,13 +489,13 @@ mod tests {
         let (_folder, users) = users().await;
         users.add("carol", "user", PASSWORD).await.unwrap();
         let LogIn::Welcome(first) = log_in(&users, "carol", PASSWORD, None).await else { panic!("not carol") };
-        assert!(first.sub.starts_with("user_"), "no client can have this id: {}", first.sub);
-        sqlx::query("DELETE FROM users WHERE name IN ('carol', 'alice')").execute(&users.store.0).await.unwrap();
-        for (name, before) in [("carol", first.sub.as_str()), ("alice", "user_alice")] {
+        assert!(first.sub.as_str().starts_with("user_"), "no client can have this id: {}", first.sub);
+        sqlx::query("DELETE FROM users WHERE name IN ('carol', 'alice')").execute(users.store.pool()).await.unwrap();
+        for (name, before) in [("carol", first.sub), ("alice", Subject::new("user_alice"))] {
             users.add(name, "user", PASSWORD).await.unwrap();
             let LogIn::Welcome(next) = log_in(&users, name, PASSWORD, None).await else { panic!("not {name}") };
             assert_ne!(next.sub, before);
-            assert_eq!(users.find(before).await.unwrap(), None);
+            assert_eq!(users.find(&before).await.unwrap(), None);
         }
     }
 
@@ -634,7 +543,7 @@ mod tests {
             let session = "INSERT INTO sessions (digest, user, expires_at) VALUES (?1, 'user_' || ?1, 0)";
             let family = "INSERT INTO families (id, client_id, user, scope, resource, expires_at) VALUES (?1, '', 'user_' || ?1, '', '', 0)";
             for statement in [session, family] {
-                sqlx::query(statement).bind(name).execute(&users.store.0).await.unwrap();
+                sqlx::query(statement).bind(name).execute(users.store.pool()).await.unwrap();
             }
         }
         users.set_password("alice", "battery staple").await.unwrap();
@@ -642,7 +551,7 @@ mod tests {
         assert_eq!(log_in(&users, "alice", "battery staple", None).await, welcome("alice", &["user"]));
         let left: Vec<(String,)> =
             sqlx::query_as("SELECT user FROM sessions UNION ALL SELECT user FROM families WHERE NOT revoked")
-                .fetch_all(&users.store.0)
+                .fetch_all(users.store.pool())
                 .await
                 .unwrap();
         assert_eq!(left, [("user_bob".to_owned(),), ("user_bob".to_owned(),)]);

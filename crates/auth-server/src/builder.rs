@@ -1,0 +1,165 @@
+//! What an authorization server needs to begin.
+
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Result, bail};
+use aws_lc_rs::hmac;
+use governor::Quota;
+use jsonwebtoken::{
+    Algorithm, EncodingKey,
+    jwk::{Jwk, PublicKeyUse, ThumbprintHash},
+};
+use oauth::{
+    identifiers::{Issuer, Resource},
+    redirect_uri::AppSchemes,
+    secret::SecretString,
+};
+use url::Url;
+
+use crate::{
+    cimd::{self, Fetcher},
+    client,
+    limits::Limits,
+    refresh_token::RefreshTokens,
+    server::AuthServer,
+    state::State,
+    store::Store,
+    users::Users,
+};
+
+/// How many clients may register themselves from one address, in a minute and in an hour, and from all in a minute. In the
+/// hour for which a new client is protected one address cannot fill the table.
+const REGISTRATIONS: [Quota; 2] = [Quota::per_minute(number(30)), Quota::per_hour(number(200))];
+const REGISTRATIONS_OF_ALL: NonZeroU32 = number(120);
+
+const fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).expect("it is not 0")
+}
+
+/// An authorization server that is not open yet ([`AuthServer::new`]).
+pub struct Builder {
+    issuer: Issuer,
+    key: EncodingKey,
+    resources: Vec<Resource>,
+    database: PathBuf,
+    clients: Option<PathBuf>,
+    app_schemes: Vec<String>,
+    loopback_client_ids: bool,
+    first_password: Option<SecretString>,
+    passwd_command: String,
+}
+
+impl AuthServer {
+    /// One that signs with this RSA key. `issuer`: its own URL, without a slash at the end, under which the endpoints are
+    /// mounted at the root.
+    #[allow(clippy::new_ret_no_self, reason = "it takes a few words more to say what is wanted")]
+    pub fn new(issuer: impl Into<String>, key: EncodingKey) -> Builder {
+        Builder {
+            issuer: Issuer::new(issuer),
+            key,
+            resources: Vec::new(),
+            database: PathBuf::from("data/auth.db"),
+            clients: None,
+            app_schemes: Vec::new(),
+            loopback_client_ids: false,
+            first_password: None,
+            passwd_command: "auth-server user passwd alice".to_owned(),
+        }
+    }
+}
+
+impl Builder {
+    /// An MCP server that tokens are issued for (RFC 8707): its URL. There may be several.
+    #[must_use]
+    pub fn resource(mut self, url: impl Into<String>) -> Self {
+        self.resources.push(Resource::new(url));
+        self
+    }
+
+    /// The SQLite file of users, clients and consents, made on first use with its folder. Without this, `data/auth.db`.
+    #[must_use]
+    pub fn database(mut self, file: impl AsRef<Path>) -> Self {
+        file.as_ref().clone_into(&mut self.database);
+        self
+    }
+
+    /// Clients known from the start: a file with a JSON array of client metadata (RFC 7591), each with a `client_id`.
+    #[must_use]
+    pub fn clients(mut self, file: impl AsRef<Path>) -> Self {
+        self.clients = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Also accepts redirect URIs of this scheme ([`AppSchemes`]).
+    #[must_use]
+    pub fn app_scheme(mut self, name: impl Into<String>) -> Self {
+        self.app_schemes.push(name.into());
+        self
+    }
+
+    /// Also accepts `client_id` URLs at loopback addresses, over http too. For development only: whoever can reach the
+    /// server then has it ask programs on its own computer.
+    #[must_use]
+    pub fn allow_loopback_client_ids(mut self) -> Self {
+        self.loopback_client_ids = true;
+        self
+    }
+
+    /// The password of all users (alice, bob, admin, guest) that the first start makes, for development only. Without it
+    /// each gets one, which is printed on stderr.
+    #[must_use]
+    pub fn first_password(mut self, password: SecretString) -> Self {
+        self.first_password = Some(password);
+        self
+    }
+
+    /// What people are told to type in order to change alice's password.
+    #[must_use]
+    pub fn passwd_command(mut self, command: String) -> Self {
+        self.passwd_command = command;
+        self
+    }
+
+    /// Opens the database, and makes what is missing in it.
+    ///
+    /// # Errors
+    /// If the database or the file of clients cannot be used, a resource is not the URL of an MCP server, or the key is not
+    /// an RSA key.
+    pub async fn open(self) -> Result<AuthServer> {
+        let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::RS256)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
+        jwk.common.key_id = Some(kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        let store = Store::open(&self.database).await?;
+        store.remove_expired().await?;
+        for resource in self.resources.iter().map(Resource::as_str) {
+            let absolute = Url::parse(resource)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none());
+            if !absolute {
+                bail!("the resource {resource:?} is not the URL of an MCP server (RFC 8707 §2)");
+            }
+            tracing::info!("connect an MCP client to {resource}: it finds the way to the log-in by itself");
+        }
+        let schemes = AppSchemes::new(&self.app_schemes);
+        let listed = self.clients.as_deref().map(|file| client::read_file(file, &schemes)).transpose()?;
+        let document_options = cimd::Options::new(self.loopback_client_ids, schemes.clone(), store.clock().clone());
+        let state = State {
+            issuer: self.issuer,
+            resources: self.resources,
+            signing_key: self.key,
+            kid,
+            users: Users::open(&store, self.first_password.as_ref(), &self.passwd_command).await?,
+            listed: listed.unwrap_or_default(),
+            fetcher: Fetcher::new(document_options)?,
+            schemes,
+            form_key: hmac::Key::new(hmac::HMAC_SHA256, &store.secret("forms").await?),
+            refresh_tokens: RefreshTokens::new(&store.secret("refresh tokens").await?),
+            registrations: Limits::new(&REGISTRATIONS, REGISTRATIONS_OF_ALL, store.clock()),
+            store,
+        };
+        Ok(AuthServer::opened(state, jwk))
+    }
+}

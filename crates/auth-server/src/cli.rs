@@ -1,0 +1,123 @@
+//! The command line of a program with an authorization server in it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use jsonwebtoken::EncodingKey;
+use oauth::{redirect_uri, secret::SecretString};
+
+use crate::{builder::Builder, server::AuthServer, users::Users};
+
+/// Where the database is unless somebody says otherwise.
+const DATABASE: &str = "data/auth.db";
+/// Why a development switch is refused.
+const ELSEWHERE: &str = "it is refused unless both the address (--host) and the public URL (--public-url) are loopback";
+
+/// The options of the authorization server.
+#[derive(Args, Clone)]
+pub struct AuthArgs {
+    /// The SQLite file of users, clients and consents, made on first use
+    #[arg(long, env = "MCP_AUTH_DATABASE", value_name = "FILE", default_value = DATABASE)]
+    pub auth_database: PathBuf,
+    /// Clients known from the start: a JSON array of client metadata (RFC 7591), each with a client_id
+    #[arg(long, value_name = "FILE")]
+    pub clients: Option<PathBuf>,
+    /// Also accept client_id URLs at loopback addresses, over http too (development only)
+    #[arg(long)]
+    pub allow_loopback_client_ids: bool,
+    /// Also accept redirect URIs of this scheme, besides https, loopback, names with a dot, and cursor (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = redirect_uri::app_scheme)]
+    pub app_scheme: Vec<String>,
+}
+
+/// The server that an authorization server is part of.
+pub struct Host<'a> {
+    /// What the world calls it, without a slash at the end.
+    pub public_url: &'a str,
+    /// Whether only this computer can reach it: by its address, and by its public URL.
+    pub on_loopback: bool,
+    /// What tokens are signed with, if there is a private key.
+    pub key: Option<EncodingKey>,
+}
+
+impl AuthArgs {
+    /// The authorization server of these options, which issues tokens for these resources (RFC 8707). `MCP_DEV_PASSWORD` is
+    /// the password of all users that the first start makes; without it each gets one, which is printed.
+    ///
+    /// # Errors
+    /// If there is no key, the database or the file of clients cannot be used, or something that is for development is
+    /// set on a server that others can reach.
+    pub async fn open(&self, host: Host<'_>, resources: Vec<String>) -> Result<AuthServer> {
+        let Some(key) = host.key else { bail!("there is no private key to sign tokens with") };
+        let dev_password = dev_password();
+        if dev_password.is_some() && !host.on_loopback {
+            bail!("MCP_DEV_PASSWORD is for development: {ELSEWHERE}");
+        }
+        if self.allow_loopback_client_ids && !host.on_loopback {
+            bail!("--allow-loopback-client-ids is for development: {ELSEWHERE}");
+        }
+        let mut builder = AuthServer::new(host.public_url, key).database(&self.auth_database);
+        builder = builder.passwd_command(self.passwd_command());
+        builder = resources.into_iter().fold(builder, Builder::resource);
+        builder = self.app_scheme.iter().fold(builder, Builder::app_scheme);
+        if let Some(file) = &self.clients {
+            builder = builder.clients(file);
+        }
+        if self.allow_loopback_client_ids {
+            builder = builder.allow_loopback_client_ids();
+        }
+        if let Some(password) = dev_password {
+            builder = builder.first_password(password);
+        }
+        builder.open().await
+    }
+
+    /// The same as part of an MCP server, for that server only: tokens are issued for its `resource`. Nothing is mounted if
+    /// it trusts another `issuer`, or has no private key. `audience`: what it wants tokens to be for.
+    ///
+    /// # Errors
+    /// Those of [`AuthArgs::open`], and if the server would not accept the tokens.
+    pub async fn embed(&self, host: Host<'_>, issuer: &str, resource: String, audience: &str) -> Result<AuthServer> {
+        if issuer != host.public_url || host.key.is_none() {
+            return Ok(AuthServer::elsewhere(host.public_url));
+        }
+        if audience != resource {
+            bail!(
+                "--audience: this server's own authorization server issues tokens for {resource}, which would be \
+                 refused: leave the option out, or trust another issuer"
+            );
+        }
+        self.open(host, vec![resource]).await
+    }
+
+    /// Those who can log in, to be managed.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn users(&self) -> Result<Users> {
+        Users::open_file(&self.auth_database, dev_password().as_ref(), &self.passwd_command()).await
+    }
+
+    /// The command that changes alice's password in this database, for a program that was started as this one was.
+    fn passwd_command(&self) -> String {
+        // Cargo sets this for what it runs.
+        let program = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() {
+            "cargo run -p auth-server --".to_owned()
+        } else {
+            let beside = std::env::current_exe().map(|this| this.with_file_name("auth-server")).unwrap_or_default();
+            if beside.exists() { beside.display().to_string() } else { "auth-server".to_owned() }
+        };
+        let database = if self.auth_database == Path::new(DATABASE) {
+            String::new()
+        } else {
+            format!(" --auth-database '{}'", self.auth_database.display())
+        };
+        format!("{program}{database} user passwd alice")
+    }
+}
+
+/// The password that `MCP_DEV_PASSWORD` gives to all users that the first start makes.
+fn dev_password() -> Option<SecretString> {
+    std::env::var("MCP_DEV_PASSWORD").ok().filter(|password| !password.is_empty()).map(SecretString::from)
+}

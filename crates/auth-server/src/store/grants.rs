@@ -1,0 +1,193 @@
+//! What people let clients do: the consent (`consents`), the code (`codes`), and the family of all tokens that follow from
+//! it (`families`).
+
+use anyhow::Result;
+use oauth::{
+    identifiers::{ClientId, RedirectUri, Resource, Subject},
+    scope::Scopes,
+    secret::Digest,
+};
+use uuid::Uuid;
+
+use super::Store;
+
+/// How long a code is good for, in seconds (OAuth 2.1 §4.1.2: ten minutes at most).
+const CODE_LIFETIME: i64 = 60;
+/// How long a person need not consent again, while the client keeps refreshing: thirty days.
+pub(crate) const FAMILY_LIFETIME: i64 = 30 * 24 * 3600;
+/// How long it is remembered that a person let a client in, in seconds: as long as the client may go on refreshing.
+/// It only puts a sentence on the consent page: the person is asked each time.
+pub(crate) const CONSENT_LIFETIME: i64 = 30 * 24 * 3600;
+
+/// Whether somebody let a client in whose consent still holds.
+pub(super) const HAS_FAMILY: &str = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = ? AND expires_at > ?)";
+
+/// What a person grants.
+pub(crate) struct Grant<'a> {
+    pub client_id: &'a ClientId,
+    pub user: &'a Subject,
+    pub scope: &'a Scopes,
+    pub resource: &'a Resource,
+    pub redirect_uri: &'a RedirectUri,
+    /// RFC 7636 §4.2, S256.
+    pub code_challenge: &'a str,
+}
+
+/// A code that was issued.
+#[allow(clippy::struct_field_names, reason = "so RFC 7636 calls it")]
+pub(crate) struct Code {
+    pub family: Uuid,
+    pub redirect_uri: RedirectUri,
+    pub code_challenge: String,
+    pub used: bool,
+    /// In seconds since 1970.
+    pub expires_at: i64,
+}
+
+/// One consent, and all the tokens that follow from it.
+pub(crate) struct Family {
+    pub id: Uuid,
+    pub client_id: ClientId,
+    pub user: Subject,
+    pub scope: Scopes,
+    pub resource: Resource,
+    pub revoked: bool,
+    /// Of its refresh token, if it has one: the used ones are known by their signature ([`crate::refresh_token`]).
+    pub refresh_digest: Option<Digest>,
+}
+
+impl Store {
+    /// Whether the person has let this client in before.
+    pub async fn has_consented(&self, user: &Subject, client_id: &ClientId, resource: &Resource) -> Result<bool> {
+        let select = "SELECT 1 FROM consents WHERE user = ? AND client_id = ? AND resource = ? AND given_at > ?";
+        let found: Option<(i64,)> = sqlx::query_as(select)
+            .bind(user.as_str())
+            .bind(client_id.as_str())
+            .bind(resource.as_str())
+            .bind(self.now() - CONSENT_LIFETIME)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+
+    /// Keeps what was granted, all of it or nothing; the code is good from now on.
+    pub async fn add_grant(&self, code: &Digest, grant: &Grant<'_>) -> Result<()> {
+        let (family, at) = (Uuid::new_v4().to_string(), self.now());
+        let mut all = self.pool.begin().await?;
+        sqlx::query("UPDATE clients SET used_at = ? WHERE id = ?")
+            .bind(at)
+            .bind(grant.client_id.as_str())
+            .execute(&mut *all)
+            .await?;
+        sqlx::query(
+            "INSERT INTO families (id, client_id, user, scope, resource, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&family)
+        .bind(grant.client_id.as_str())
+        .bind(grant.user.as_str())
+        .bind(grant.scope.as_str())
+        .bind(grant.resource.as_str())
+        .bind(at + FAMILY_LIFETIME)
+        .execute(&mut *all)
+        .await?;
+        sqlx::query(
+            "INSERT INTO codes (digest, family, redirect_uri, code_challenge, expires_at) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(code.as_str())
+        .bind(&family)
+        .bind(grant.redirect_uri.as_str())
+        .bind(grant.code_challenge)
+        .bind(at + CODE_LIFETIME)
+        .execute(&mut *all)
+        .await?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO consents (user, client_id, resource, scope, given_at) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(grant.user.as_str())
+        .bind(grant.client_id.as_str())
+        .bind(grant.resource.as_str())
+        .bind(grant.scope.as_str())
+        .bind(at)
+        .execute(&mut *all)
+        .await?;
+        Ok(all.commit().await?)
+    }
+
+    /// A code, used or not, expired or not.
+    pub async fn code(&self, code: &Digest) -> Result<Option<Code>> {
+        let select = "SELECT family, redirect_uri, code_challenge, used, expires_at FROM codes WHERE digest = ?";
+        let row: Option<(String, String, String, bool, i64)> =
+            sqlx::query_as(select).bind(code.as_str()).fetch_optional(&self.pool).await?;
+        let Some((family, redirect_uri, code_challenge, used, expires_at)) = row else { return Ok(None) };
+        let (family, redirect_uri) = (family.parse()?, RedirectUri::new(redirect_uri));
+        Ok(Some(Code { family, redirect_uri, code_challenge, used, expires_at }))
+    }
+
+    /// Takes a code, which is remembered as used for as long as its family lasts, and gives its family its first refresh
+    /// token. Both or neither, so that a crash in between does not cost the person a log-in. Says whether the code was
+    /// still there to be taken.
+    pub async fn take_code(&self, code: &Digest, family: Uuid, refresh: Option<&Digest>) -> Result<bool> {
+        const TAKE: &str = "UPDATE codes SET used = 1, expires_at = (SELECT expires_at FROM families WHERE id = family)
+             WHERE digest = ? AND used = 0";
+        let mut redemption = self.pool.begin().await?;
+        if sqlx::query(TAKE).bind(code.as_str()).execute(&mut *redemption).await?.rows_affected() == 0 {
+            redemption.rollback().await?;
+            return Ok(false);
+        }
+        if let Some(refresh) = refresh {
+            sqlx::query("UPDATE families SET refresh_digest = ? WHERE id = ?")
+                .bind(refresh.as_str())
+                .bind(family.to_string())
+                .execute(&mut *redemption)
+                .await?;
+        }
+        redemption.commit().await?;
+        Ok(true)
+    }
+
+    /// A family, until it expires.
+    pub async fn family(&self, id: Uuid) -> Result<Option<Family>> {
+        let select = "SELECT client_id, user, scope, resource, revoked, refresh_digest FROM families
+             WHERE id = ? AND expires_at > ?";
+        let row: Option<(String, String, String, String, bool, Option<String>)> =
+            sqlx::query_as(select).bind(id.to_string()).bind(self.now()).fetch_optional(&self.pool).await?;
+        let Some((client_id, user, scope, resource, revoked, refresh_digest)) = row else { return Ok(None) };
+        Ok(Some(Family {
+            id,
+            client_id: ClientId::new(client_id),
+            user: Subject::new(user),
+            scope: Scopes::parse(&scope).map_err(anyhow::Error::msg)?,
+            resource: Resource::new(resource),
+            revoked,
+            refresh_digest: refresh_digest.map(Digest::kept),
+        }))
+    }
+
+    /// Whether somebody let this client in whose consent still holds.
+    pub async fn has_family(&self, client_id: &str) -> Result<bool> {
+        let (found,): (bool,) =
+            sqlx::query_as(HAS_FAMILY).bind(client_id).bind(self.now()).fetch_one(&self.pool).await?;
+        Ok(found)
+    }
+
+    /// Another refresh token in the place of the current one. Only one of several who come at once with the same token
+    /// finds it there: says whether this one did.
+    pub async fn rotate(&self, family: Uuid, old: &Digest, new: &Digest) -> Result<bool> {
+        let rotate = "UPDATE families SET refresh_digest = ? WHERE id = ? AND refresh_digest = ? AND NOT revoked";
+        let rotated = sqlx::query(rotate).bind(new.as_str()).bind(family.to_string()).bind(old.as_str());
+        Ok(rotated.execute(&self.pool).await?.rows_affected() > 0)
+    }
+
+    /// Ends a family.
+    pub async fn revoke_family(&self, id: Uuid) -> Result<()> {
+        sqlx::query("UPDATE families SET revoked = 1 WHERE id = ?").bind(id.to_string()).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Ends a family, if it is this client's: says whether it was.
+    pub async fn revoke_family_of(&self, client_id: &ClientId, id: Uuid) -> Result<bool> {
+        let revoke = "UPDATE families SET revoked = 1 WHERE client_id = ? AND id = ?";
+        let revoked = sqlx::query(revoke).bind(client_id.as_str()).bind(id.to_string()).execute(&self.pool).await?;
+        Ok(revoked.rows_affected() > 0)
+    }
+}

@@ -1,0 +1,128 @@
+//! People (`users`) and the browsers in which they have logged in (`devices`).
+
+use anyhow::Result;
+use oauth::{identifiers::Subject, secret::Digest};
+
+use super::Store;
+
+/// A person.
+pub(crate) struct Person {
+    pub sub: Subject,
+    pub name: String,
+    /// With spaces between them.
+    pub roles: String,
+}
+
+/// A row of `users`.
+type Row = (String, String, String);
+
+impl From<Row> for Person {
+    fn from((sub, name, roles): Row) -> Self {
+        Person { sub: Subject::new(sub), name, roles }
+    }
+}
+
+impl Store {
+    /// All of these people (name, hash, roles) or none, whether the program is killed or two start at once; and only if
+    /// there is nobody yet. Says whether they were added.
+    pub async fn add_first_people(&self, people: &[(&str, String, &str); 4]) -> Result<bool> {
+        const STATEMENT: &str = "INSERT INTO users (sub, name, hash, roles)
+            SELECT 'user_' || column1, column1, column2, column3
+            FROM (VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?))
+            WHERE NOT EXISTS (SELECT 1 FROM users)";
+        let mut statement = sqlx::query(STATEMENT);
+        for (name, hash, roles) in people {
+            statement = statement.bind(*name).bind(hash).bind(*roles);
+        }
+        Ok(statement.execute(&self.pool).await?.rows_affected() > 0)
+    }
+
+    /// One more person. Says whether the name was free.
+    pub async fn add_person(&self, sub: &Subject, name: &str, hash: &str, roles: &str) -> Result<bool> {
+        let added = sqlx::query("INSERT OR IGNORE INTO users (sub, name, hash, roles) VALUES (?, ?, ?, ?)")
+            .bind(sub.as_str())
+            .bind(name)
+            .bind(hash)
+            .bind(roles)
+            .execute(&self.pool)
+            .await?;
+        Ok(added.rows_affected() > 0)
+    }
+
+    /// The person whom tokens and sessions call this.
+    pub async fn person(&self, sub: &Subject) -> Result<Option<Person>> {
+        let select = sqlx::query_as("SELECT sub, name, roles FROM users WHERE sub = ?").bind(sub.as_str());
+        Ok(select.fetch_optional(&self.pool).await?.map(|row: Row| row.into()))
+    }
+
+    /// Everybody, by name.
+    pub async fn people(&self) -> Result<Vec<Person>> {
+        let select = sqlx::query_as("SELECT sub, name, roles FROM users ORDER BY name");
+        Ok(select.fetch_all(&self.pool).await?.into_iter().map(|row: Row| row.into()).collect())
+    }
+
+    /// The person of this name, and the hash of their password.
+    pub async fn person_named(&self, name: &str) -> Result<Option<(Person, String)>> {
+        let select = sqlx::query_as("SELECT sub, name, roles, hash FROM users WHERE name = ?").bind(name);
+        let found: Option<(String, String, String, String)> = select.fetch_optional(&self.pool).await?;
+        Ok(found.map(|(sub, name, roles, hash)| ((sub, name, roles).into(), hash)))
+    }
+
+    /// The person of this name, and whether this browser is one of theirs.
+    pub async fn browser_of(&self, name: &str, device: Option<&Digest>) -> Result<Option<(Subject, bool)>> {
+        let select =
+            "SELECT sub, EXISTS (SELECT 1 FROM devices WHERE sub = users.sub AND digest = ? AND expires_at > ?)
+            FROM users WHERE name = ?";
+        let found: Option<(String, bool)> = sqlx::query_as(select)
+            .bind(device.map(Digest::as_str))
+            .bind(self.now())
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.map(|(sub, known)| (Subject::new(sub), known)))
+    }
+
+    /// One more browser of a person's, in the place of the `old` one. Of more than `most`, those that were used longest ago
+    /// make room.
+    pub async fn remember_browser(
+        &self,
+        sub: &Subject,
+        old: Option<&Digest>,
+        new: &Digest,
+        until: i64,
+        most: i64,
+    ) -> Result<()> {
+        let mut change = self.pool.begin().await?;
+        sqlx::query("DELETE FROM devices WHERE sub = ? AND digest = ?")
+            .bind(sub.as_str())
+            .bind(old.map(Digest::as_str))
+            .execute(&mut *change)
+            .await?;
+        sqlx::query("INSERT INTO devices (digest, sub, expires_at) VALUES (?, ?, ?)")
+            .bind(new.as_str())
+            .bind(sub.as_str())
+            .bind(until)
+            .execute(&mut *change)
+            .await?;
+        let surplus = "DELETE FROM devices WHERE sub = ?1 AND rowid NOT IN
+            (SELECT rowid FROM devices WHERE sub = ?1 ORDER BY expires_at DESC, rowid DESC LIMIT ?2)";
+        sqlx::query(surplus).bind(sub.as_str()).bind(most).execute(&mut *change).await?;
+        Ok(change.commit().await?)
+    }
+
+    /// A new password, which ends all that was begun with the old one. `None`: nobody has the name.
+    pub async fn change_password(&self, name: &str, hash: &str) -> Result<Option<Subject>> {
+        let mut change = self.pool.begin().await?;
+        let changed = sqlx::query_as("UPDATE users SET hash = ? WHERE name = ? RETURNING sub").bind(hash).bind(name);
+        let Some((sub,)): Option<(String,)> = changed.fetch_optional(&mut *change).await? else { return Ok(None) };
+        for statement in [
+            "DELETE FROM sessions WHERE user = ?",
+            "DELETE FROM devices WHERE sub = ?",
+            "UPDATE families SET revoked = 1 WHERE user = ?",
+        ] {
+            sqlx::query(statement).bind(&sub).execute(&mut *change).await?;
+        }
+        change.commit().await?;
+        Ok(Some(Subject::new(sub)))
+    }
+}

@@ -1,0 +1,61 @@
+//! `authorization_code`: a code, and the proof that it is in the hands of whoever asked for it (PKCE).
+
+use oauth::secret::{Digest, ExposeSecret};
+
+use super::{
+    access_token::{self, Granted},
+    parameters::same_resource,
+};
+use crate::{client::Client, events, failure::Failure, params::Params, state::State};
+
+/// `authorization_code` (OAuth 2.1 §4.1.3). A code works once; a second time it ends what the first
+/// one gave, since one of the two who had it stole it.
+pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Result<Granted, Failure> {
+    let invalid = |why| {
+        tracing::warn!(event = "code_refused", why, "a code was not exchanged");
+        Failure::bad("invalid_grant", why)
+    };
+    let replayed = || {
+        tracing::warn!(event = "code_replayed", "a code came again: all that it gave has ended");
+        Failure::bad("invalid_grant", "The code was used before.")
+    };
+    let missing = |why| Failure::bad("invalid_request", why);
+    let code = form.get("code").ok_or_else(|| missing("code is missing."))?;
+    let verifier = form.get("code_verifier").ok_or_else(|| missing("code_verifier is missing."))?;
+    let digest = Digest::of(code);
+    let Some(code) = state.store.code(&digest).await? else {
+        return Err(invalid("The code is not known, or has expired."));
+    };
+    let family = state.store.family(code.family).await?.filter(|family| family.client_id == client.id);
+    let Some(family) = family else { return Err(invalid("The code is not known, or has expired.")) };
+    events::user(family.user.as_str());
+    if code.used {
+        state.store.revoke_family(family.id).await?;
+        return Err(replayed());
+    }
+    if code.expires_at <= state.store.now() || family.revoked {
+        return Err(invalid("The code is not known, or has expired."));
+    }
+    // OAuth 2.1 §10.2: clients of OAuth 2.0 send it, those of 2.1 need not, as PKCE ties the code to who asked for it.
+    if form.get("redirect_uri").is_some_and(|redirect_uri| redirect_uri != code.redirect_uri.as_str()) {
+        return Err(invalid("redirect_uri is not that of the authorization request."));
+    }
+    if !verifier_fits(verifier, &code.code_challenge) {
+        return Err(invalid("code_verifier does not fit the code_challenge."));
+    }
+    same_resource(form, &family.resource)?;
+    let refresh_token =
+        if client.may_use("refresh_token") { Some(state.refresh_tokens.issue(family.id)?) } else { None };
+    let refresh_digest = refresh_token.as_ref().map(|token| Digest::of(token.expose_secret()));
+    if !state.store.take_code(&digest, family.id, refresh_digest.as_ref()).await? {
+        state.store.revoke_family(family.id).await?;
+        return Err(replayed());
+    }
+    access_token::for_person(state, client, &family, &family.scope, refresh_token).await
+}
+
+/// PKCE (RFC 7636 §4.6), S256.
+fn verifier_fits(verifier: &str, challenge: &str) -> bool {
+    let allowed = verifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    (43..=128).contains(&verifier.len()) && allowed && Digest::kept(challenge).fits(verifier)
+}

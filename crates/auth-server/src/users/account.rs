@@ -1,0 +1,35 @@
+//! A person, as far as tokens go.
+
+use oauth::{claims::SCOPES, identifiers::Subject};
+
+use crate::store::Person;
+
+/// A person, as far as tokens go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What tokens and all that belongs to the person call them. It stays, and is never given to somebody else.
+    pub sub: Subject,
+    /// What they type, and see.
+    pub name: String,
+    /// Of `admin`, `user` and `guest`.
+    pub roles: Vec<String>,
+}
+
+impl From<Person> for Account {
+    fn from(Person { sub, name, roles }: Person) -> Self {
+        Account { sub, name, roles: roles.split_whitespace().map(str::to_owned).collect() }
+    }
+}
+
+impl Account {
+    /// The scopes that the person can let a client use: a role is the ceiling of what they may do
+    /// themselves (DESIGN.md §3.5).
+    pub fn grantable(&self) -> Vec<&'static str> {
+        let has = |role| self.roles.iter().any(|name| name == role);
+        let all = has("admin") || has("user");
+        SCOPES
+            .into_iter()
+            .filter(|scope| all || (has("guest") && matches!(*scope, "mcp:read" | "mcp:prompts")))
+            .collect()
+    }
+}
