@@ -9,7 +9,6 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::present;
 pub use crate::scope::Scopes;
 
 /// The scopes this server knows, in the order in which it names them.
@@ -17,6 +16,11 @@ pub const SCOPES: [&str; 3] = ["mcp:read", "mcp:tools", "mcp:prompts"];
 
 /// What a client without further plans needs: to list everything, and to call tools.
 pub const BASIC_SCOPES: [&str; 2] = ["mcp:read", "mcp:tools"];
+
+/// Keeps `null` apart from absent, which `Option` would merge.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(json).map(Some)
+}
 
 /// The claims of an access token.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -217,3 +217,54 @@ fn visible(name: &str) -> Option<String> {
 fn is_web_page(uri: &str) -> bool {
     uri.len() <= MAX_URL && Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn accepted(member: &str, value: Value) -> Result<ClientMetadata, Unacceptable> {
+        let json = json!({ "redirect_uris": ["http://localhost/callback"], member: value });
+        ClientMetadata::parse(json.to_string().as_bytes())?.accepted(&AppSchemes::new(&[]), &["mcp:read", "mcp:tools"])
+    }
+
+    #[test]
+    fn a_key_that_somebody_else_could_sign_with_is_refused_and_one_that_cannot_be_used_is_left_out() {
+        let public = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+        let mut private = public.clone();
+        private["d"] = json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+        for (key, why) in [
+            (private, "private half"),
+            (json!({ "kty": "RSA", "n": "AQ", "p": "AQ" }), "private half"),
+            (json!({ "kty": "oct", "k": "c2VjcmV0" }), "symmetric"),
+        ] {
+            let refused = accepted("jwks", json!({ "keys": [public, key] })).unwrap_err();
+            assert_eq!(refused.error, "invalid_client_metadata");
+            assert!(refused.why.contains(why), "{key}: {}", refused.why);
+        }
+        let weak = json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" });
+        let other = json!({ "kty": "new" });
+        let metadata = accepted("jwks", json!({ "keys": [weak, public, other, 5, "text"] })).unwrap();
+        assert_eq!(metadata.jwks.as_ref().map(|jwks| &jwks.keys[..]), Some(&[public][..]));
+        assert!(!format!("{metadata:?}").contains("11qYAYKx"), "a key that was not checked yet might be private");
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_an_empty_string_is_absent() {
+        let metadata = accepted("scope", json!("mcp:tools openid mcp:read")).unwrap();
+        assert_eq!(metadata.scope.as_deref(), Some("mcp:read mcp:tools"));
+        assert_eq!(metadata.grant_types, Some(vec!["authorization_code".to_owned()]));
+        assert_eq!(accepted("scope", json!("openid")).unwrap().scope, None);
+        assert_eq!(accepted("client_uri", json!("")).unwrap().client_uri, None);
+        assert_eq!(accepted("client_name", json!("a\u{ad}b")).unwrap().client_name.as_deref(), Some("ab"));
+        for (member, value, error) in [
+            ("client_name", json!("a\u{202e}b"), "invalid_client_metadata"),
+            ("grant_types", json!(["implicit"]), "invalid_client_metadata"),
+            ("redirect_uris", json!(["http://client.example/"]), "invalid_redirect_uri"),
+            ("redirect_uris", json!(5), "invalid_client_metadata"),
+        ] {
+            assert_eq!(accepted(member, value).unwrap_err().error, error, "{member}");
+        }
+    }
+}

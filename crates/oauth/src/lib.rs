@@ -33,10 +33,3 @@ pub mod secret;
 pub mod text;
 pub mod token_cache;
 pub mod well_known;
-
-use serde::{Deserialize, Deserializer};
-
-/// Keeps `null` apart from absent, which `Option` would merge.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(json).map(Some)
-}

@@ -108,3 +108,70 @@ pub fn without_loopback_port(uri: &str) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_answers_may_go() {
+        let schemes = AppSchemes::new(&["vscode".to_owned()]);
+        for uri in [
+            "https://client.example/callback?tenant=a",
+            "http://localhost:3000/callback",
+            "http://127.0.0.1/",
+            "http://[::1]:1/x",
+            "com.example.app:/callback",
+            "cursor://anysphere.cursor-mcp/oauth/callback",
+            "vscode://callback",
+        ] {
+            assert!(schemes.accept(uri), "{uri}");
+        }
+        for uri in [
+            "http://client.example/",
+            "http://127.0.0.2/",
+            "http://localhost.client.example/",
+            "http://localhost:99999/",
+            "https://user@client.example/",
+            "https://*.client.example/",
+            "https://client.example/#fragment",
+            "https://client.example/?code=1",
+            "https://client.example/?%73tate=1",
+            "https:client.example/",
+            "https://client.example\\@evil.example/",
+            "https://client.example/ä",
+            "exampleapp://callback",
+            "javascript:alert(1)",
+            "data:,x",
+            "",
+            &format!("https://client.example/{}", "a".repeat(MAX_LENGTH)),
+        ] {
+            assert!(!schemes.accept(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn only_the_port_of_a_loopback_address_may_differ() {
+        for (registered, asked, same) in [
+            ("http://localhost/callback", "http://localhost:1234/callback", true),
+            ("http://[::1]:1/callback?a=b", "http://[::1]:2/callback?a=b", true),
+            ("https://client.example/callback", "https://client.example/callback", true),
+            ("http://localhost/callback", "http://127.0.0.1/callback", false),
+            ("http://localhost/callback", "http://localhost:1234/callback/", false),
+            ("http://localhost/callback", "http://localhost:1234@evil.example/callback", false),
+            ("http://localhost/callback", "http://localhost.evil.example/callback", false),
+            ("https://client.example/callback", "https://client.example:444/callback", false),
+            ("https://client.example/callback", "https://CLIENT.example/callback", false),
+        ] {
+            assert_eq!(matches(registered, asked), same, "{registered} {asked}");
+        }
+    }
+
+    #[test]
+    fn an_apps_scheme_is_none_of_the_browsers() {
+        assert_eq!(app_scheme("VsCode"), Ok("vscode".to_owned()));
+        for name in ["", "1a", "a:", "a b", "javascript", "HTTPS", "file"] {
+            assert!(app_scheme(name).is_err(), "{name}");
+        }
+    }
+}
