@@ -15,7 +15,11 @@ use serde_json::value::RawValue;
 /// # Errors
 /// The first thing that does not fit, such as `message must be a string`.
 pub fn read<'a, T: Deserialize<'a>>(object: &'a RawValue) -> Result<T, Misfit> {
-    T::deserialize(Json(object))
+    // What fits is read at once. What does not is read again, by what can say why. (A JSON array would fit a struct.)
+    match serde_json::from_str(object.get()) {
+        Ok(read) if object.get().starts_with('{') => Ok(read),
+        _ => T::deserialize(Json(object)),
+    }
 }
 
 /// What is read where a client left the object out.
@@ -93,6 +97,11 @@ impl<'de, const MINIMUM: u16, const MAXIMUM: u16> Deserialize<'de> for Integer<M
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "an integer from {MINIMUM} to {MAXIMUM}")
+            }
+
+            #[allow(clippy::cast_precision_loss)] // what is in range is exact
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+                self.visit_f64(number as f64)
             }
 
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
