@@ -108,8 +108,9 @@ trusted_keys() {
     fi
 }
 
-# Builds a package and says where its program is.
+# Builds a package and says where its program is. Whoever has built them all names their folder in TEST_PROGRAMS.
 build() {
+    [ -z "${TEST_PROGRAMS:-}" ] || { printf '%s\n' "$TEST_PROGRAMS/$1"; return; }
     (cd "$ROOT" && cargo build --quiet -p "$1" >&2) || die "$1 does not build"
     local target
     target=$(cd "$ROOT" && cargo metadata --no-deps --format-version 1 | "$JQ" -r .target_directory) || die 'no target'

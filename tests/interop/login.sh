@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 root=$PWD/../..
 unset "${!MCP_@}"
 . ./setup.sh
-cargo build --quiet --manifest-path "$root/Cargo.toml" -p step9 -p auth-server
+: "${TEST_PROGRAMS:?names the folder of the steps' programs}"
 
 . ./servers.sh
 password='correct horse battery staple'

@@ -7,7 +7,7 @@ here=$PWD
 root=$here/../..
 unset "${!MCP_@}"
 . ./setup.sh
-cargo build --quiet --manifest-path "$root/Cargo.toml" -p step4 -p step6 -p step9 -p gen-token
+: "${TEST_PROGRAMS:?names the folder of the steps' programs}"
 
 . ./servers.sh
 
@@ -48,7 +48,7 @@ done
 
 for step in step6 step9; do
   start "$step" --keys "$work/keys"
-  token() { "$target/debug/gen-token" --keys "$work/keys" --server "$url" --username alice "$@"; }
+  token() { "$TEST_PROGRAMS/gen-token" --keys "$work/keys" --server "$url" --username alice "$@"; }
   narrow=()
   [ "$step" = step6 ] || narrow=("$(token --scopes mcp:read)")
   node typescript.mjs "$url/mcp" "$(token)" "${narrow[@]}"

@@ -9,7 +9,7 @@ start() {
   local program=$1
   shift
   mkdir "$work/$program"
-  (cd "$work/$program" && exec "$target/debug/$program" --port 0 "$@" >out 2>err) &
+  (cd "$work/$program" && exec "$TEST_PROGRAMS/$program" --port 0 "$@" >out 2>err) &
   pids+=($!)
   for _ in $(seq 150); do
     url=$(sed -n 's/^listening on //p' "$work/$program/out" 2>/dev/null || true)

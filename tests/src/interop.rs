@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::{Reply, Server, gen_token, has, is_there};
+use crate::{Reply, Server, gen_token, has, needs};
 
 /// Where Chromium is.
 pub fn chromium() -> String {
@@ -35,51 +35,43 @@ fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(own, PathBuf::from)
 }
 
-/// The folder with `node_modules` in it, installed if need be. `None`, where a developer does not have what it takes;
-/// in CI that is a failure.
+/// The folder with `node_modules` in it, installed if need be.
 ///
 /// # Errors
-/// If the packages cannot be installed.
-pub fn folder(test: &str, with_chromium: bool) -> Result<Option<PathBuf>> {
-    if !is_there(test, "Node.js 20", has("node", [20, 0]))
-        || with_chromium && !is_there(test, "Chromium", has(&chromium(), [1, 0]))
-    {
-        return Ok(None);
-    }
-    install("node.sh").map(Some)
+/// If Node.js, or Chromium where it is asked for, is missing, or the packages cannot be installed.
+pub fn folder(with_chromium: bool) -> Result<PathBuf> {
+    needs("Node.js 20", has("node", [20, 0]))?;
+    needs("Chromium", !with_chromium || has(&chromium(), [1, 0]))?;
+    install("node.sh")
 }
 
-/// A Python with the packages of `tests/interop/requirements.txt`; see [`folder`].
+/// A Python with the packages of `tests/interop/requirements.txt`.
 ///
 /// # Errors
-/// If they cannot be installed.
-pub fn python(test: &str) -> Result<Option<PathBuf>> {
-    if !is_there(test, "Python 3.11", has("python3", [3, 11])) {
-        return Ok(None);
-    }
+/// If Python is missing, or they cannot be installed.
+pub fn python() -> Result<PathBuf> {
+    needs("Python 3.11", has("python3", [3, 11]))?;
     install("python.sh")?;
-    Ok(Some(target().join("interop-venv/bin/python")))
+    Ok(target().join("interop-venv/bin/python"))
 }
 
-/// A program of the module `tests/interop/go`, or one that it depends on, built if need be; see [`folder`].
+/// A program of the module `tests/interop/go`, or one that it depends on, built if need be.
 ///
 /// # Errors
-/// If it cannot be built.
-pub fn go(test: &str, package: &str) -> Result<Option<PathBuf>> {
+/// If Go is missing, or it cannot be built.
+pub fn go(package: &str) -> Result<PathBuf> {
     // From 1.21 on, Go fetches the version that go.mod asks for.
     let version = Command::new("go").args(["env", "GOVERSION"]).output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let minor = version.strip_prefix("go1.").and_then(|rest| rest.trim_end().split('.').next()?.parse::<u32>().ok());
-    if !is_there(test, "Go 1.21", minor >= Some(21)) {
-        return Ok(None);
-    }
+    needs("Go 1.21", minor >= Some(21))?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/go");
     let program = target().join("interop-go").join(package.rsplit('/').next().unwrap_or_default());
     let package = if package.contains('/') { package.to_owned() } else { format!("./{package}") };
     let mut build = Command::new("go");
     let status = build.args(["build", "-o"]).arg(&program).arg(&package).current_dir(&folder).status()?;
     ensure!(status.success(), "go build {package} in tests/interop/go: {status}");
-    Ok(Some(program))
+    Ok(program)
 }
 
 /// A provider, a step 10 that trusts it and soon gives up its keys when it is gone, and a token of alice's.

@@ -18,7 +18,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::{Reply, Server, is_there, readme::root};
+use crate::{Reply, Server, needs, readme::root};
 
 /// For whom the realm's tokens are.
 pub const AUDIENCE: &str = "http://localhost:9000/mcp";
@@ -50,28 +50,29 @@ fn runs(program: impl AsRef<OsStr>) -> bool {
     Command::new(program).arg("-version").output().is_ok_and(|output| output.status.success())
 }
 
-/// Whether there is a Java to run Keycloak with: see [`is_there`].
-pub fn has_java() -> bool {
-    let java = env::var_os("JAVA_HOME").map_or_else(|| "java".into(), |home| Path::new(&home).join("bin/java"));
-    is_there("Keycloak", "Java 17 or later", runs(java))
-}
-
-/// Whether there is a Keycloak as well: what `start.sh` has prepared before, one's own, or Maven, which fetches it.
-fn has_keycloak() -> bool {
-    let prepared = fs::read_dir(root().join("keycloak/dist")).is_ok_and(|mut folder| folder.next().is_some());
-    let there = prepared || env::var_os("KEYCLOAK_HOME").is_some() || runs("mvn");
-    has_java() && is_there("Keycloak", "Maven, or KEYCLOAK_HOME", there)
-}
-
-/// The one Keycloak of all tests, or `None` where there is no Java or no Keycloak. Who changes what the others use takes it
-/// for writing.
+/// An error, if there is no Java to run Keycloak with.
 ///
 /// # Errors
-/// If it does not start.
-pub async fn shared() -> Result<Option<&'static RwLock<Keycloak>>> {
-    static SHARED: OnceCell<Option<RwLock<Keycloak>>> = OnceCell::const_new();
-    let start = async || if has_keycloak() { Keycloak::start().await.map(RwLock::new).map(Some) } else { Ok(None) };
-    Ok(SHARED.get_or_try_init(start).await?.as_ref())
+/// If there is none.
+pub fn needs_java() -> Result<()> {
+    let java = env::var_os("JAVA_HOME").map_or_else(|| "java".into(), |home| Path::new(&home).join("bin/java"));
+    needs("Java 17 or later", runs(java))
+}
+
+/// The one Keycloak of all tests. Who changes what the others use takes it for writing.
+///
+/// # Errors
+/// If Java or Keycloak is missing (which `start.sh` has prepared before, is one's own, or is fetched by Maven), or it does not
+/// start.
+pub async fn shared() -> Result<&'static RwLock<Keycloak>> {
+    static SHARED: OnceCell<RwLock<Keycloak>> = OnceCell::const_new();
+    let start = async || {
+        needs_java()?;
+        let prepared = fs::read_dir(root().join("keycloak/dist")).is_ok_and(|mut folder| folder.next().is_some());
+        needs("Maven, or KEYCLOAK_HOME", prepared || env::var_os("KEYCLOAK_HOME").is_some() || runs("mvn"))?;
+        Keycloak::start().await.map(RwLock::new)
+    };
+    SHARED.get_or_try_init(start).await
 }
 
 impl Keycloak {

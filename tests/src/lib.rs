@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod gated;
 pub mod interop;
 pub mod keycloak;
 pub mod mock;
@@ -14,7 +15,7 @@ pub mod world;
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Write, stderr},
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
@@ -77,17 +78,13 @@ pub fn has(program: &str, least: [u32; 2]) -> bool {
     [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)] >= least
 }
 
-/// Whether what a test needs is there. If not, it says that the test is skipped; in CI that is a failure.
+/// An error, if what a test needs is not there.
 ///
-/// # Panics
-/// If it is not there in CI.
-pub fn is_there(test: &str, needed: &str, there: bool) -> bool {
-    assert!(there || std::env::var_os("CI").is_none(), "{test}: needs {needed}");
-    if !there {
-        // Past the test runner, which keeps what passing tests print to itself.
-        let _ = writeln!(stderr(), "skipped: {test}: needs {needed}");
-    }
-    there
+/// # Errors
+/// If it is not.
+pub fn needs(needed: &str, there: bool) -> Result<()> {
+    ensure!(there, "this test needs {needed}");
+    Ok(())
 }
 
 /// A token from `gen-token` for the server at `server_url`, signed with the key in `keys`.

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 
-use crate::{Server, provide_jq};
+use crate::{Server, programs, provide_jq};
 
 struct Example {
     command: String,
@@ -63,13 +63,25 @@ fn is_understood(command: &str) -> bool {
     server.is_match(command) || command == "cargo test --workspace"
 }
 
-/// `cargo` as it behaves in a clone, from a folder that is not one.
+/// `cargo` as it behaves in a clone, from a folder that is not one. What it runs is built already.
 fn make_clone(folder: &Path) -> Result<()> {
     let manifest = root().join("Cargo.toml");
     let manifest = manifest.display();
     let script = format!(
-        "#!/bin/sh\nverb=$1; shift\n[ \"$verb\" = xtask ] && set -- -q -p xtask -- \"$@\" && verb=run\nexec {} \"$verb\" --manifest-path '{manifest}' \"$@\"\n",
-        env!("CARGO")
+        r#"#!/bin/sh
+programs='{programs}'
+case $1 in
+  xtask) shift; exec "$programs/xtask" "$@" ;;
+  run) [ "$2 $3" = "-q -p" ] && [ -x "$programs/$4" ] && program=$programs/$4 && shift 4 && {{
+    [ "$1" != -- ] || shift
+    exec "$program" "$@"
+  }} ;;
+esac
+verb=$1; shift
+exec {cargo} "$verb" --manifest-path '{manifest}' "$@"
+"#,
+        programs = programs::folder()?.display(),
+        cargo = env!("CARGO"),
     );
     fs::create_dir(folder.join("bin"))?;
     fs::write(folder.join("bin/cargo"), script)?;
@@ -103,6 +115,7 @@ pub fn check(readme: &Path, server: &Server, more: &[(&str, &str)]) -> Result<us
     let mut bash = Command::new("bash");
     bash.args(["-c", &script]).current_dir(&folder).env("PATH", path);
     bash.env("MCP_PORT", "0").env("MCP_PUBLIC_URL", server.url()).env_remove("MCP_KEYS").env("NO_COLOR", "1");
+    bash.env("TEST_PROGRAMS", programs::folder()?);
     bash.env("MCP_CREDENTIALS", folder.join("credentials"));
     let output = bash.output()?;
     let output = format!("{}\n@@@", String::from_utf8_lossy(&output.stdout).replace('\r', ""));

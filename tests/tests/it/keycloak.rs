@@ -15,8 +15,9 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
     browser::claims,
-    has, interop, is_there,
-    keycloak::{AUDIENCE, Keycloak, PAGES_PORT, has_java, script, shared, text},
+    has, interop,
+    keycloak::{AUDIENCE, Keycloak, PAGES_PORT, needs_java, script, shared, text},
+    needs,
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
     provide_jq,
     readme::{self, root},
@@ -44,8 +45,9 @@ async fn call(server: &Server, token: &str, tool: &str) -> Result<Reply> {
 }
 
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn the_pages_own_curl_gets_a_token_that_calls_a_tool() -> Result<()> {
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let readme = fs::read_to_string(root().join("keycloak/README.md"))?;
     assert!(readme.contains(PAGES_CURL), "keycloak/README.md has another command than the page");
@@ -72,16 +74,15 @@ async fn the_pages_own_curl_gets_a_token_that_calls_a_tool() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven, Node.js, Python, Chromium")]
 async fn real_clients_register_and_log_people_in_through_chromium() -> Result<()> {
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let chromium = interop::chromium();
     for (needed, program, least) in
         [("Node 20", "node", [20, 0]), ("Python 3.11", "python3", [3, 11]), ("Chromium", &chromium, [1, 0])]
     {
-        if !is_there("real clients at Keycloak", needed, has(program, least)) {
-            return Ok(());
-        }
+        needs(needed, has(program, least))?;
     }
     let server = keycloak.step10(&[])?;
     let output = Command::new(root().join("tests/interop/keycloak.sh"))
@@ -96,8 +97,9 @@ async fn real_clients_register_and_log_people_in_through_chromium() -> Result<()
 /// Keycloak drops a scope silently that the person's role does not have in the realm's scope mappings, and puts no
 /// audience into a token that has none of our scopes.
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn six_people_may_do_what_the_table_says() -> Result<()> {
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let server = keycloak.step10(&[])?;
     let all = [READ, TOOLS, PROMPTS];
@@ -137,8 +139,9 @@ async fn six_people_may_do_what_the_table_says() -> Result<()> {
 
 /// As on the page that this project began with: the audience is a client, which a scope adds, and roles are its roles.
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn the_page_s_own_set_up_goes_with_its_profile() -> Result<()> {
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let issuer = keycloak.issuer();
     let server = Server::start_with("step10", &["--issuer", &issuer, "--profile", "keycloak-tutorial"])?;
@@ -169,9 +172,10 @@ async fn the_page_s_own_set_up_goes_with_its_profile() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn a_stranger_registers_nothing_but_a_client_on_this_computer() -> Result<()> {
     const HERE: &str = "http://localhost/callback";
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let register = async |metadata: Value, origin: Option<&str>| {
         let request = keycloak.request(Method::POST, "/clients-registrations/openid-connect");
@@ -235,11 +239,12 @@ async fn a_stranger_registers_nothing_but_a_client_on_this_computer() -> Result<
 /// Keycloak has more registration endpoints than OAuth's. `default` takes its own representation of a client, where a
 /// protocol mapper could put what people write into their own profile into any claim: their roles, or somebody's `sub`.
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn a_stranger_chooses_no_claims_and_no_lifespan_of_tokens() -> Result<()> {
     const OAUTH: &str = "/clients-registrations/openid-connect";
     const DEFAULT: &str = "/clients-registrations/default";
     const POLICY: &str = "org.keycloak.services.clientregistration.policy.ClientRegistrationPolicy";
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let send = async |method: Method, path: &str, body: Value, token: Option<&str>| {
         let request = keycloak.request(method, path).header("Content-Type", "application/json").body(body.to_string());
@@ -313,8 +318,9 @@ async fn a_stranger_chooses_no_claims_and_no_lifespan_of_tokens() -> Result<()> 
 }
 
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn nothing_but_the_access_token_opens_the_server() -> Result<()> {
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let server = keycloak.step10(&[])?;
     let form = [("grant_type", "password"), ("client_id", "mcp-test-client"), ("scope", "openid mcp:tools")];
@@ -333,9 +339,10 @@ fn kid(token: &str) -> Result<String> {
 }
 
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn a_new_key_is_accepted_within_a_cool_down_and_the_old_one_until_it_is_disabled() -> Result<()> {
     const KEYS: &str = "org.keycloak.keys.KeyProvider";
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.write().await;
     let server = keycloak.step10(&["--jwks-min-age", "10s", "--jwks-max-age", "10s"])?;
     let old = keycloak.token("alice", TOOLS).await?;
@@ -406,8 +413,9 @@ async fn load(server: &Server, token: &str, count: &Cell<u32>, goes_on: &Cell<bo
 }
 
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn keycloak_stops_and_starts_and_no_request_with_a_known_key_fails() -> Result<()> {
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = &*keycloak.write().await;
     // The token must outlive the outage, and a start takes long on a busy computer.
     keycloak.admin(Method::PUT, "", &json!({ "accessTokenLifespan": 3600 })).await?;
@@ -470,8 +478,9 @@ async fn outage(keycloak: &Keycloak, server: &Server, args: &[&str], known: &str
 }
 
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn the_commands_in_its_readme_print_what_it_shows() -> Result<()> {
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let server = keycloak.step10(&[])?;
     let (page, here) = (format!("localhost:{PAGES_PORT}"), format!("localhost:{}", keycloak.port()));
@@ -484,8 +493,9 @@ async fn the_commands_in_its_readme_print_what_it_shows() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn started_twice_it_runs_once() -> Result<()> {
-    let Some(keycloak) = shared().await? else { return Ok(()) };
+    let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
     let before = keycloak.pid()?;
     let said = keycloak.script("start").await?;
@@ -564,10 +574,9 @@ fn the_scripts_wait_for_each_other_and_not_for_the_dead() -> Result<()> {
 
 /// `cp`, the first thing that touches the distribution, fails: as good as a Ctrl-C there.
 #[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn an_interrupted_start_can_be_repeated() -> Result<()> {
-    if shared().await?.is_none() {
-        return Ok(()); // which has prepared the distribution, too
-    }
+    shared().await?; // which has prepared the distribution, too
     let (bin, data) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let broken = bin.path().join("cp");
     fs::write(&broken, "#!/bin/sh\necho interrupted >&2\nexit 1\n")?;
@@ -595,10 +604,9 @@ fn stopping_what_is_not_there_makes_no_folder() -> Result<()> {
 }
 
 #[test]
+#[cfg_attr(not(ci), ignore = "needs Java")]
 fn what_keeps_keycloak_from_starting_is_said_in_a_sentence() -> Result<()> {
-    if !has_java() {
-        return Ok(());
-    }
+    needs_java()?;
     let taken = TcpListener::bind(("127.0.0.1", 0))?;
     let taken = taken.local_addr()?.port().to_string();
     let folder = tempfile::tempdir()?;
@@ -665,10 +673,9 @@ printf %s '{bytes}' >"$folder/$name-$version.tar.gz"
 }
 
 #[test]
+#[cfg_attr(not(ci), ignore = "needs Java")]
 fn what_is_not_keycloak_is_not_run() -> Result<()> {
-    if !has_java() {
-        return Ok(());
-    }
+    needs_java()?;
     let source = fs::read_to_string(script(&[]).get_program())?;
     let version = source.lines().find_map(|line| line.strip_prefix("version=")).context("no version")?;
     let compose = fs::read_to_string(root().join("keycloak/compose.yaml"))?;

@@ -1,4 +1,4 @@
-//! The integration tests, one program: `cargo test -p integration-tests http::` runs those of `http.rs`.
+//! The integration tests, one program: `cargo test --workspace --test it http::` runs those of `http.rs`.
 
 mod attacks;
 mod browser;

@@ -7,12 +7,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use integration_tests::{is_there, readme::root};
+use integration_tests::{gated, readme::root};
 use regex::Regex;
 
 /// What git says, line by line; `None` where this is no clone.
 fn git(args: &[&str]) -> Result<Option<Vec<String>>> {
-    if !is_there("the repository", "git, and a clone", root().join(".git").exists()) {
+    if !root().join(".git").exists() {
+        ensure!(!cfg!(ci), "this is no clone");
         return Ok(None);
     }
     let output = Command::new("git").args(args).current_dir(root()).output()?;
@@ -90,5 +91,12 @@ fn every_package_is_under_the_two_licences_that_are_here() -> Result<()> {
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with("Cargo.toml") && path.components().count() > 1) {
         assert!(text.contains("license.workspace = true"), "{}", path.display());
     }
+    Ok(())
+}
+
+#[test]
+fn the_tests_that_run_in_ci_only_are_listed_beside_the_command() -> Result<()> {
+    let (table, readme) = (gated::table()?, fs::read_to_string(root().join("README.md"))?);
+    assert!(readme.contains(&format!("\n\n{table}\n")), "README.md should have this table:\n{table}");
     Ok(())
 }

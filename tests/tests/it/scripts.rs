@@ -8,16 +8,17 @@ use std::{
 };
 
 use anyhow::Result;
-use integration_tests::{Server, program};
+use integration_tests::{Server, programs};
 
-fn script(step: u8) -> Command {
+fn script(step: u8) -> Result<Command> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("bash");
     command.arg(root.join(format!("test_step{step}.sh"))).current_dir(root.join(".."));
+    command.env("TEST_PROGRAMS", programs::folder()?);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
         command.env_remove(name);
     }
-    command
+    Ok(command)
 }
 
 fn text(output: &Output) -> String {
@@ -27,7 +28,7 @@ fn text(output: &Output) -> String {
 #[test]
 fn every_script_passes_on_its_own_step() -> Result<()> {
     for step in 1..=10 {
-        let output = script(step).output()?;
+        let output = script(step)?.output()?;
         let text = text(&output);
         assert!(output.status.success(), "test_step{step}.sh: {text}");
         assert!(text.trim_end().ends_with(" passed, 0 failed"), "test_step{step}.sh: {text}");
@@ -51,7 +52,7 @@ fn nothing_but_404() -> Result<u16> {
 #[test]
 fn the_first_script_fails_on_a_server_that_has_nothing() -> Result<()> {
     let url = format!("http://localhost:{}", nothing_but_404()?);
-    let output = script(1).args(["--url", &url]).output()?;
+    let output = script(1)?.args(["--url", &url]).output()?;
     let text = text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("FAIL"), "{text}");
@@ -60,10 +61,9 @@ fn the_first_script_fails_on_a_server_that_has_nothing() -> Result<()> {
 
 #[test]
 fn every_script_fails_on_the_step_before() -> Result<()> {
-    program("gen-token")?;
     for step in 2..=10 {
         let server = Server::start(&format!("step{}", step - 1))?;
-        let mut command = script(step);
+        let mut command = script(step)?;
         command.args(["--url", server.url()]);
         if step > 5 {
             command.arg("--keys").arg(server.keys());

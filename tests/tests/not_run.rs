@@ -1,0 +1,19 @@
+//! Runs after the tests (`it` comes first) and says which of them did not run, and how they do.
+
+use anyhow::Result;
+use integration_tests::gated::gated;
+
+fn main() -> Result<()> {
+    if cfg!(ci) {
+        return Ok(());
+    }
+    let gated = gated()?;
+    let mut modules: Vec<_> = gated.keys().map(|(module, _)| module.as_str()).collect();
+    modules.dedup();
+    println!(
+        "Not run: {} tests that need other programs or more than a minute, in {}. All of them: CI=true cargo test --workspace",
+        gated.values().sum::<usize>(),
+        modules.join(", ")
+    );
+    Ok(())
+}
