@@ -13,7 +13,8 @@ use regex::Regex;
 pub fn gated() -> Result<BTreeMap<(String, String), usize>> {
     let gate = Regex::new(r#"(?m)^#\[cfg_attr\(not\(ci\), ignore = "needs ([^"]+)"\)\]\n(?:async )?fn "#)?;
     let mut gated = BTreeMap::new();
-    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it"))? {
+    let folder = |name: &str| fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+    for file in folder("tests/it")?.chain(folder("tests/timing")?) {
         let path = file?.path();
         let module = path.file_stem().and_then(|stem| stem.to_str()).context("a file without a name")?;
         for found in gate.captures_iter(&fs::read_to_string(&path)?) {

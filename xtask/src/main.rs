@@ -3,6 +3,7 @@
 mod carry;
 mod diff;
 mod drift;
+mod eject;
 mod step;
 
 use std::io::{self, ErrorKind};
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
     bin_name = "cargo xtask",
     after_help = "\
 To read:      cargo xtask diff 6                   what does JWT validation cost?
+To take away: cargo xtask eject 6 ../my-server     step 6 as a workspace of its own
 To maintain:  edit step4/src/rpc.rs, then
               cargo xtask carry step4/src/rpc.rs   the same fix in step5, step6, …
               cargo xtask drift                    do the steps still differ only where they should?
@@ -74,6 +76,18 @@ enum Task {
     /// Prints for each step its new files, the changed ones, and how many lines were added and deleted in those.
     /// Fails if a file is new, differs or is gone that has no reason to: xtask/src/drift.rs has the list.
     Drift,
+    /// Write a step as a workspace of its own, to build something else on it
+    ///
+    /// DIR gets the step's folder, the folders of those packages of this workspace that it depends on (such as common), a
+    /// Cargo.toml with the versions and lints of these, Cargo.lock with the same versions of other people's packages, and the
+    /// licences. It builds without this workspace: cd DIR && cargo run -p stepN
+    Eject {
+        /// The step's number
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+        step: u8,
+        /// A folder outside of this workspace that is empty or is not there yet
+        dir: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -96,6 +110,11 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Carry { file, base } => Ok(success(carry::carry(root, &file, &base)?)),
         Task::Test { step, args } => bash(&format!("tests/test_step{step}.sh"), &args),
         Task::Ci => bash(".ci/run", &[]),
+        Task::Eject { step, dir } => {
+            let packages = eject::eject(root, step, &dir)?;
+            println!("{} has {}. Start it: cd {0} && cargo run -p step{step}", dir.display(), packages.join(", "));
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Drift => Ok(success(drift::report(root))),
     }
 }

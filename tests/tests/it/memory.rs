@@ -1,14 +1,22 @@
 //! Nothing grows with the number of requests.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, BufWriter, Read, Write},
     net::TcpStream,
+    sync::Arc,
     thread,
+    time::Instant,
 };
 
 use anyhow::{Result, ensure};
-use integration_tests::{Server, gen_token};
+use integration_tests::{
+    Server, gen_token,
+    provider::{Provider, start},
+    signer::{AUDIENCE, Signer, claims},
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
@@ -102,4 +110,59 @@ fn resident_memory_after_200_000_requests_is_that_after_20_000() -> Result<()> {
     println!("{before} KiB after 20,000 requests, {after} KiB after 200,000");
     assert!(after <= before + 2048, "{before} KiB after 20,000 requests, {after} KiB after 200,000");
     Ok(())
+}
+
+/// Sends requests with so many tokens, each another and good, many at a time, and looks at the answers.
+fn send_tokens(server: &str, issuer: &str, key: &Signer, count: usize) {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let stream = TcpStream::connect(server.trim_start_matches("http://")).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = BufWriter::new(stream);
+    for _ in 0..count / 50 {
+        for _ in 0..50 {
+            let token = key.sign(&claims(issuer));
+            let head = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json");
+            let length = body.len();
+            write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        }
+        stream.flush().unwrap();
+        for _ in 0..50 {
+            let (mut line, mut length) = (String::new(), 0);
+            answers.read_line(&mut line).unwrap();
+            assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+            while line != "\r\n" {
+                line.clear();
+                answers.read_line(&mut line).unwrap();
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            answers.read_exact(&mut vec![0; length]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nothing_grows_with_the_number_of_tokens() {
+    let key = Arc::new(Signer::ed("k1"));
+    let mock = Provider::good(&[&key]);
+    let started = Instant::now();
+    let server = start(&[&mock], &["--audience", AUDIENCE]);
+    let send = |count: usize| {
+        let threads = [(); 2].map(|()| {
+            let (server, issuer, key) = (server.url().to_owned(), mock.url.clone(), Arc::clone(&key));
+            std::thread::spawn(move || send_tokens(&server, &issuer, &key, count / 2))
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    };
+    send(25_000); // more than are remembered
+    let before = server.memory("VmRSS").unwrap();
+    send(75_000);
+    let after = server.memory("VmRSS").unwrap();
+    println!("{before} KiB after 25,000 tokens, {after} KiB after 100,000");
+    assert!(after <= before + 4096, "{before} KiB after 25,000 tokens, {after} KiB after 100,000");
+    let allowed = 2 + usize::try_from(started.elapsed().as_secs()).unwrap() / 60;
+    assert!(mock.hits("/jwks") <= allowed, "{} fetches: they follow requests", mock.hits("/jwks"));
 }

@@ -14,6 +14,8 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{Server, rpc};
 use serde_json::json;
 
+use crate::turn;
+
 const PEERS: usize = 50;
 /// How long they may stay.
 const CLOSED_WITHIN: Duration = Duration::from_secs(30);
@@ -110,6 +112,7 @@ async fn withstands(server: &Server, requests: String, sip: bool) -> Result<()> 
 
 #[tokio::test]
 async fn peers_that_pipeline_and_never_read_cost_little_and_are_closed() {
+    let _turn = turn();
     let elsewhere = ["--issuer", "http://127.0.0.1:1"];
     // The small ones are fewer, so that a debug build gets to the end of them in time.
     for (package, args, request, times) in [
@@ -127,6 +130,7 @@ async fn peers_that_pipeline_and_never_read_cost_little_and_are_closed() {
 
 #[tokio::test]
 async fn large_answers_that_nobody_reads_cost_little() {
+    let _turn = turn();
     let server = Server::start("step4").unwrap();
     for request in [echo(&"x".repeat(6_500), 10), echo(&"\u{1}".repeat(6_500), 10)] {
         let times = 4_000_000 / request.len();
@@ -136,6 +140,7 @@ async fn large_answers_that_nobody_reads_cost_little() {
 
 #[tokio::test]
 async fn peers_that_read_a_byte_now_and_then_are_closed() {
+    let _turn = turn();
     let server = Server::start("step4").unwrap();
     withstands(&server, echo(&"\u{1}".repeat(6_500), 10).repeat(20), true).await.unwrap();
 }
@@ -169,6 +174,7 @@ fn read_answers(stream: &mut TcpStream, count: usize, rate: usize) -> Result<()>
 
 #[test]
 fn who_reads_the_answers_gets_them_all_however_many_were_asked_for() {
+    let _turn = turn();
     let server = Server::start("step4").unwrap();
     for (request, count) in [(get("/health"), 4_000), (echo("hi", 1), 4_000), (echo(&"x".repeat(6_500), 10), 100)] {
         let mut stream = connect(&server).unwrap();
@@ -183,6 +189,7 @@ fn who_reads_the_answers_gets_them_all_however_many_were_asked_for() {
 
 #[test]
 fn who_reads_slowly_but_steadily_gets_all() {
+    let _turn = turn();
     let server = Server::start("step4").unwrap();
     let mut stream = connect(&server).unwrap();
     // Five megabytes, in twenty seconds: longer than an idle connection is kept, and than nothing may be read.
@@ -195,6 +202,7 @@ fn who_reads_slowly_but_steadily_gets_all() {
 
 #[test]
 fn bodies_of_all_kinds_are_read_on_one_connection() {
+    let _turn = turn();
     let server = Server::start("step4").unwrap();
     let mut stream = connect(&server).unwrap();
     let body = rpc("tools/call", json!({ "name": "echo", "arguments": { "message": "x".repeat(50_000) } })).to_string();
@@ -236,6 +244,7 @@ fn until_closed(stream: &mut TcpStream) -> Result<Duration> {
 
 #[test]
 fn a_second_request_that_comes_byte_by_byte_is_not_waited_for() {
+    let _turn = turn();
     let server = Server::start("step1").unwrap();
     let mut stream = connect(&server).unwrap();
     stream.write_all(get("/health").as_bytes()).unwrap();
@@ -255,6 +264,7 @@ fn a_second_request_that_comes_byte_by_byte_is_not_waited_for() {
 
 #[test]
 fn connections_are_counted_and_further_requests_are_answered_with_503() {
+    let _turn = turn();
     let server = Server::start_with("step4", &["--max-connections", "8"]).unwrap();
     let mut places: Vec<_> = (0..8)
         .map(|_| {
@@ -301,6 +311,7 @@ fn connections_are_counted_and_further_requests_are_answered_with_503() {
 
 #[test]
 fn a_server_stops_in_time_beside_peers_that_never_read() {
+    let _turn = turn();
     let mut server = Server::start("step4").unwrap();
     let requests = echo(&"\u{1}".repeat(6_500), 10).repeat(40);
     let peers: Vec<_> = (0..5)

@@ -1,4 +1,4 @@
-//! Runs after the tests (`it` comes first) and says which of them did not run, and how they do.
+//! Runs after the tests, as cargo goes by the alphabet, and says which of them did not run, and how they do.
 
 use anyhow::Result;
 use integration_tests::gated::gated;
