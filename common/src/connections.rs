@@ -37,7 +37,7 @@ use std::{
     time::Duration,
 };
 
-use actix_http::{BoxedPayloadStream, HttpService, KeepAlive, Payload, Request, Response, error::DispatchError};
+use actix_http::{BoxedPayloadStream, HttpService, KeepAlive, Payload, Request, error::DispatchError};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
@@ -45,8 +45,8 @@ use actix_service::{
 use actix_web::{
     Error, HttpResponse,
     body::MessageBody,
-    dev::AppConfig,
-    error::PayloadError,
+    dev::{AppConfig, ServiceResponse},
+    error::{InternalError, PayloadError},
     http::{StatusCode, header},
     web::Bytes,
 };
@@ -61,7 +61,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use crate::http::error_response;
+use crate::{http::error_response, requests::Arrived};
 
 /// Bytes that are read at once.
 const PORTION: usize = 8 * 1024;
@@ -483,16 +483,13 @@ pub(crate) fn http<F, S, B>(
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
     F: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<Error> + 'static,
+    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error> + 'static,
     S::InitError: Debug,
-    S::Response: Into<Response<B>> + 'static,
     <S::Service as Service<Request>>::Future: 'static,
     S::Service: 'static,
     B: MessageBody + 'static,
 {
-    let app = app.into_factory().map_err(|error| error.into().error_response());
-    let app = map_config(app, |()| AppConfig::default());
+    let app = map_config(app.into_factory(), |()| AppConfig::default());
     let app = apply_fn_factory(app, |mut request: Request, app: &_| {
         let exchange = request.conn_data::<Rc<Exchange>>().cloned();
         let answer = match &exchange {
@@ -506,19 +503,22 @@ where
                     let body: BoxedPayloadStream = Box::pin(body);
                     *request.payload() = Payload::Stream { payload: body };
                 }
-                Some(Service::call(app, request))
+                Some((Arrived::new(&mut request), Service::call(app, request)))
             }
-            None => Some(Service::call(app, request)),
+            None => Some((Arrived::new(&mut request), Service::call(app, request))),
         };
         async move {
-            let Some(answer) = answer else { return Err(too_many()) };
-            let answer = answer.await;
+            let Some((arrived, answer)) = answer else {
+                return Err(InternalError::from_response("too many connections", too_many()).into());
+            };
+            let answer = arrived.answered(answer).await;
             if let Some(exchange) = exchange {
                 exchange.under_way.set(false);
             }
             answer
         }
     });
+    let app = app.map_err(|error: Error| error.error_response());
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();

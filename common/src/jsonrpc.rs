@@ -93,13 +93,18 @@ impl ErrorObject {
         ErrorObject { code, message, data: None }
     }
 
+    /// `-32601`: there is no such method.
+    pub fn method_not_found() -> Self {
+        Self::new(METHOD_NOT_FOUND, "Method not found")
+    }
+
     /// `-32602`: the method exists, what it was given does not fit.
     pub fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(INVALID_PARAMS, message)
     }
 
     /// `-32603`: our fault. The cause goes to the log, never to the client.
-    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
         Self::new(INTERNAL_ERROR, "Internal error")
     }

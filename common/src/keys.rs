@@ -27,6 +27,7 @@ const BITS: usize = 2048;
 /// A key to check signatures with, and the name it goes by.
 #[derive(Clone)]
 pub struct PublicKey {
+    pub rsa: RsaPublicKey,
     pub decoding_key: DecodingKey,
     /// The RFC 7638 thumbprint.
     pub kid: String,
@@ -56,7 +57,7 @@ impl PublicKey {
         let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
         jwk.common.key_id = Some(kid.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(PublicKey { decoding_key, kid, jwks: JwkSet { keys: vec![jwk] } })
+        Ok(PublicKey { rsa: key.clone(), decoding_key, kid, jwks: JwkSet { keys: vec![jwk] } })
     }
 
     /// The document of `/.well-known/jwks.json` (RFC 7517 §5): this one key.

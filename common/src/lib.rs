@@ -4,28 +4,44 @@
 //!
 //! - [`config`]: the command line every server shares, and the public URL that names everything;
 //! - [`server`]: binding, running, stopping, and how a program ends; `connections`: what its peers may cost it;
-//! - [`guards`]: what is checked on every request (Origin, Host, panics), and the log;
+//! - [`requests`]: what happens to every request (panics, errors without a body), and the log;
 //! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire; [`params`]: how they are read;
-//! - [`oauth`], [`claims`], [`token_cache`], [`network`], [`files`], [`text`]: what the roles of OAuth share, from the
-//!   crate `oauth`;
-//! - [`readiness`]: whether what a server stands on can be used;
-//! - [`keys`]: the RSA key pair.
+//! - [`readiness`]: whether what a server stands on can be used.
+//!
+//! What only some steps need are features, so that the first steps build without the rest:
+//!
+//! - `schemas` (step 3): how tools are described;
+//! - `keys` (step 5): `keys`, the RSA key pair; and `oauth`, `claims`, `token_cache`, `network`, `files`, `text`, which the
+//!   roles of OAuth share, from the crate `oauth`;
+//! - `guards`: the rule of step 1, for servers that are no steps.
+
+#[cfg(feature = "guards")]
+extern crate self as common; // as the step's file calls it
 
 pub mod config;
 mod connections;
+#[cfg(feature = "guards")]
+#[path = "../../step1/src/guards.rs"] // there is one such file, byte for byte
 pub mod guards;
 pub mod http;
 pub mod jsonrpc;
+#[cfg(feature = "keys")]
 pub mod keys;
 pub mod mcp;
+#[cfg(feature = "keys")]
 pub mod oauth;
 pub mod params;
 pub mod readiness;
+pub mod requests;
+#[cfg(feature = "schemas")]
+mod schema;
 pub mod server;
 
+#[cfg(feature = "keys")]
 pub use ::oauth::{claims, files, text, token_cache};
 
+#[cfg(feature = "keys")]
 pub mod network {
     //! Whose computer an address leads to, and how long an answer is fresh.
     pub use ::oauth::{address::*, freshness::freshness};

@@ -15,6 +15,15 @@ pub const MODERN: &str = "2026-07-28";
 /// The versions that begin with `initialize`, newest first.
 pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
+/// Which of the two protocols a request speaks (MCP 2026-07-28 "Versioning", Terminology).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Era {
+    /// 2025-11-25 and before: `initialize` comes first.
+    Legacy,
+    /// 2026-07-28: every request carries its version and capabilities in `_meta`.
+    Modern,
+}
+
 /// Name and version of a program (`Implementation`).
 #[derive(Clone, Serialize)]
 pub struct Implementation {
@@ -81,33 +90,58 @@ pub struct Caching {
     pub cache_scope: CacheScope,
 }
 
-/// A tool's definition ("Tools").
+/// A tool's definition ("Tools"), but for its schemas, which [`Tool::define`] adds.
 #[derive(Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Tool {
     pub name: &'static str,
-    pub title: &'static str,
-    pub description: &'static str,
-    pub input_schema: Value,
-    pub output_schema: Value,
-    pub annotations: ToolAnnotations,
+    title: &'static str,
+    description: &'static str,
+    annotations: ToolAnnotations,
 }
 
-/// Hints about what a tool does to the world.
+impl Tool {
+    /// A tool that only looks.
+    pub fn reads(name: &'static str, title: &'static str) -> Self {
+        let annotations = ToolAnnotations {
+            read_only_hint: true,
+            destructive_hint: false,
+            idempotent_hint: true,
+            open_world_hint: false,
+        };
+        Tool { name, title, description: "", annotations }
+    }
+
+    /// A tool that adds something.
+    pub fn adds(name: &'static str, title: &'static str) -> Self {
+        let mut tool = Self::reads(name, title);
+        tool.annotations.read_only_hint = false;
+        tool.annotations.idempotent_hint = false;
+        tool
+    }
+
+    /// A tool that deletes something: once more changes nothing.
+    pub fn deletes(name: &'static str, title: &'static str) -> Self {
+        let mut tool = Self::reads(name, title);
+        tool.annotations.read_only_hint = false;
+        tool.annotations.destructive_hint = true;
+        tool
+    }
+
+    /// What it is good for: a model chooses by this.
+    #[must_use]
+    pub fn says(self, description: &'static str) -> Self {
+        Tool { description, ..self }
+    }
+}
+
+/// Hints about what a tool does to the world; only to this server's, so far.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ToolAnnotations {
-    pub read_only_hint: bool,
-    pub destructive_hint: bool,
-    pub idempotent_hint: bool,
-    pub open_world_hint: bool,
-}
-
-impl ToolAnnotations {
-    /// A tool that only looks, and only at this server.
-    pub fn read_only() -> Self {
-        ToolAnnotations { read_only_hint: true, destructive_hint: false, idempotent_hint: true, open_world_hint: false }
-    }
+struct ToolAnnotations {
+    read_only_hint: bool,
+    destructive_hint: bool,
+    idempotent_hint: bool,
+    open_world_hint: bool,
 }
 
 /// `tools/list` and `prompts/list`, what the client says ("Pagination").
@@ -130,10 +164,10 @@ impl ListParams {
     }
 }
 
-/// Definitions never change, so each is a [`Tool`] that was [`written`] once.
+/// Each is what [`Tool::define`] has written: definitions never change.
 #[derive(Serialize)]
 pub struct ListToolsResult {
-    pub tools: Vec<&'static RawValue>,
+    pub tools: Vec<Box<RawValue>>,
 }
 
 /// `tools/call`, what the client says.
@@ -146,15 +180,38 @@ pub struct CallToolParams<'a> {
 }
 
 impl<'a> CallToolParams<'a> {
-    /// The arguments as the tool's own type. What does not fit is for the model to mend, so it comes
-    /// back as a result with `isError`, not as a protocol error ("Tools", Error Handling).
+    /// The arguments as the tool's own type. What does not fit is for the model to mend.
     ///
     /// # Errors
-    /// The tool error to return, which says what does not fit.
-    pub fn arguments<T: Deserialize<'a>>(&self) -> Result<T, CallToolResult> {
-        read(self.arguments.unwrap_or_else(empty)).map_err(|misfit| {
-            CallToolResult::error(format!("The arguments do not fit the tool's inputSchema: {misfit}."))
-        })
+    /// [`ToolError::Mend`], which says what does not fit.
+    pub fn arguments<T: Deserialize<'a>>(&self) -> Result<T, ToolError> {
+        read(self.arguments.unwrap_or_else(empty))
+            .map_err(|misfit| ToolError::Mend(format!("The arguments do not fit the tool's inputSchema: {misfit}.")))
+    }
+}
+
+/// What a tool returns: for programs as it is, for people as text.
+pub trait ToolResult: Serialize {
+    /// The text. `json`: what programs get, which is all that there is to say if the tool knows nothing better.
+    fn into_text(self, json: &str) -> String
+    where
+        Self: Sized,
+    {
+        json.to_owned()
+    }
+}
+
+/// Why a tool has no result ("Tools", Error Handling).
+pub enum ToolError {
+    /// What the model can mend, in words for it.
+    Mend(String),
+    /// Everything else.
+    Protocol(ErrorObject),
+}
+
+impl From<ErrorObject> for ToolError {
+    fn from(error: ErrorObject) -> Self {
+        ToolError::Protocol(error)
     }
 }
 
@@ -169,14 +226,10 @@ pub struct CallToolResult {
 }
 
 impl CallToolResult {
-    pub fn new(text: String, structured_content: Box<RawValue>) -> Self {
-        CallToolResult { content: [Content::text(text)], structured_content: Some(structured_content), is_error: false }
-    }
-
-    /// A result whose text is its own JSON.
-    pub fn json(structured_content: &impl Serialize) -> Self {
-        let json = written(structured_content);
-        Self::new(json.get().to_owned(), json)
+    pub fn new(result: impl ToolResult) -> Self {
+        let json = written(&result);
+        let text = result.into_text(json.get());
+        CallToolResult { content: [Content::text(text)], structured_content: Some(json), is_error: false }
     }
 
     /// A failure the model can do something about; the text is cut at 300 characters.

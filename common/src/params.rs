@@ -4,7 +4,7 @@
 use std::{borrow::Cow, fmt, vec};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{self, DeserializeSeed, Expected, MapAccess, Unexpected, Visitor, value::StrDeserializer},
     forward_to_deserialize_any,
 };
@@ -86,7 +86,7 @@ impl de::Error for Misfit {
 
 /// JSON Schema's `integer` with its `minimum` and `maximum`. It is about the value, not the spelling: `2.0` is one
 /// (2020-12 "Validation" §6.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Integer<const MINIMUM: u16, const MAXIMUM: u16>(pub u16);
 
 impl<'de, const MINIMUM: u16, const MAXIMUM: u16> Deserialize<'de> for Integer<MINIMUM, MAXIMUM> {

@@ -9,13 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use actix_http::{Request, Response};
+use actix_http::Request;
 use actix_server::Server;
 use actix_service::IntoServiceFactory;
 use actix_web::{
     Error,
     body::MessageBody,
-    dev::{AppConfig, Service, ServiceFactory},
+    dev::{AppConfig, Service, ServiceFactory, ServiceResponse},
 };
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,10 +23,8 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::{
-    config::{PublicUrl, ServerArgs},
+    config::{PublicUrl, ServerArgs, is_loopback},
     connections::{self, Limits},
-    guards::Guards,
-    network::is_loopback,
 };
 
 /// How long a request under way may take to finish once the server was told to stop, in seconds.
@@ -102,8 +100,9 @@ pub struct Listener {
     /// the address alone says nothing.
     pub on_loopback: bool,
     allow_insecure_http: bool,
-    /// What is checked on every request.
-    pub guards: Guards,
+    /// What `--allow-origin` and `--allow-host` say, as it was given.
+    pub allow_origin: Vec<String>,
+    pub allow_host: Vec<String>,
     max_connections: Option<usize>,
 }
 
@@ -115,12 +114,19 @@ impl Listener {
             other => other,
         };
         let url = format!("http://{host}:{port}");
-        let guards = Guards::new(&public_url, &args.allow_origin, &args.allow_host)?;
         let on_loopback = is_loopback(&public_url.to_url())
             && sockets.iter().all(|socket| socket.local_addr().is_ok_and(|address| address.ip().is_loopback()));
-        let allow_insecure_http = args.allow_insecure_http;
-        let max_connections = args.max_connections;
-        Ok(Listener { sockets, url, public_url, on_loopback, allow_insecure_http, guards, max_connections })
+        let ServerArgs { allow_insecure_http, allow_origin, allow_host, max_connections, .. } = args;
+        Ok(Listener {
+            sockets,
+            url,
+            public_url,
+            on_loopback,
+            allow_insecure_http,
+            allow_origin,
+            allow_host,
+            max_connections,
+        })
     }
 
     /// For other URLs that people and tokens are sent to. `option`: what gives it.
@@ -139,10 +145,8 @@ impl Listener {
     where
         F: Fn() -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request>,
-        S: ServiceFactory<Request, Config = AppConfig> + 'static,
-        S::Error: Into<Error> + 'static,
+        S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error> + 'static,
         S::InitError: Debug,
-        S::Response: Into<Response<B>> + 'static,
         <S::Service as Service<Request>>::Future: 'static,
         S::Service: 'static,
         B: MessageBody + 'static,
@@ -158,10 +162,8 @@ impl Listener {
     where
         F: Fn() -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request>,
-        S: ServiceFactory<Request, Config = AppConfig> + 'static,
-        S::Error: Into<Error> + 'static,
+        S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error> + 'static,
         S::InitError: Debug,
-        S::Response: Into<Response<B>> + 'static,
         <S::Service as Service<Request>>::Future: 'static,
         S::Service: 'static,
         B: MessageBody + 'static,

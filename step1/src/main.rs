@@ -1,7 +1,8 @@
 //! Step 1: a server that says it is there.
 //!
-//! The map: [`health`] answers `GET /health`; `common` checks who asks, before any of it.
+//! The map: [`guards`] checks who asks, before all else; [`health`] answers `GET /health`.
 
+mod guards;
 mod health;
 
 use std::process::ExitCode;
@@ -10,9 +11,9 @@ use actix_web::{App, middleware::from_fn, web};
 use clap::Parser;
 use common::{
     config::{HELP, ServerArgs},
-    guards::Guards,
     http, server,
 };
+use guards::Guards;
 use health::Health;
 
 /// An MCP server, step by step.
@@ -32,16 +33,15 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
-
+    let guards = web::Data::new(Guards::new(&listener)?);
     let health = web::Data::new(Health::new(&["health"]));
 
-    let guards = listener.guards.clone();
     let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
-            .wrap(guards.cors())
+            .wrap(Guards::cors())
             .wrap(from_fn(Guards::check))
-            .app_data(web::Data::new(guards.clone()))
+            .app_data(guards.clone())
             .app_data(health.clone())
             .service(web::resource("/health").get(health::health))
             .default_service(web::to(http::not_found))

@@ -2,7 +2,7 @@
 //!
 //! [`authenticate`] runs before the request's method, type and body are looked at. It takes the
 //! token from the one place where it may be ([`bearer_token`]), has [`Auth::verify`] check it with its issuer's keys,
-//! and leaves a [`User`] behind for the handlers. All else is answered with a challenge that says what is wrong.
+//! and leaves a [`Caller`] behind for the handlers. All else is answered with a challenge that says what is wrong.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -19,17 +19,17 @@ use actix_web::{
 };
 use common::{
     claims::{Claims, JoseHeader},
-    guards::LogUser,
     http::HttpError,
+    requests::LogUser,
 };
 use jsonwebtoken::decode;
 use serde_json::value::RawValue;
 
 use crate::{
+    caller::Naming,
     jwks_client::NoKey,
     providers::{Members, Provider, Providers},
     reasons::{self, Refusal, unverified},
-    user_tools::Caller,
 };
 
 /// The longest token we look at, in bytes.
@@ -103,7 +103,7 @@ impl Auth {
     }
 
     /// The person whose token the request carries, or the refusal.
-    async fn user(&self, headers: &HeaderMap) -> Result<User, HttpResponse> {
+    async fn user(&self, headers: &HeaderMap) -> Result<Caller, HttpResponse> {
         let refusal = match bearer_token(headers) {
             Ok(token) => match self.user_of(token).await {
                 Ok(user) => return Ok(user),
@@ -126,7 +126,7 @@ impl Auth {
     }
 
     /// The person for whom a token speaks that we, or its issuer, find good.
-    pub async fn user_of(&self, token: &str) -> Result<User, Refusal> {
+    pub async fn user_of(&self, token: &str) -> Result<Caller, Refusal> {
         match self.verify_once(token) {
             Ok(user) => Ok(user),
             Err(refusal) => self.ask_issuer(token, refusal).await,
@@ -135,7 +135,7 @@ impl Auth {
 
     /// What the issuer knows, and we do not: whether it has made a key since, or what an opaque token is worth. Those
     /// whose key is known do not come here.
-    async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<User, Refusal> {
+    async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<Caller, Refusal> {
         if matches!(refusal.reason, reasons::KEYS_MISSING | reasons::KEY_AMBIGUOUS) {
             let provider = self.issuer(token)?;
             // Its tokens may look like JWTs, and yet be for itself to read only.
@@ -165,8 +165,8 @@ impl Auth {
     }
 
     /// The same as [`Auth::verify`], but not again for a token that was verified before.
-    fn verify_once(&self, token: &str) -> Result<User, Refusal> {
-        self.providers.verified().get_or_verify(token, |token| self.verify(token).map(User::new))
+    fn verify_once(&self, token: &str) -> Result<Caller, Refusal> {
+        self.providers.verified().get_or_verify(token, |token| self.verify(token).map(Caller::new))
     }
 
     /// A refusal: the same in the challenge (RFC 6750 §3), for programs, and in the body, for people. `id`: the
@@ -192,24 +192,24 @@ impl Auth {
     }
 }
 
-/// The person behind a request. Only verified claims make one, so a handler that takes a `User`
+/// The person behind a request. Only verified claims make one, so a handler that takes a `Caller`
 /// cannot be reached without a valid token.
 #[derive(Clone)]
-pub struct User(Arc<(Claims, Caller)>);
+pub struct Caller(Arc<(Claims, Naming)>);
 
-impl User {
+impl Caller {
     pub fn new(claims: Claims) -> Self {
-        let caller = Caller::new(&claims);
-        User(Arc::new((claims, caller)))
+        let naming = Naming::new(&claims);
+        Caller(Arc::new((claims, naming)))
     }
 
     /// How answers name this person.
-    pub fn caller(&self) -> &Caller {
+    pub fn naming(&self) -> &Naming {
         &self.0.1
     }
 }
 
-impl Deref for User {
+impl Deref for Caller {
     type Target = Claims;
 
     fn deref(&self) -> &Claims {
@@ -217,12 +217,12 @@ impl Deref for User {
     }
 }
 
-impl FromRequest for User {
+impl FromRequest for Caller {
     type Error = HttpError;
     type Future = std::future::Ready<Result<Self, HttpError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let user = req.extensions().get::<User>().cloned();
+        let user = req.extensions().get::<Caller>().cloned();
         let refused = HttpError::new(StatusCode::UNAUTHORIZED, "unauthorized", "This needs an access token.");
         std::future::ready(user.ok_or(refused))
     }
@@ -234,14 +234,14 @@ pub async fn authenticate<B: MessageBody + 'static>(
     req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let user = match auth.user(req.headers()).await {
-        Ok(user) => user,
+    let caller = match auth.user(req.headers()).await {
+        Ok(caller) => caller,
         Err(refusal) => return Ok(req.into_response(refusal).map_into_right_body()),
     };
-    req.extensions_mut().insert(LogUser(user.username().to_owned()));
-    req.extensions_mut().insert(user.clone());
+    req.extensions_mut().insert(LogUser(caller.username().to_owned()));
+    req.extensions_mut().insert(caller.clone());
     let mut response = next.call(req).await?.map_into_left_body();
-    user.caller().name_in(response.headers_mut());
+    caller.naming().put_into(response.headers_mut());
     Ok(response)
 }
 

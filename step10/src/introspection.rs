@@ -25,7 +25,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use url::{Url, form_urlencoded::byte_serialize};
 
 use crate::{
-    auth::{LEEWAY, User},
+    auth::{Caller, LEEWAY},
     discovery::Metadata,
     fetch::{self, Problem},
     providers::{Members, Provider},
@@ -83,7 +83,7 @@ pub struct Introspection {
 #[derive(Clone)]
 struct Known {
     until: Instant,
-    outcome: Result<User, Refusal>,
+    outcome: Result<Caller, Refusal>,
 }
 
 /// How many newcomers may yet turn out bad.
@@ -156,13 +156,13 @@ impl Introspection {
     ///
     /// # Errors
     /// If the issuer does not vouch for it, or cannot be asked.
-    pub async fn user(&self, token: &str, provider: &Provider) -> Result<User, Refusal> {
+    pub async fn user(&self, token: &str, provider: &Provider) -> Result<Caller, Refusal> {
         let found = timeout(LONGEST, self.find(token, provider)).await;
         found
             .unwrap_or_else(|_| Err(unavailable("The identity provider took too long to say what the token is worth.")))
     }
 
-    async fn find(&self, token: &str, provider: &Provider) -> Result<User, Refusal> {
+    async fn find(&self, token: &str, provider: &Provider) -> Result<Caller, Refusal> {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         loop {
@@ -241,7 +241,7 @@ impl Introspection {
 }
 
 /// For how long we go by what the issuer said, at this time in seconds since 1970.
-fn lifetime(outcome: &Result<User, Refusal>, now: i64) -> Duration {
+fn lifetime(outcome: &Result<Caller, Refusal>, now: i64) -> Duration {
     match outcome {
         Ok(user) => {
             let left = user.exp.seconds().saturating_sub(now);
@@ -263,7 +263,7 @@ fn unavailable(description: &str) -> Refusal {
 
 /// What the answer (RFC 7662 §2.2) is worth: the checks of a JWT, but for the signature, in whose place the connection
 /// stands.
-fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
+fn judge(body: &[u8], provider: &Provider) -> Result<Caller, Refusal> {
     let malformed = |what: &str| {
         Refusal::token("introspection_malformed", format!("The identity provider's answer is malformed: {what}."))
     };
@@ -319,7 +319,7 @@ fn judge(body: &[u8], provider: &Provider) -> Result<User, Refusal> {
     }
     // An issuer that does not say until when is asked again in a minute.
     members.0.entry("exp").or_insert_with(|| json!(now + GOOD.as_secs_f64()));
-    provider.claims(members).map(User::new)
+    provider.claims(members).map(Caller::new)
 }
 
 #[cfg(test)]
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_revoked_token_is_good_for_a_minute_at_most() {
         let user = |exp: f64| {
-            User::new(Claims {
+            Caller::new(Claims {
                 iss: String::new(),
                 aud: Audience::One(String::new()),
                 sub: "alice".to_owned(),

@@ -1,32 +1,39 @@
 //! Step 10: a server that trusts any identity provider, of which it knows but the URL.
 //!
-//! The map: [`health`] answers `GET /health`; [`auth`] stands before `/mcp`; [`rpc`] answers `POST /mcp` by its
-//! method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers `GET /.well-known/jwks.json`;
-//! [`metadata`] has the other documents; [`permissions`] stands before every method;
-//! [`user_tools`] are the tools that know their caller; `common` checks who asks, before any of it.
+//! The map: [`guards`] checks who asks, before all else; [`health`] answers `GET /health`; [`jsonrpc`] answers `POST
+//! /mcp` by the table in [`methods`], whose first rows are in [`lifecycle`] and [`era`], and further ones in [`tools`] and
+//! [`prompts`]; [`auth`] stands before `/mcp`; [`jwks`] answers `GET /.well-known/jwks.json`; [`metadata`] has the other
+//! documents; [`permissions`] stands before every method; [`caller`] tells callers who they are; [`user_tools`] are the
+//! tools that know their caller, and [`notes`] what they keep for them.
 //!
 //! New: [`providers`] says whom we trust and how their tokens are read; [`discovery`] finds their metadata,
 //! [`jwks_client`] fetches their keys and keeps them, [`introspection`] asks about opaque tokens, all through [`fetch`]; [`reasons`] tells people what is wrong, and
 //! [`doctor`] tells it beforehand.
 
 mod auth;
+mod caller;
 mod discovery;
 mod doctor;
+mod era;
 mod fetch;
+mod guards;
 mod health;
 mod introspection;
+mod jsonrpc;
 mod jwks;
 mod jwks_client;
+mod lifecycle;
 mod metadata;
+mod methods;
+mod notes;
 mod permissions;
 mod prompts;
 mod providers;
 mod reasons;
-mod rpc;
 mod tools;
 mod user_tools;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use actix_web::{App, middleware::from_fn, web};
 use auth::Auth;
@@ -34,17 +41,19 @@ use auth_server::cli::{AuthArgs, Host};
 use clap::{Parser, Subcommand};
 use common::{
     config::{HELP, KeyArgs, ScopeArgs, ServerArgs},
-    guards::Guards,
     http,
     readiness::Readiness,
     server,
 };
 use doctor::DoctorArgs;
+use guards::Guards;
 use health::Health;
+use jwks::JwkSet;
 use metadata::Metadata;
+use methods::{Call, Methods};
+use notes::{Notes, NotesArgs};
 use providers::{ProviderArgs, Providers};
-use rpc::Methods;
-use user_tools::{Notes, NotesArgs};
+use serde_json::json;
 
 /// An MCP server, step by step.
 #[derive(Parser)]
@@ -89,7 +98,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let elsewhere = args.providers.elsewhere()?;
     let scopes = args.scopes.basic()?;
     let listener = args.server.bind()?;
-    let notes = web::Data::new(Notes::open(&args.notes).await?);
+    let guards = web::Data::new(Guards::new(&listener)?);
+    let notes = Notes::open(&args.notes).await?;
     // Either we sign the tokens, as in step 9, or those do whom --issuer names.
     let own = match elsewhere {
         true if args.keys.public_key.is_some() => anyhow::bail!("--public-key: with --issuer, keys come from there"),
@@ -100,10 +110,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             let (public_url, on_loopback) = (url.as_str(), listener.on_loopback);
             let host = Host { public_url, on_loopback, key: args.keys.key_pair()?.map(|pair| pair.encoding_key) };
             let auth_server = args.auth_server.embed(host, public_url, url.resource(), &audience).await?;
-            Some((web::Data::new(args.keys.public_key()?), auth_server))
+            Some((args.keys.public_key()?, auth_server))
         }
     };
-    let key = own.as_ref().map(|(key, _)| &***key);
+    let key = own.as_ref().map(|(key, _)| key);
     let (providers, tasks) = Providers::open(&args.providers, &listener.public_url, key, auth::LEEWAY).await?;
     let issuers = providers.iter().map(|provider| provider.issuer.clone()).collect();
     let server = own.as_ref().map(|(_, auth_server)| auth_server.metadata());
@@ -112,52 +122,54 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .challenge("resource_metadata", &metadata.urls.protected_resource)
         .challenge("scope", &metadata.resource.scopes_supported.join(" "));
 
-    let methods = Methods::new(permissions::check_permission)
-        .on("initialize", rpc::initialize)
-        .on("ping", rpc::ping)
-        .on("server/discover", rpc::discover)
-        .on("tools/list", tools::list)
-        .on("tools/call", tools::call)
+    let tools = Arc::new(user_tools::add(tools::tools(), &notes));
+    let (required, listed, called) = (tools.clone(), tools.clone(), tools);
+    let refusing = auth.clone();
+    let guard = move |call: &Call<'_>| permissions::check(call, required.required(call), &refusing);
+    let methods = Methods::new(era::check, Box::new(guard))
+        .on("initialize", lifecycle::initialize)
+        .on("ping", lifecycle::ping)
+        .on("server/discover", era::discover)
+        .on("tools/list", async move |call: &Call<'_>| listed.list(call))
+        .on("tools/call", async move |call: &Call<'_>| called.call(call).await)
         .on("prompts/list", prompts::list)
         .on("prompts/get", prompts::get)
-        .in_handshake("io.github.mcp-auth-steps/oauth", metadata.in_handshake());
+        .in_handshake("io.github.mcp-auth-steps/oauth", json!(metadata.in_handshake()));
     let methods = web::Data::new(methods);
     let mut enabled =
         vec!["health", "mcp", "tools", "prompts", "auth", "metadata", "permissions", "user_tools", "providers"];
     enabled.extend(own.is_some().then_some("jwks"));
     let health = web::Data::new(Health::new(enabled, metadata.urls.clone()));
 
-    let opened = notes.clone();
-    let mut readiness = Readiness::default().with("the database of the notes", async move || opened.check().await);
+    let mut readiness = Readiness::default().with("the database of the notes", async move || notes.check().await);
     if let Some((_, auth_server)) = own.clone() {
         readiness = readiness.with("the database of the authorization server", async move || auth_server.check().await);
     }
     let readiness = web::Data::new(readiness);
 
+    let own = own.map(|(key, auth_server)| (web::Data::new(JwkSet::new(&key.rsa)), auth_server));
     let (auth, providers) = (web::Data::new(auth), web::Data::new(providers));
-    let guards = listener.guards.clone();
     let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
-            .wrap(guards.cors())
+            .wrap(Guards::cors())
             .wrap(from_fn(Guards::check))
-            .app_data(web::Data::new(guards.clone()))
+            .app_data(guards.clone())
             .app_data(health.clone())
             .app_data(readiness.clone())
             .app_data(methods.clone())
             .app_data(auth.clone())
             .app_data(providers.clone())
-            .app_data(notes.clone())
             .app_data(metadata.clone())
             .service(web::resource("/health").get(health::health))
-            .service(web::resource("/mcp").post(rpc::handle).wrap(from_fn(auth::authenticate)))
+            .service(web::resource("/mcp").post(jsonrpc::handle).wrap(from_fn(auth::authenticate)))
             .service(web::resource(metadata::PROTECTED_RESOURCE).get(metadata::protected_resource))
             .service(web::resource(metadata::PROTECTED_RESOURCE_ROOT).get(metadata::protected_resource))
             .service(web::resource(metadata::AUTHORIZATION_SERVER).get(metadata::authorization_server))
             .service(web::resource(metadata::DOCUMENTATION).get(metadata::documentation))
             .configure(|app| {
-                let Some((key, auth_server)) = &own else { return };
-                app.app_data(key.clone()).service(web::resource("/.well-known/jwks.json").get(jwks::jwks));
+                let Some((keys, auth_server)) = &own else { return };
+                app.app_data(keys.clone()).service(web::resource("/.well-known/jwks.json").get(jwks::jwks));
                 auth_server.configure(app);
             })
             .default_service(web::to(http::not_found))

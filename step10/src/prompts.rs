@@ -8,7 +8,7 @@ use common::{
 };
 use serde::Deserialize;
 
-use crate::rpc::Call;
+use crate::methods::Call;
 
 /// `prompts/list`: every prompt, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListPromptsResult, ErrorObject> {
@@ -23,7 +23,7 @@ pub async fn get(call: &Call<'_>) -> Result<GetPromptResult, ErrorObject> {
         return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", params.name)));
     };
     let text = match prompt.name {
-        "greeting" => greeting(params.arguments()?, call.user.username())?,
+        "greeting" => greeting(params.arguments()?, call.caller.username())?,
         _ => help(params.arguments()?),
     };
     Ok(GetPromptResult::user(prompt.description, text))

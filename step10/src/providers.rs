@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::{
-    auth::User,
+    auth::Caller,
     discovery::is_template,
     fetch::{self, Problem},
     introspection::{self, Introspection},
@@ -575,7 +575,7 @@ pub struct Providers(Arc<Trusted>);
 struct Trusted {
     list: Vec<Provider>,
     /// Replaced by an empty one when a key has gone: what it had verified must be verified again.
-    verified: Arc<RwLock<TokenCache<User>>>,
+    verified: Arc<RwLock<TokenCache<Caller>>>,
 }
 
 impl Providers {
@@ -627,7 +627,7 @@ impl Providers {
 
     /// The tokens that were verified, to be asked before the keys are looked at: so that what is verified with a key
     /// that goes away meanwhile is remembered in a cache that goes with it.
-    pub fn verified(&self) -> TokenCache<User> {
+    pub fn verified(&self) -> TokenCache<Caller> {
         self.0.verified.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

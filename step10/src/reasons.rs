@@ -9,7 +9,7 @@ use actix_web::{
         header::{HeaderName, HeaderValue, RETRY_AFTER},
     },
 };
-use common::{guards::LogRefusal, http::ErrorBody};
+use common::{http::ErrorBody, requests::LogRefusal};
 use jsonwebtoken::{dangerous::insecure_decode_claims, errors::ErrorKind};
 use serde_json::{Map, Value, value::RawValue};
 

@@ -1,9 +1,14 @@
 //! Step 2: a server that speaks JSON-RPC and says hello in MCP.
 //!
-//! The map: [`health`] answers `GET /health`; [`rpc`] answers `POST /mcp`; `common` checks who asks, before any of it.
+//! The map: [`guards`] checks who asks, before all else; [`health`] answers `GET /health`; [`jsonrpc`] answers `POST
+//! /mcp` by the table in [`methods`], whose first rows are in [`lifecycle`] and [`era`].
 
+mod era;
+mod guards;
 mod health;
-mod rpc;
+mod jsonrpc;
+mod lifecycle;
+mod methods;
 
 use std::process::ExitCode;
 
@@ -11,11 +16,11 @@ use actix_web::{App, middleware::from_fn, web};
 use clap::Parser;
 use common::{
     config::{HELP, ServerArgs},
-    guards::Guards,
     http, server,
 };
+use guards::Guards;
 use health::Health;
-use rpc::Methods;
+use methods::Methods;
 
 /// An MCP server, step by step.
 #[derive(Parser)]
@@ -34,23 +39,25 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
+    let guards = web::Data::new(Guards::new(&listener)?);
 
-    let methods =
-        Methods::new().on("initialize", rpc::initialize).on("ping", rpc::ping).on("server/discover", rpc::discover);
+    let methods = Methods::new(era::check)
+        .on("initialize", lifecycle::initialize)
+        .on("ping", lifecycle::ping)
+        .on("server/discover", era::discover);
     let methods = web::Data::new(methods);
     let health = web::Data::new(Health::new(&["health", "mcp"]));
 
-    let guards = listener.guards.clone();
     let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
-            .wrap(guards.cors())
+            .wrap(Guards::cors())
             .wrap(from_fn(Guards::check))
-            .app_data(web::Data::new(guards.clone()))
+            .app_data(guards.clone())
             .app_data(health.clone())
             .app_data(methods.clone())
             .service(web::resource("/health").get(health::health))
-            .service(web::resource("/mcp").post(rpc::handle))
+            .service(web::resource("/mcp").post(jsonrpc::handle))
             .default_service(web::to(http::not_found))
     };
     listener.serve(app).await

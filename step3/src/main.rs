@@ -1,11 +1,16 @@
 //! Step 3: a server that says which tools and prompts it has.
 //!
-//! The map: [`health`] answers `GET /health`; [`rpc`] answers `POST /mcp`
-//! by its method table, of which [`tools`] and [`prompts`] are part; `common` checks who asks, before any of it.
+//! The map: [`guards`] checks who asks, before all else; [`health`] answers `GET /health`; [`jsonrpc`] answers `POST
+//! /mcp` by the table in [`methods`], whose first rows are in [`lifecycle`] and [`era`], and further ones in [`tools`] and
+//! [`prompts`].
 
+mod era;
+mod guards;
 mod health;
+mod jsonrpc;
+mod lifecycle;
+mod methods;
 mod prompts;
-mod rpc;
 mod tools;
 
 use std::process::ExitCode;
@@ -14,11 +19,11 @@ use actix_web::{App, middleware::from_fn, web};
 use clap::Parser;
 use common::{
     config::{HELP, ServerArgs},
-    guards::Guards,
     http, server,
 };
+use guards::Guards;
 use health::Health;
-use rpc::Methods;
+use methods::{Call, Methods};
 
 /// An MCP server, step by step.
 #[derive(Parser)]
@@ -37,27 +42,28 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
+    let guards = web::Data::new(Guards::new(&listener)?);
 
-    let methods = Methods::new()
-        .on("initialize", rpc::initialize)
-        .on("ping", rpc::ping)
-        .on("server/discover", rpc::discover)
-        .on("tools/list", tools::list)
+    let tools = tools::tools();
+    let methods = Methods::new(era::check)
+        .on("initialize", lifecycle::initialize)
+        .on("ping", lifecycle::ping)
+        .on("server/discover", era::discover)
+        .on("tools/list", async move |call: &Call<'_>| tools.list(call))
         .on("prompts/list", prompts::list);
     let methods = web::Data::new(methods);
     let health = web::Data::new(Health::new(&["health", "mcp", "tools", "prompts"]));
 
-    let guards = listener.guards.clone();
     let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
-            .wrap(guards.cors())
+            .wrap(Guards::cors())
             .wrap(from_fn(Guards::check))
-            .app_data(web::Data::new(guards.clone()))
+            .app_data(guards.clone())
             .app_data(health.clone())
             .app_data(methods.clone())
             .service(web::resource("/health").get(health::health))
-            .service(web::resource("/mcp").post(rpc::handle))
+            .service(web::resource("/mcp").post(jsonrpc::handle))
             .default_service(web::to(http::not_found))
     };
     listener.serve(app).await

@@ -7,7 +7,7 @@ use common::{
     mcp::{ListParams, ListPromptsResult, Prompt, PromptArgument},
 };
 
-use crate::rpc::Call;
+use crate::methods::Call;
 
 /// `prompts/list`: every prompt, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListPromptsResult, ErrorObject> {

@@ -1,26 +1,31 @@
 //! Step 5: a server that publishes the key by which tokens will be checked.
 //!
-//! The map: [`health`] answers `GET /health`; [`rpc`] answers `POST /mcp`
-//! by its method table, of which [`tools`] and [`prompts`] are part; [`jwks`] answers
-//! `GET /.well-known/jwks.json`; `common` checks who asks, before any of it.
+//! The map: [`guards`] checks who asks, before all else; [`health`] answers `GET /health`; [`jsonrpc`] answers `POST
+//! /mcp` by the table in [`methods`], whose first rows are in [`lifecycle`] and [`era`], and further ones in [`tools`] and
+//! [`prompts`]; [`jwks`] answers `GET /.well-known/jwks.json`.
 
+mod era;
+mod guards;
 mod health;
+mod jsonrpc;
 mod jwks;
+mod lifecycle;
+mod methods;
 mod prompts;
-mod rpc;
 mod tools;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use actix_web::{App, middleware::from_fn, web};
 use clap::Parser;
 use common::{
     config::{HELP, KeyArgs, ServerArgs},
-    guards::Guards,
     http, server,
 };
+use guards::Guards;
 use health::Health;
-use rpc::Methods;
+use jwks::JwkSet;
+use methods::{Call, Methods};
 
 /// An MCP server, step by step.
 #[derive(Parser)]
@@ -41,31 +46,33 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
-    let key = web::Data::new(args.keys.public_key()?);
+    let guards = web::Data::new(Guards::new(&listener)?);
+    let keys = web::Data::new(JwkSet::new(&args.keys.public_key()?.rsa));
 
-    let methods = Methods::new()
-        .on("initialize", rpc::initialize)
-        .on("ping", rpc::ping)
-        .on("server/discover", rpc::discover)
-        .on("tools/list", tools::list)
-        .on("tools/call", tools::call)
+    let tools = Arc::new(tools::tools());
+    let (listed, called) = (tools.clone(), tools);
+    let methods = Methods::new(era::check)
+        .on("initialize", lifecycle::initialize)
+        .on("ping", lifecycle::ping)
+        .on("server/discover", era::discover)
+        .on("tools/list", async move |call: &Call<'_>| listed.list(call))
+        .on("tools/call", async move |call: &Call<'_>| called.call(call).await)
         .on("prompts/list", prompts::list)
         .on("prompts/get", prompts::get);
     let methods = web::Data::new(methods);
     let health = web::Data::new(Health::new(&["health", "mcp", "tools", "prompts", "jwks"]));
 
-    let guards = listener.guards.clone();
     let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
-            .wrap(guards.cors())
+            .wrap(Guards::cors())
             .wrap(from_fn(Guards::check))
-            .app_data(web::Data::new(guards.clone()))
+            .app_data(guards.clone())
             .app_data(health.clone())
             .app_data(methods.clone())
-            .app_data(key.clone())
+            .app_data(keys.clone())
             .service(web::resource("/health").get(health::health))
-            .service(web::resource("/mcp").post(rpc::handle))
+            .service(web::resource("/mcp").post(jsonrpc::handle))
             .service(web::resource("/.well-known/jwks.json").get(jwks::jwks))
             .default_service(web::to(http::not_found))
     };

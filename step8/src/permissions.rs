@@ -1,52 +1,65 @@
-//! Who may do what: [`check_permission`] stands before every method of the table.
+//! Who may do what: [`check`] stands before every method of the table.
 //!
 //! A role is the ceiling of what a person may do; a scope is what they let this client do. Both must
 //! allow it. A role that forbids is final. A missing scope is not: the answer names the scope, so that
 //! the client can ask the person for it (MCP 2026-07-28 "Scope Challenge Handling").
 
-use actix_web::{HttpResponse, http::StatusCode, web};
+use actix_web::{HttpResponse, http::StatusCode};
 use common::{
     claims::Role::{self, Admin, Guest, User},
     http::ErrorBody,
 };
 
-use crate::{auth::Auth, rpc::Call};
+use crate::{auth::Caller, bearer::Challenge, methods::Call};
 
-/// One row of the table: one of the scopes, and one of the roles.
-struct Rule {
-    scopes: &'static [&'static str],
-    roles: &'static [Role],
+/// What a caller must have: one of the scopes, and one of the roles.
+#[derive(Clone, Copy)]
+pub struct Requirement {
+    pub scopes: &'static [&'static str],
+    pub roles: &'static [Role],
 }
 
-/// The table. A method that is not in it is nobody's.
-fn rule(call: &Call<'_>) -> Option<Rule> {
-    Some(match &*call.method {
-        "tools/list" => Rule { scopes: &["mcp:read", "mcp:tools"], roles: &[Admin, User, Guest] },
-        "tools/call" => Rule { scopes: &["mcp:tools"], roles: &[Admin, User] },
-        "prompts/list" => Rule { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
-        "prompts/get" => Rule { scopes: &["mcp:prompts"], roles: &[Admin, User, Guest] },
+/// For tools that are everybody's who may call tools at all.
+pub const CALL_TOOLS: Requirement = Requirement { scopes: &["mcp:tools"], roles: &[Admin, User] };
+
+/// The table of the methods. One that is not in it is nobody's.
+fn of_method(method: &str) -> Option<Requirement> {
+    Some(match method {
+        "tools/list" => Requirement { scopes: &["mcp:read", "mcp:tools"], roles: &[Admin, User, Guest] },
+        "tools/call" => CALL_TOOLS,
+        "prompts/list" => Requirement { scopes: &["mcp:read", "mcp:prompts"], roles: &[Admin, User, Guest] },
+        "prompts/get" => Requirement { scopes: &["mcp:prompts"], roles: &[Admin, User, Guest] },
         _ => return None,
     })
 }
 
-/// Lets the call pass, or answers 403.
-pub fn check_permission(call: &Call<'_>) -> Result<(), HttpResponse> {
+/// Whether the caller's role allows what has all of these requirements. `tools/list` shows only such tools; one that only
+/// lacks a scope is shown, so that the client can ask for it.
+pub fn role_allows(caller: &Caller, requirements: &[Requirement]) -> bool {
+    let roles = caller.roles();
+    requirements.iter().all(|required| roles.iter().any(|role| required.roles.contains(role)))
+}
+
+/// Lets the call pass, or answers 403. `tool`: what the tool that it names requires, which narrows what the method does.
+/// `challenge`: what every challenge carries.
+pub fn check(call: &Call<'_>, tool: Option<Requirement>, challenge: &Challenge) -> Result<(), HttpResponse> {
     let forbidden = |why| ErrorBody::new("forbidden", why).on_mcp(StatusCode::FORBIDDEN, Some(call.id));
     if matches!(&*call.method, "initialize" | "server/discover" | "ping") {
         return Ok(()); // a valid token is enough to ask what there is
     }
-    let Some(rule) = rule(call) else { return Err(forbidden("Nobody is permitted to call this method.")) };
-    let Some(auth) = call.http.app_data::<web::Data<Auth>>() else {
-        return Err(forbidden("There is nobody to say who may.")); // main.rs mounts no Auth
+    let Some(method) = of_method(&call.method) else {
+        return Err(forbidden("Nobody is permitted to call this method."));
     };
+    let requirements = [method, tool.unwrap_or(method)];
     // The role comes first: a client must not ask for scopes that would not help.
-    if !call.user.roles().iter().any(|role| rule.roles.contains(role)) {
+    if !role_allows(call.caller, &requirements) {
         return Err(forbidden("Your role does not allow this."));
     }
-    if !rule.scopes.iter().any(|scope| call.user.scope.contains(scope)) {
-        let description = format!("This needs the scope {}.", rule.scopes.join(" or "));
-        let auth = Auth::clone(auth).challenge("scope", rule.scopes[0]);
-        return Err(auth.refuse(StatusCode::FORBIDDEN, Some(call.id), Some("insufficient_scope"), &description));
+    let granted = |required: &Requirement| required.scopes.iter().any(|scope| call.caller.scope.contains(scope));
+    if let Some(Requirement { scopes, .. }) = requirements.iter().find(|required| !granted(required)) {
+        let description = format!("This needs the scope {}.", scopes.join(" or "));
+        let challenge = challenge.clone().with("scope", scopes[0]);
+        return Err(challenge.refuse(StatusCode::FORBIDDEN, Some(call.id), Some("insufficient_scope"), &description));
     }
     Ok(())
 }

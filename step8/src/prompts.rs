@@ -8,7 +8,7 @@ use common::{
 };
 use serde::Deserialize;
 
-use crate::rpc::Call;
+use crate::methods::Call;
 
 /// `prompts/list`: every prompt, always in the same order.
 pub async fn list(call: &Call<'_>) -> Result<ListPromptsResult, ErrorObject> {

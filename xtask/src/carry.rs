@@ -63,7 +63,7 @@ fn locate(root: &Path, file: &Path) -> Result<(u8, String)> {
     let name = full.strip_prefix(root.canonicalize()?).ok().and_then(Path::to_str);
     name.and_then(|name| name.strip_prefix("step")?.split_once('/'))
         .and_then(|(step, path)| Some((step.parse().ok()?, path.to_owned())))
-        .with_context(|| format!("{} is not a step's file, such as step4/src/rpc.rs", file.display()))
+        .with_context(|| format!("{} is not a step's file, such as step4/src/tools.rs", file.display()))
 }
 
 /// A file as it was at a commit.

@@ -1,32 +1,55 @@
-//! `cargo xtask drift`, and the test that holds what it checks: a step changes only what it teaches.
+//! `cargo xtask drift`, and the test that holds what it checks: a step changes only what it teaches, a lesson is short
+//! enough to be read at once, and no modules need each other in a circle.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
+
+use crate::circles;
 use crate::step::{Change, Kind, changes};
 
+/// The lines of a lesson, which is a new file, at most.
+const LESSON: usize = 150;
+/// The lines that a step changes in the previous one's files, at most.
+const CHANGED: usize = 40;
+
+/// Circles that are being taken apart.
+const STILL_THERE: [&str; 4] = [
+    "crates/auth-server: these modules need each other in a circle: token, token::client_credentials, token::code, token::refresh",
+    "crates/client: these modules need each other in a circle: mcp, mcp::message",
+    "step10: these modules need each other in a circle: auth, introspection, providers, reasons",
+    "step11: these modules need each other in a circle: at_terminal, options",
+];
+
 /// What a step may do to the previous one's files. Names are those of files in `src`.
-struct Lesson {
+struct Allowed {
     step: u8,
     new: &'static [&'static str],
     differs: &'static [&'static str],
+    gone: &'static [&'static str],
+    /// Why it may change more lines, or have longer files, than others.
+    longer: Option<&'static str>,
 }
 
-/// Every step after the first. A file that is not named here is the same, byte for byte, as in the step before; but
-/// for `main.rs` and `Cargo.toml`, which may always differ, and README.md, which is not looked at.
-const LESSONS: [Lesson; 9] = [
-    Lesson { step: 2, new: &["rpc.rs"], differs: &[] },
-    Lesson { step: 3, new: &["tools.rs", "prompts.rs"], differs: &[] },
-    Lesson { step: 4, new: &[], differs: &["tools.rs", "prompts.rs"] },
-    Lesson { step: 5, new: &["jwks.rs"], differs: &[] },
-    Lesson { step: 6, new: &["auth.rs"], differs: &[] },
-    Lesson { step: 7, new: &["metadata.rs"], differs: &["health.rs", "rpc.rs", "auth.rs"] },
-    Lesson { step: 8, new: &["permissions.rs"], differs: &["rpc.rs", "auth.rs"] },
-    Lesson {
+/// A file that is not named here is the same, byte for byte, as in the step before; but for `main.rs` and `Cargo.toml`,
+/// which may always differ, and README.md, which is not looked at.
+const STEPS: [Allowed; 10] = [
+    Allowed { step: 1, new: &["guards.rs", "health.rs"], ..NOTHING },
+    Allowed { step: 2, new: &["jsonrpc.rs", "methods.rs", "lifecycle.rs", "era.rs"], ..NOTHING },
+    Allowed { step: 3, new: &["tools.rs", "prompts.rs"], ..NOTHING },
+    Allowed { step: 4, differs: &["tools.rs", "prompts.rs"], longer: Some("the change is the lesson"), ..NOTHING },
+    Allowed { step: 5, new: &["jwks.rs"], ..NOTHING },
+    Allowed { step: 6, new: &["bearer.rs", "verify.rs", "auth.rs"], differs: &["jsonrpc.rs"], ..NOTHING },
+    Allowed { step: 7, new: &["metadata.rs"], differs: &["bearer.rs", "health.rs", "methods.rs"], ..NOTHING },
+    Allowed { step: 8, new: &["permissions.rs"], differs: &["jsonrpc.rs", "methods.rs", "tools.rs"], ..NOTHING },
+    Allowed {
         step: 9,
-        new: &["user_tools.rs"],
-        differs: &["tools.rs", "prompts.rs", "rpc.rs", "auth.rs", "permissions.rs"],
+        new: &["caller.rs", "notes.rs", "user_tools.rs", "token_cache.rs"],
+        differs: &["auth.rs", "methods.rs", "prompts.rs"],
+        ..NOTHING
     },
-    Lesson {
+    Allowed {
         step: 10,
         new: &[
             "providers.rs",
@@ -48,16 +71,20 @@ const LESSONS: [Lesson; 9] = [
             "profiles/keycloak-tutorial.toml",
         ],
         differs: &["auth.rs", "health.rs", "metadata.rs", "permissions.rs"],
+        gone: &["bearer.rs", "verify.rs", "token_cache.rs"],
+        longer: Some("it is not a lesson of one sitting"),
     },
 ];
 
-impl Lesson {
+const NOTHING: Allowed = Allowed { step: 0, new: &[], differs: &[], gone: &[], longer: None };
+
+impl Allowed {
     fn allows(&self, Change { path, kind, .. }: &Change) -> bool {
         let named = |names: &[&str]| path.strip_prefix("src/").is_some_and(|name| names.contains(&name));
         match kind {
-            Kind::New => named(self.new),
-            Kind::Differs => path == "Cargo.toml" || named(&["main.rs"]) || named(self.differs),
-            Kind::Gone => false,
+            Kind::New => named(self.new) || (self.step == 1 && is_wiring(path)),
+            Kind::Differs => is_wiring(path) || named(self.differs),
+            Kind::Gone => named(self.gone),
         }
     }
 
@@ -71,32 +98,115 @@ impl Lesson {
             };
             format!("step{}/{path} {what}", self.step)
         };
-        changes.iter().filter(|change| !self.allows(change)).map(fault).collect()
+        let mut faults: Vec<_> = changes.iter().filter(|change| !self.allows(change)).map(fault).collect();
+        if self.longer.is_none() {
+            for (path, lines) in lessons(changes).filter(|(_, lines)| *lines > LESSON) {
+                faults.push(format!("step{}/{path} has {lines} lines to read: {LESSON} at most", self.step));
+            }
+            let lines = changed(changes);
+            if lines > CHANGED {
+                faults.push(format!(
+                    "step{} changes {lines} lines of files that it has not made: {CHANGED} at most",
+                    self.step
+                ));
+            }
+        }
+        faults
     }
+}
+
+/// What puts a step together, and is no lesson.
+fn is_wiring(path: &str) -> bool {
+    matches!(path, "src/main.rs" | "Cargo.toml")
+}
+
+/// The new files, and how many lines of each there are to read.
+fn lessons(changes: &[Change]) -> impl Iterator<Item = (&str, usize)> {
+    let new = changes.iter().filter(|change| change.kind == Kind::New && !is_wiring(&change.path));
+    new.map(|change| (change.path.as_str(), to_read(&change.after)))
+}
+
+/// The lines of a file that are to be read: not its imports, its tests and what is empty.
+fn to_read(text: &str) -> usize {
+    let (mut lines, mut in_import) = (0, false);
+    for line in text.lines().take_while(|line| *line != "#[cfg(test)]") {
+        in_import |= line.starts_with("use ") || line.starts_with("pub use ");
+        lines += usize::from(!in_import && !line.trim().is_empty());
+        in_import &= !line.ends_with(';');
+    }
+    lines
+}
+
+/// How many lines a step adds to files of the previous one, and deletes in them.
+fn changed(changes: &[Change]) -> usize {
+    let old = changes.iter().filter(|change| change.kind == Kind::Differs && !is_wiring(&change.path));
+    old.map(Change::lines).map(|(added, deleted)| added + deleted).sum()
+}
+
+/// The folders of all packages.
+fn packages(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in [root.to_owned(), root.join("crates")] {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
+            if path.join("Cargo.toml").is_file() && path.join("src").is_dir() {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The circles of modules in all packages, a sentence each.
+fn circles(root: &Path) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for package in packages(root)? {
+        for circle in circles::find(&package.join("src"))? {
+            let name = package.strip_prefix(root).unwrap_or(&package).display();
+            let fault = format!("{name}: these modules need each other in a circle: {circle}");
+            faults.extend((!STILL_THERE.contains(&fault.as_str())).then_some(fault));
+        }
+    }
+    Ok(faults)
 }
 
 /// Prints what each step changes; true if none changes what it should not.
 pub fn report(root: &Path) -> bool {
-    println!("{:<6} {:<24} {:<70} lines", "", "new", "changed");
+    println!("The lines to read in new files; what is changed in others, in lines; and what puts it together.");
     let mut faults = Vec::new();
-    for lesson in &LESSONS {
-        let changes = match changes(root, lesson.step) {
+    for step in &STEPS {
+        let changes = match changes(root, step.step) {
             Ok(changes) => changes,
             Err(error) => {
-                faults.push(format!("step{}: {error:#}", lesson.step));
+                faults.push(format!("step{}: {error:#}", step.step));
                 continue;
             }
         };
-        let names = |kind| {
-            let of_kind = changes.iter().filter(|change| change.kind == kind);
-            of_kind.map(|change| change.path.trim_start_matches("src/")).collect::<Vec<_>>().join(" ")
+        let short = |path: &str| path.trim_start_matches("src/").to_owned();
+        let new: Vec<_> = lessons(&changes).map(|(path, lines)| format!("{} {lines}", short(path))).collect();
+        let names = |wanted: fn(&Change) -> bool| {
+            let wanted = changes.iter().filter(|change| wanted(change));
+            wanted
+                .map(|change| format!("{} {}", short(&change.path), change.lines().0 + change.lines().1))
+                .collect::<Vec<_>>()
         };
-        let counts = changes.iter().filter(|change| change.kind != Kind::New).map(Change::lines);
-        let (added, deleted) = counts.fold((0, 0), |sum, lines| (sum.0 + lines.0, sum.1 + lines.1));
-        let (new, differ) = (names(Kind::New), names(Kind::Differs));
-        println!("step{:<2} {new:<24} {differ:<70} {:>3} (+{added} -{deleted})", lesson.step, added + deleted);
-        faults.extend(lesson.faults(&changes));
+        let differ = names(|change| change.kind == Kind::Differs && !is_wiring(&change.path));
+        let wiring = names(|change| is_wiring(&change.path));
+        let gone: Vec<_> =
+            changes.iter().filter(|change| change.kind == Kind::Gone).map(|change| short(&change.path)).collect();
+        println!("step{:<2} new: {}", step.step, new.join(", "));
+        if !differ.is_empty() {
+            println!("       changed: {} ({})", changed(&changes), differ.join(", "));
+        }
+        if !gone.is_empty() {
+            println!("       gone: {}", gone.join(", "));
+        }
+        println!("       wiring: {}", wiring.join(", "));
+        faults.extend(step.faults(&changes));
     }
+    faults.extend(circles(root).unwrap_or_else(|error| vec![format!("{error:#}")]));
     for fault in &faults {
         eprintln!("drift: {fault}");
     }
@@ -106,6 +216,7 @@ pub fn report(root: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::Command;
 
     use tempfile::TempDir;
 
@@ -113,7 +224,7 @@ mod tests {
     use crate::{root, step};
 
     fn faults(root: &Path, step: u8) -> Vec<String> {
-        let lesson = LESSONS.iter().find(|lesson| lesson.step == step).unwrap();
+        let lesson = STEPS.iter().find(|lesson| lesson.step == step).unwrap();
         changes(root, step).map_or_else(|error| vec![format!("step{step}: {error:#}")], |all| lesson.faults(&all))
     }
 
@@ -133,18 +244,88 @@ mod tests {
 
     #[test]
     fn each_step_changes_only_what_it_teaches() {
-        let faults: Vec<_> = LESSONS.iter().flat_map(|lesson| faults(root(), lesson.step)).collect();
+        let faults: Vec<_> = STEPS.iter().flat_map(|lesson| faults(root(), lesson.step)).collect();
         assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    #[test]
+    fn no_modules_need_each_other_in_a_circle() {
+        let packages = packages(root()).unwrap();
+        assert!(
+            packages.len() > 15 && packages.iter().any(|package| package.ends_with("crates/oauth")),
+            "{packages:?}"
+        );
+        assert_eq!(circles(root()).unwrap(), [""; 0]);
+        let copy = copy();
+        let file = copy.path().join("step9/src/caller.rs");
+        let circle = format!("use crate::auth::Caller;\n{}", fs::read_to_string(&file).unwrap());
+        fs::write(&file, circle).unwrap();
+        assert_eq!(circles(copy.path()).unwrap(), ["step9: these modules need each other in a circle: auth, caller"]);
+        assert!(!report(copy.path()));
+    }
+
+    #[test]
+    fn a_long_lesson_is_drift_and_so_are_many_changes() {
+        let copy = copy();
+        let file = copy.path().join("step9/src/notes.rs");
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = |count: usize| "// one more\n".repeat(count);
+        fs::write(&file, format!("{text}{}", lines(LESSON - to_read(&text)))).unwrap();
+        assert_eq!(faults(copy.path(), 9), [""; 0]);
+        fs::write(&file, format!("{text}{}", lines(LESSON + 1 - to_read(&text)))).unwrap();
+        assert_eq!(faults(copy.path(), 9), ["step9/src/notes.rs has 151 lines to read: 150 at most"]);
+        let file = copy.path().join("step8/src/methods.rs");
+        fs::write(&file, format!("{}{}", fs::read_to_string(&file).unwrap(), lines(CHANGED))).unwrap();
+        assert!(faults(copy.path(), 8)[0].starts_with("step8 changes "), "{:?}", faults(copy.path(), 8));
+    }
+
+    /// What a package is built with.
+    fn dependencies(package: &str) -> Vec<String> {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args([
+            "tree",
+            "--locked",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{lib}",
+            "--package",
+            package,
+        ]);
+        let tree = cargo.current_dir(root()).output().unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        String::from_utf8(tree.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_steps_before_the_keys_are_built_without_cryptography() {
+        let cryptography = ["jsonwebtoken", "rsa", "aws_lc_rs", "aws_lc_sys", "oauth"];
+        for step in ["step1", "step2", "step3", "step4"] {
+            let dependencies = dependencies(step);
+            assert!(dependencies.iter().any(|name| name == "actix_web"), "{dependencies:?}");
+            let found: Vec<_> = dependencies.iter().filter(|name| cryptography.contains(&name.as_str())).collect();
+            assert!(found.is_empty(), "{step}: {found:?}");
+        }
+        let dependencies = dependencies("step5");
+        assert!(cryptography.iter().all(|name| dependencies.iter().any(|other| other == name)), "{dependencies:?}");
+    }
+
+    #[test]
+    fn imports_tests_and_empty_lines_are_not_counted() {
+        let text = "//! Head\n\nuse a::b;\nuse c::{\n    d,\n    e,\n};\n\nfn f() {\n    g();\n}\n#[cfg(test)]\nmod tests {}\n";
+        assert_eq!(to_read(text), 4);
     }
 
     #[test]
     fn one_byte_is_drift() {
         let copy = copy();
-        let file = copy.path().join("step3/src/rpc.rs");
+        let file = copy.path().join("step3/src/jsonrpc.rs");
         let mut bytes = fs::read(&file).unwrap();
         bytes[0] ^= 1;
         fs::write(&file, bytes).unwrap();
-        let differs = "src/rpc.rs differs from the previous step's";
+        let differs = "src/jsonrpc.rs differs from the previous step's";
         assert_eq!(faults(copy.path(), 3), [format!("step3/{differs}")]);
         assert_eq!(faults(copy.path(), 4), [format!("step4/{differs}")]);
         assert!(!report(copy.path()));

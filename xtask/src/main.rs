@@ -1,6 +1,7 @@
 //! The project's own commands, for those who read the steps and for those who maintain them: `cargo xtask --help`.
 
 mod carry;
+mod circles;
 mod diff;
 mod drift;
 mod eject;
@@ -24,8 +25,8 @@ use clap::{Parser, Subcommand};
     after_help = "\
 To read:      cargo xtask diff 6                   what does JWT validation cost?
 To take away: cargo xtask eject 6 ../my-server     step 6 as a workspace of its own
-To maintain:  edit step4/src/rpc.rs, then
-              cargo xtask carry step4/src/rpc.rs   the same fix in step5, step6, …
+To maintain:  edit step4/src/tools.rs, then
+              cargo xtask carry step4/src/tools.rs the same fix in step5, step6, …
               cargo xtask drift                    do the steps still differ only where they should?
               cargo xtask ci                       everything that must pass"
 )]
@@ -54,7 +55,7 @@ enum Task {
     /// commit is merged into the same file of every later step, as `git merge` would. Where a later step changed the
     /// same lines, conflict markers are left in its file for you to resolve, and the exit code is 1.
     Carry {
-        /// The file you changed, such as step4/src/rpc.rs
+        /// The file you changed, such as step4/src/tools.rs
         file: PathBuf,
         /// The commit to compare your file with, for a fix that is committed already
         #[arg(long, value_name = "COMMIT", default_value = "HEAD")]
@@ -73,8 +74,9 @@ enum Task {
     Ci,
     /// Check that each step changes only what it teaches
     ///
-    /// Prints for each step its new files, the changed ones, and how many lines were added and deleted in those.
-    /// Fails if a file is new, differs or is gone that has no reason to: xtask/src/drift.rs has the list.
+    /// Prints for each step its new files and the lines to read in each, and how many lines it changes in others.
+    /// Fails if a file is new, differs or is gone that has no reason to (xtask/src/drift.rs has the list), if a lesson
+    /// is too long, and if modules of any package need each other in a circle.
     Drift,
     /// Write a step as a workspace of its own, to build something else on it
     ///

@@ -15,7 +15,7 @@ type Files = BTreeMap<String, String>;
 
 /// A file that is not the same in a step as in the one before it.
 pub struct Change {
-    /// The path in the step's folder, such as `src/rpc.rs`.
+    /// The path in the step's folder, such as `src/tools.rs`.
     pub path: String,
     pub kind: Kind,
     pub before: String,

@@ -85,12 +85,12 @@ async fn serve(args: Args) -> Result<()> {
         key: args.keys.key_pair()?.map(|pair| pair.encoding_key),
     };
     let auth_server = args.auth_server.open(host, args.resource).await?;
-    let guards = listener.guards.clone();
+    let guards = web::Data::new(Guards::new(&listener)?);
     let app = move || {
         App::new()
-            .wrap(guards.cors())
+            .wrap(Guards::cors())
             .wrap(from_fn(Guards::check))
-            .app_data(web::Data::new(guards.clone()))
+            .app_data(guards.clone())
             .configure(|app| auth_server.configure_all(app))
             .default_service(web::to(http::not_found))
     };

@@ -1,0 +1,140 @@
+//! Tokens that were verified before: a signature costs several times what the rest of a request does.
+//!
+//! What is remembered must never let in what a check would refuse. So the key is the digest of the whole token, and a
+//! changed byte is another token; no token is kept; only good ones get in, so that a flood of others changes nothing; and
+//! none outlives its `exp`. Nor may it grow: its bound is in bytes, as an issuer may put a lot into a token.
+
+use std::{
+    ops::Deref,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use common::claims::Claims;
+use quick_cache::{Weighter, sync::Cache};
+
+/// How many bytes the entries take together, at most: some 5,000 usual tokens.
+const CAPACITY: u64 = 16 * 1024 * 1024;
+/// What a usual entry takes, in bytes.
+const USUAL: u64 = 3 * 1024;
+
+/// Whom tokens speak for, by the digest of the whole token.
+pub struct TokenCache<V> {
+    cache: Cache<[u8; 32], Entry<V>, InBytes>,
+    /// Seconds for which a token is still good after `exp`.
+    leeway: i64,
+}
+
+/// A value, and about how many bytes of memory its entry takes.
+#[derive(Clone)]
+struct Entry<V> {
+    value: V,
+    bytes: u64,
+}
+
+#[derive(Clone)]
+struct InBytes;
+
+impl<V> Weighter<[u8; 32], Entry<V>> for InBytes {
+    fn weight(&self, _: &[u8; 32], entry: &Entry<V>) -> u64 {
+        entry.bytes
+    }
+}
+
+impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
+    /// `leeway`: the same as the verification's, in seconds.
+    pub fn new(leeway: u64) -> Self {
+        #[allow(clippy::cast_possible_truncation)] // a few thousand
+        let cache = Cache::with_weighter((CAPACITY / USUAL) as usize, CAPACITY, InBytes);
+        TokenCache { cache, leeway: leeway.try_into().unwrap_or(0) }
+    }
+
+    /// What `verify` made of the token: remembered, and not expired since; or else made now. No lock is held
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// Those of `verify`.
+    pub fn get_or_verify<E>(&self, token: &str, verify: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
+        let mut key = [0; 32];
+        key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(i64::MAX, |time| time.as_secs().try_into().unwrap_or(i64::MAX));
+        match self.cache.get(&key) {
+            Some(known) if known.value.exp.seconds().saturating_add(self.leeway) > now => return Ok(known.value),
+            Some(_) => drop(self.cache.remove(&key)),
+            None => {}
+        }
+        let value = verify()?;
+        // What answers repeat of the claims (`sub` twice, and percent-encoded) is shorter than three tokens.
+        let bytes = 256 + value.bytes() + 3 * token.len();
+        self.cache.insert(key, Entry { value: value.clone(), bytes: bytes as u64 });
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, sync::Arc};
+
+    use common::claims::{Audience, NumericDate, Scopes};
+
+    use super::*;
+
+    fn claims(exp: f64) -> Claims {
+        Claims {
+            iss: String::new(),
+            aud: Audience::One(String::new()),
+            sub: "user".to_owned(),
+            preferred_username: None,
+            client_id: None,
+            scope: Scopes::default(),
+            roles: None,
+            iat: None,
+            exp: NumericDate(exp),
+            nbf: None,
+            jti: None,
+            cnf: None,
+        }
+    }
+
+    #[test]
+    fn a_good_token_is_verified_once_and_every_other_each_time() {
+        let cache = TokenCache::new(30);
+        let verified = Cell::new(0);
+        let ask = |token: &str, outcome: Result<Claims, ()>| {
+            cache.get_or_verify(token, || {
+                verified.set(verified.get() + 1);
+                outcome.map(Arc::new)
+            })
+        };
+        assert!(ask("good", Ok(claims(4e9))).is_ok() && ask("good", Err(())).is_ok());
+        assert_eq!(verified.get(), 1);
+        assert!(ask("goof", Err(())).is_err() && ask("goof", Err(())).is_err(), "one byte is another token");
+        assert_eq!(verified.get(), 3);
+        assert!(ask("expired", Ok(claims(1.0))).is_ok() && ask("expired", Err(())).is_err());
+        assert_eq!(verified.get(), 5);
+    }
+
+    /// Remembers so many tokens of this length, with these roles.
+    fn fill(count: usize, length: usize, roles: &[String]) -> TokenCache<Arc<Claims>> {
+        let cache = TokenCache::new(30);
+        for number in 0..count {
+            let claims = Claims { roles: Some(roles.to_vec()), ..claims(4e9) };
+            let outcome = cache.get_or_verify(&format!("{number:length$}"), || Ok::<_, ()>(Arc::new(claims)));
+            assert!(outcome.is_ok());
+        }
+        cache
+    }
+
+    #[test]
+    fn it_does_not_grow_beyond_its_bound_whatever_a_token_holds() {
+        let usual = fill(20_000, 800, &["user".to_owned()]);
+        assert!(usual.cache.weight() <= CAPACITY, "{}", usual.cache.weight());
+        assert!(usual.cache.len() >= 4000, "{}", usual.cache.len());
+        // Each is a string of its own, which takes ten times its bytes in the token.
+        let large = fill(3_000, 16_000, &vec!["r".to_owned(); 2_500]);
+        assert!(large.cache.weight() <= CAPACITY, "{}", large.cache.weight());
+        let room = usize::try_from(CAPACITY).unwrap() / (2_500 * size_of::<String>());
+        assert!(large.cache.len() <= room && large.cache.len() > 10, "{} of {room}", large.cache.len());
+    }
+}
