@@ -21,6 +21,8 @@ use integration_tests::{
 };
 use serde_json::{Value, json};
 
+use crate::turn;
+
 /// What would clear a terminal.
 const ESC: &str = "\u{1b}[2J";
 
@@ -950,6 +952,7 @@ impl Row {
 
 #[test]
 fn hostile_servers_get_nothing_and_are_told_apart() {
+    let _turn = turn();
     let rows = rows();
     let count = rows.len();
     assert!(count >= 40);
