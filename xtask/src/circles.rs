@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
 /// A module's path in its crate, such as `["token", "code"]`; that of `main.rs` and `lib.rs` is empty.
 type Module = Vec<String>;
@@ -86,7 +86,8 @@ impl Reader<'_> {
                 TokenTree::Group(group) => self.read(group.stream()),
                 _ => {}
             }
-            after_colons = matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':');
+            // Two colons; one alone comes before a type.
+            after_colons = position > 1 && is_colons(&tokens[position - 2..position]);
         }
     }
 
@@ -124,7 +125,9 @@ impl Reader<'_> {
 
 fn is_colons(tokens: &[TokenTree]) -> bool {
     let colon = |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
-    colon(tokens.first()) && colon(tokens.get(1))
+    matches!(tokens.first(), Some(TokenTree::Punct(first)) if first.spacing() == Spacing::Joint)
+        && colon(tokens.first())
+        && colon(tokens.get(1))
 }
 
 /// Whether `use` follows, perhaps after `(crate)`, and then one of the module's own modules.
