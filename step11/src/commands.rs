@@ -135,7 +135,7 @@ pub async fn call(session: &mut Session, name: &str, pairs: &[String], output: &
     let pairs = tool_arguments::pairs(pairs)?;
     let tool = session.tool(name).await?;
     let arguments = tool_arguments::typed(name, &tool["inputSchema"], &pairs)?;
-    let result = session.call_tool(&tool, arguments).await?;
+    let result = session.call_tool(&tool, &Value::Object(arguments)).await?;
     let failed = result["isError"] == true;
     let text = contents(&result);
     if output.json {

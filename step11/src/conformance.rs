@@ -8,9 +8,10 @@
 use std::{env, sync::Arc};
 
 use client::{
-    Client, Failure, Result,
+    Client, Failure, Result, SecretString,
+    private_key::PrivateKey,
     secrets::Secrets,
-    settings::{GrantType, Preregistered, Settings, private_key, server_url},
+    settings::{GrantType, Preregistered, Settings, server_url},
 };
 use serde::Deserialize;
 use url::Url;
@@ -48,16 +49,16 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
     settings.protocol_version = env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").ok();
     settings.issuer.clone_from(&context.issuer);
     settings.grant_type = grant_type(&context)?;
-    let key = context.private_key_pem.map(|pem| private_key(pem.as_bytes())).transpose()?;
+    let key = context.private_key_pem.map(|pem| PrivateKey::from_pem(pem.as_bytes())).transpose()?;
     settings.client =
-        context.client_id.map(|id| Preregistered { id, secret: context.client_secret.map(Into::into), key });
+        context.client_id.map(|id| Preregistered { id, secret: context.client_secret.map(SecretString::from), key });
     settings.any_issuer = true;
 
     // It keeps nothing: nothing of one scenario may reach the next.
     let mut session = Client::new(settings)?.secrets(secrets.clone()).connect().await?;
     let (tools, _) = session.tools().await?;
     for tool in tools {
-        session.call_tool(&tool, serde_json::Map::new()).await?;
+        session.call_tool(&tool, &serde_json::json!({})).await?;
     }
     session.close().await;
     Ok(())
@@ -66,10 +67,10 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
 fn grant_type(context: &Context) -> Result<GrantType> {
     let of = |value: &Option<String>| value.clone().unwrap_or_default();
     Ok(if context.valid_jwt.is_some() {
-        GrantType::JwtBearer { assertion: of(&context.valid_jwt).into() }
+        GrantType::JwtBearer { assertion: SecretString::from(of(&context.valid_jwt)) }
     } else if let Some(endpoint) = &context.idp_token_endpoint {
         GrantType::IdentityAssertion {
-            id_token: of(&context.idp_id_token).into(),
+            id_token: SecretString::from(of(&context.idp_id_token)),
             idp_token_endpoint: Url::parse(endpoint).map_err(|_| Failure::usage("idp_token_endpoint is no URL"))?,
             idp_client_id: of(&context.idp_client_id),
         }

@@ -12,11 +12,11 @@ use std::{
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use client::{
-    Failure, Result,
-    settings::{Application, GrantType, Preregistered, Settings, private_key, server_url},
+    Failure, Result, SecretString,
+    private_key::PrivateKey,
+    settings::{Application, GrantType, Preregistered, Settings, server_url},
     urls::parse_url,
 };
-use secrecy::SecretString;
 
 use crate::at_terminal::AtTerminal;
 
@@ -183,13 +183,18 @@ impl TryFrom<&Options> for Settings {
 
 impl Options {
     fn client(&self, id: &str) -> Result<Preregistered> {
-        let key =
-            self.private_key.as_ref().map(read).transpose()?.map(|pem| private_key(pem.as_bytes())).transpose()?;
+        let key = self
+            .private_key
+            .as_ref()
+            .map(read)
+            .transpose()?
+            .map(|pem| PrivateKey::from_pem(pem.as_bytes()))
+            .transpose()?;
         let secret = match &self.client_secret_file {
             Some(file) => Some(read(file)?),
             None => env::var(CLIENT_SECRET).ok().filter(|secret| key.is_none() && !secret.is_empty()),
         };
-        Ok(Preregistered { id: id.to_owned(), secret: secret.map(Into::into), key })
+        Ok(Preregistered { id: id.to_owned(), secret: secret.map(SecretString::from), key })
     }
 
     fn token(&self) -> Result<Option<SecretString>> {
@@ -206,7 +211,7 @@ impl Options {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::local(format!("{from} does not hold an access token, and nothing else")));
         }
-        Ok(Some(token.into()))
+        Ok(Some(SecretString::from(token)))
     }
 
     fn grant_type(&self) -> Result<GrantType> {
@@ -215,10 +220,14 @@ impl Options {
             Grant::AuthorizationCode => GrantType::AuthorizationCode,
             Grant::ClientCredentials => GrantType::ClientCredentials,
             Grant::JwtBearer => GrantType::JwtBearer {
-                assertion: read(self.assertion_file.as_ref().ok_or_else(|| missing("--assertion-file"))?)?.into(),
+                assertion: SecretString::from(read(
+                    self.assertion_file.as_ref().ok_or_else(|| missing("--assertion-file"))?,
+                )?),
             },
             Grant::IdentityAssertion => GrantType::IdentityAssertion {
-                id_token: read(self.id_token_file.as_ref().ok_or_else(|| missing("--id-token-file"))?)?.into(),
+                id_token: SecretString::from(read(
+                    self.id_token_file.as_ref().ok_or_else(|| missing("--id-token-file"))?,
+                )?),
                 idp_token_endpoint: parse_url(
                     self.idp_token_endpoint.as_deref().ok_or_else(|| missing("--idp-token-endpoint"))?,
                 )

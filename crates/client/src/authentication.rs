@@ -2,14 +2,14 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::Utc;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use secrecy::{ExposeSecret, SecretString};
+use oauth::secret::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     exchange::{Body, Request},
-    failure::{Failure, Result},
+    failure::Result,
+    private_key::PrivateKey,
     secrets::Secrets,
 };
 
@@ -28,7 +28,7 @@ pub enum Authentication {
     None,
     SecretBasic(SecretString),
     SecretPost(SecretString),
-    PrivateKey(EncodingKey, Algorithm),
+    PrivateKey(PrivateKey),
 }
 
 impl Authentication {
@@ -83,15 +83,14 @@ impl Identity {
                 secrets.add(&credentials, "client secret");
                 request.headers.push(("Authorization".to_owned(), format!("Basic {credentials}")));
             }
-            Authentication::PrivateKey(key, algorithm) => {
+            Authentication::PrivateKey(key) => {
                 let now = Utc::now().timestamp();
                 // The issuer is the audience: an assertion for one server must not be good at another's endpoint.
                 let claims = json!({
                     "iss": self.id, "sub": self.id, "aud": issuer, "jti": Uuid::new_v4().to_string(),
                     "iat": now, "exp": now + ASSERTION_LIFETIME,
                 });
-                let assertion = jsonwebtoken::encode(&Header::new(*algorithm), &claims, key)
-                    .map_err(|_| Failure::local("the private key cannot sign"))?;
+                let assertion = key.sign(&claims)?;
                 secrets.add(&assertion, "client assertion");
                 let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
                 form.push(("client_assertion_type", kind.to_owned()));

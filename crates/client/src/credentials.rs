@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use oauth::secret::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 
 use crate::secrets::Secrets;
 
@@ -17,16 +17,21 @@ pub struct Credentials {
     /// Server Binding").
     #[serde(default)]
     pub registrations: BTreeMap<String, Registration>,
+    /// The tokens, if somebody has logged in.
     pub grant: Option<Grant>,
 }
 
 /// What an authorization server called us when we registered (RFC 7591 §3.2.1).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Registration {
+    /// Its name there.
     pub client_id: String,
-    #[serde(default, serialize_with = "exposed_option")]
+    /// `None`: it has none.
+    #[serde(default, with = "optional_secret")]
     pub client_secret: Option<SecretString>,
+    /// `None`: it does not expire.
     pub client_secret_expires_at: Option<DateTime<Utc>>,
+    /// How it proves who it is (RFC 7591 §2).
     pub token_endpoint_auth_method: String,
     /// With the port that was registered.
     pub redirect_uri: String,
@@ -35,19 +40,27 @@ pub struct Registration {
 /// Tokens, and what they are bound to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
+    /// Who gave them.
     pub issuer: String,
+    /// Whom they are for (RFC 8707).
     pub resource: String,
+    /// Who got them.
     pub client_id: String,
+    /// Where they are renewed.
     pub token_endpoint: String,
+    /// How the client proves who it is there.
     pub token_endpoint_auth_method: String,
     /// The secret that this registration came with. It is kept here too, as another log-in may register anew and not
     /// come to its end. The secret of a client that was registered beforehand is never written down.
-    #[serde(default, serialize_with = "exposed_option")]
+    #[serde(default, with = "optional_secret")]
     pub client_secret: Option<SecretString>,
+    /// Where they are withdrawn, if anywhere.
     pub revocation_endpoint: Option<String>,
-    #[serde(serialize_with = "exposed")]
+    /// The token that the MCP server gets.
+    #[serde(with = "secret")]
     pub access_token: SecretString,
-    #[serde(default, serialize_with = "exposed_option")]
+    /// The one that gets new ones.
+    #[serde(default, with = "optional_secret")]
     pub refresh_token: Option<SecretString>,
     /// `None`: the server did not say.
     pub expires_at: Option<DateTime<Utc>>,
@@ -56,7 +69,7 @@ pub struct Grant {
     /// What was given.
     pub scope: Vec<String>,
     /// The key that the tokens are bound to, PKCS#8 in base64 (RFC 9449).
-    #[serde(default, serialize_with = "exposed_option")]
+    #[serde(default, with = "optional_secret")]
     pub dpop_key: Option<SecretString>,
 }
 
@@ -78,13 +91,31 @@ impl Credentials {
 }
 
 /// A secret leaves its type for a store, which keeps it for us.
-fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.expose_secret().serialize(serializer)
+mod secret {
+    use oauth::secret::{ExposeSecret, SecretString};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+        secret.expose_secret().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+        String::deserialize(deserializer).map(SecretString::from)
+    }
 }
 
-#[allow(clippy::ref_option, reason = "serde passes it so")]
-fn exposed_option<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(ExposeSecret::expose_secret).serialize(serializer)
+mod optional_secret {
+    use oauth::secret::{ExposeSecret, SecretString};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[allow(clippy::ref_option, reason = "serde passes it so")]
+    pub fn serialize<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(ExposeSecret::expose_secret).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
+    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
     jwk::{Jwk, ThumbprintHash},
 };
+use oauth::secret::{ExposeSecret, SecretString};
 use reqwest::{Method, header::HeaderMap};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -45,7 +45,7 @@ impl Dpop {
     pub fn generate() -> Result<Self> {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| Failure::local("cannot make a key for DPoP"))?;
-        Self::from_pkcs8(STANDARD.encode(document.as_ref()).into())
+        Self::from_pkcs8(SecretString::from(STANDARD.encode(document.as_ref())))
     }
 
     /// # Errors

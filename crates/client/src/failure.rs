@@ -1,5 +1,7 @@
 //! What went wrong, at which exchange, and what to do about it.
 
+use std::fmt;
+
 use oauth::document::Malformed;
 
 /// What a program may want to tell apart.
@@ -18,6 +20,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Its name, in one word.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Local => "local",
@@ -29,27 +32,39 @@ impl Kind {
     }
 }
 
+/// What comes of it, or why nothing does.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 /// One failure, for a person. Its texts may quote a server, so they are escaped and cleared of secrets where they are
 /// printed.
 #[derive(Debug)]
 pub struct Failure {
+    /// Of which kind it is.
     pub kind: Kind,
+    /// What happened, in a sentence without a full stop.
     pub message: String,
     /// What to do about it.
     pub advice: Option<String>,
-    /// The number of the exchange it happened at, as `trace` counts them.
+    /// The number of the exchange it happened at, as [`observer`](crate::observer) counts them.
     pub exchange: Option<u32>,
     /// The OAuth error code, where a server named one (RFC 6749 §5.2).
     pub oauth_error: Option<String>,
     /// The HTTP status of the answer that was a failure, where there was one.
     pub status: Option<u16>,
     /// Whether there was no connection: then whatever else is asked there is asked in vain.
-    pub unconnected: bool,
+    pub(crate) unconnected: bool,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 impl Failure {
+    /// A failure of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Failure {
             kind,
@@ -62,18 +77,22 @@ impl Failure {
         }
     }
 
+    /// A failure of [`Kind::Local`].
     pub fn local(message: impl Into<String>) -> Self {
         Self::new(Kind::Local, message)
     }
 
+    /// A failure of [`Kind::Usage`].
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
     }
 
+    /// A failure of [`Kind::Network`].
     pub fn network(message: impl Into<String>) -> Self {
         Self::new(Kind::Network, message)
     }
 
+    /// A failure of [`Kind::Authorization`].
     pub fn authorization(message: impl Into<String>) -> Self {
         Self::new(Kind::Authorization, message)
     }
@@ -83,10 +102,12 @@ impl Failure {
         Self::authorization(format!("{name} cannot be read: {why}"))
     }
 
+    /// A failure of [`Kind::Tool`].
     pub fn tool(message: impl Into<String>) -> Self {
         Self::new(Kind::Tool, message)
     }
 
+    /// Says what to do about it.
     #[must_use]
     pub fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
@@ -101,13 +122,14 @@ impl Failure {
     }
 
     /// Whether nobody is there: no answer came, or one that says that nothing is at this place.
-    pub fn is_nowhere(&self) -> bool {
+    pub(crate) fn is_nowhere(&self) -> bool {
         match self.status {
             None => self.kind == Kind::Network,
             Some(status) => self.oauth_error.is_none() && matches!(status, 404 | 405 | 410),
         }
     }
 
+    /// Whether a server named this OAuth error code.
     pub fn is_oauth(&self, code: &str) -> bool {
         self.oauth_error.as_deref() == Some(code)
     }

@@ -14,8 +14,8 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{FutureExt, future::BoxFuture};
+use oauth::secret::ExposeSecret;
 use rustix::fs::OFlags;
-use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::{
@@ -98,6 +98,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 /// One file of credentials.
 #[derive(Clone)]
 pub struct FileStore {
+    /// Where it is.
     pub path: PathBuf,
     server: String,
     patience: Duration,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use oauth::challenge::Challenges;
-use secrecy::ExposeSecret;
+use oauth::secret::ExposeSecret;
 use serde_json::Value;
 
 use crate::{

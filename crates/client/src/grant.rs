@@ -1,6 +1,6 @@
 //! From the two servers to a token that is kept, by whatever way the settings choose.
 
-use secrecy::{ExposeSecret, SecretString};
+use oauth::secret::ExposeSecret;
 use url::Url;
 
 use crate::{
@@ -90,7 +90,7 @@ impl Wanted<'_> {
             token_endpoint_auth_method: client.authentication.method().to_owned(),
             client_secret: own.cloned(),
             revocation_endpoint: server.revocation_endpoint.clone(),
-            access_token: SecretString::default(),
+            access_token: tokens.access_token.clone(),
             refresh_token: None,
             expires_at: None,
             requested_scope: requested_scope.clone(),

@@ -82,7 +82,7 @@ pub fn preregistered(settings: &Settings, server: &AuthorizationServerMetadata) 
         return Ok(Identity { id: String::new(), authentication: Authentication::None });
     };
     let authentication = match (&client.key, &client.secret) {
-        (Some((key, algorithm)), _) => Authentication::PrivateKey(key.clone(), *algorithm),
+        (Some(key), _) => Authentication::PrivateKey(key.clone()),
         (None, Some(secret)) => ["client_secret_basic", "client_secret_post"]
             .into_iter()
             .find(|method| methods.contains(method))
@@ -100,9 +100,7 @@ pub fn client_of(settings: &Settings, grant: &Grant) -> Option<Identity> {
     let same_issuer = settings.issuer.as_ref() == Some(&grant.issuer);
     let preregistered = settings.client.as_ref().filter(|client| same_issuer && client.id == grant.client_id);
     let authentication = match (preregistered, method) {
-        (Some(client), "private_key_jwt") => {
-            client.key.as_ref().map(|(key, algorithm)| Authentication::PrivateKey(key.clone(), *algorithm))
-        }
+        (Some(client), "private_key_jwt") => client.key.clone().map(Authentication::PrivateKey),
         (Some(client), method) => Authentication::secret(client.secret.as_ref(), method),
         (None, method) => Authentication::secret(grant.client_secret.as_ref(), method),
     }?;

@@ -1,7 +1,7 @@
 //! A person whose company vouches for them (Enterprise-Managed Authorization, RFC 8693).
 
 use oauth::document::{Document, Malformed};
-use secrecy::{ExposeSecret, SecretString};
+use oauth::secret::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
-use secrecy::{ExposeSecret, SecretString};
+use oauth::secret::{ExposeSecret, SecretString};
 
 use crate::{
     credentials::{Credentials, Grant},

@@ -6,6 +6,8 @@
 //!
 //! Messages name settings by their item, as in `Settings::issuer`; a program that calls them something else replaces that.
 
+#![deny(missing_docs)]
+
 mod authentication;
 mod authorization;
 mod client;
@@ -24,10 +26,12 @@ mod http;
 mod identity;
 mod identity_assertion;
 mod kept;
+mod mask;
 mod mcp;
 mod oauth_error;
 pub mod observer;
 pub mod person;
+pub mod private_key;
 mod reach;
 mod refresh;
 mod registration;
@@ -42,6 +46,11 @@ mod token;
 mod trace;
 pub mod urls;
 mod words;
+
+pub use oauth::{
+    identifiers::{ClientId, Issuer, Resource},
+    secret::SecretString,
+};
 
 pub use self::{
     client::Client,

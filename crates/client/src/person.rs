@@ -1,5 +1,7 @@
 //! The person who logs in, and what shows it to them: a browser, a terminal, a window of the program.
 
+use std::io::Write;
+
 use tokio::sync::mpsc;
 use url::Url;
 
@@ -12,4 +14,18 @@ pub trait Person: Send + Sync {
 
     /// Something to know meanwhile, in one line.
     fn tell(&self, text: &str);
+}
+
+/// A person who reads standard error, and opens the address there in a browser of this computer.
+pub struct Printed;
+
+impl Person for Printed {
+    fn show_log_in(&self, address: &Url, _pasted: mpsc::Sender<String>) {
+        self.tell(&format!("To log in, open:\n\n  {address}\n"));
+    }
+
+    /// Who closes standard error wants to know nothing.
+    fn tell(&self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
 }

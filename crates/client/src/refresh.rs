@@ -1,7 +1,7 @@
 //! Renewing a token (RFC 6749 §6): once, whoever else would like to, and only where it came from.
 
 use chrono::{TimeDelta, Utc};
-use secrecy::{ExposeSecret, SecretString};
+use oauth::secret::{ExposeSecret, SecretString};
 
 use crate::{
     credentials::Grant,

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use oauth::document::{Document, Malformed};
 use oauth::metadata::AuthorizationServerMetadata;
-use secrecy::{ExposeSecret, SecretString};
+use oauth::secret::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
 

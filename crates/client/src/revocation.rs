@@ -1,6 +1,5 @@
 //! Withdrawing tokens (RFC 7009).
-
-use secrecy::ExposeSecret;
+use oauth::secret::ExposeSecret;
 
 use crate::{
     credentials::Grant,

@@ -2,23 +2,37 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use secrecy::{ExposeSecret, SecretString};
+use oauth::secret::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
     failure::{Failure, Result},
     person::Person,
+    private_key::PrivateKey,
     secrets::Secrets,
     urls::parse_url,
 };
 
 /// How to get a token.
 pub enum GrantType {
+    /// A person logs in and consents.
     AuthorizationCode,
+    /// A machine, with a secret or a private key of its own (RFC 6749 §4.4).
     ClientCredentials,
-    IdentityAssertion { id_token: SecretString, idp_token_endpoint: Url, idp_client_id: String },
-    JwtBearer { assertion: SecretString },
+    /// A person whose company vouches for them (Enterprise-Managed Authorization).
+    IdentityAssertion {
+        /// The person's ID token from the company's identity provider.
+        id_token: SecretString,
+        /// The identity provider's token endpoint.
+        idp_token_endpoint: Url,
+        /// This client's id at the identity provider.
+        idp_client_id: String,
+    },
+    /// A workload with a JWT from its platform (Workload Identity Federation, RFC 7523).
+    JwtBearer {
+        /// The JWT.
+        assertion: SecretString,
+    },
 }
 
 impl GrantType {
@@ -34,9 +48,12 @@ impl GrantType {
 
 /// A client that was registered beforehand.
 pub struct Preregistered {
+    /// Its `client_id`.
     pub id: String,
+    /// The secret that it shares with the authorization server.
     pub secret: Option<SecretString>,
-    pub key: Option<(EncodingKey, Algorithm)>,
+    /// Its private key, which is used instead of a secret (`private_key_jwt`).
+    pub key: Option<PrivateKey>,
 }
 
 /// The program that uses this library, as servers get to know it.
@@ -62,23 +79,34 @@ impl Application {
 
 /// What can be chosen. [`Settings::check`] says whether it fits together.
 pub struct Settings {
+    /// The MCP server, as its metadata calls it, letter for letter; see [`server_url`].
     pub server: Url,
+    /// Who we are.
     pub application: Application,
+    /// How long one exchange may take.
     pub timeout: Duration,
+    /// How long a person may take to log in.
     pub login_timeout: Duration,
     /// `None`: nobody is there, nor needed. The authorization server redirects at once.
     pub person: Option<Arc<dyn Person>>,
     /// `None`: one for each authorization server where we register ourselves, else any free port's `/callback`.
     pub redirect_uri: Option<Url>,
+    /// The scopes that are asked for, instead of those that the server names.
     pub scope: Option<Vec<String>>,
+    /// Whether only tokens are used that are bound to a key (DPoP, RFC 9449). Without this they are where both servers offer
+    /// it.
     pub dpop: bool,
+    /// The one version of MCP to speak, such as `2025-11-25`. `None`: the newest that both know.
     pub protocol_version: Option<String>,
+    /// `None`: a client that is described at a URL, or registers itself.
     pub client: Option<Preregistered>,
-    /// `None`: whichever the server names.
+    /// The authorization server that knows the client; no other will hear of it. `None`: whichever the MCP server names.
     pub issuer: Option<String>,
+    /// The URL of a document that describes this client (Client ID Metadata Document).
     pub client_metadata: Option<String>,
     /// A token that the person has already: then none is got.
     pub token: Option<SecretString>,
+    /// How a token is got.
     pub grant_type: GrantType,
     /// Whether what proves who we are may be shown to whatever issuer the MCP server names. For a
     /// conformance suite, where nobody else is; anywhere else any server could ask for a secret.
@@ -193,24 +221,4 @@ impl Settings {
 /// If it is not valid.
 pub fn server_url(text: &str) -> Result<Url> {
     parse_url(text).map_err(|why| Failure::usage(format!("`Settings::server`: {why}")))
-}
-
-/// A private key, and the algorithm that goes with it. Signing something tells which it is.
-///
-/// # Errors
-/// If this client cannot use it.
-pub fn private_key(pem: &[u8]) -> Result<(EncodingKey, Algorithm)> {
-    let candidates = [
-        (EncodingKey::from_ec_pem(pem), Algorithm::ES256),
-        (EncodingKey::from_ec_pem(pem), Algorithm::ES384),
-        (EncodingKey::from_rsa_pem(pem), Algorithm::RS256),
-        (EncodingKey::from_ed_pem(pem), Algorithm::EdDSA),
-    ];
-    candidates
-        .into_iter()
-        .filter_map(|(key, algorithm)| Some((key.ok()?, algorithm)))
-        .find(|(key, algorithm)| jsonwebtoken::encode(&Header::new(*algorithm), &(), key).is_ok())
-        .ok_or_else(|| {
-            Failure::local("the private key is no PEM with an EC (P-256, P-384), RSA or Ed25519 key in PKCS#8")
-        })
 }

@@ -1,7 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2): all grants are one request with different parameters.
 
 use oauth::document::{Document, Malformed};
-use secrecy::{ExposeSecret, SecretString};
+use oauth::secret::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
@@ -146,8 +146,8 @@ fn read(body: &[u8]) -> std::result::Result<(Tokens, String), Malformed> {
     let document = Document::read(body)?;
     let scopes = |text: String| text.split_whitespace().map(str::to_owned).collect();
     let tokens = Tokens {
-        access_token: document.required_text("access_token")?.into(),
-        refresh_token: document.text("refresh_token")?.map(Into::into),
+        access_token: SecretString::from(document.required_text("access_token")?),
+        refresh_token: document.text("refresh_token")?.map(SecretString::from),
         expires_in: document.seconds("expires_in")?,
         scope: document.text("scope")?.map(scopes),
     };

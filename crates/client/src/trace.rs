@@ -7,8 +7,9 @@ use url::Url;
 
 use crate::{
     exchange::{Body, Request},
+    mask::{masked, masked_header, masked_json, masked_text, masked_url},
     observer::{Event, Observer},
-    secrets::{Secrets, masked, masked_header, masked_json, masked_text, masked_url},
+    secrets::Secrets,
 };
 
 /// The response headers that the flow depends on.

@@ -360,3 +360,69 @@ fn asks_and_is_answered(client: &Client) -> Result<()> {
     }
     Ok(())
 }
+
+/// The file of an example in `crates/client`.
+const EXAMPLE: &str = "crates/client/examples/log_in_and_call.rs";
+
+#[test]
+fn the_librarys_example_logs_in_and_calls_a_tool() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let example = fs::read_to_string(root.join(EXAMPLE))?;
+    let code = &example[example.find("use std").context("no code")?..];
+    let readme = fs::read_to_string(root.join("crates/client/README.md"))?;
+    assert!(readme.contains(&format!("```rust\n{code}```\n")), "the README shows another example");
+
+    let server = Arc::new(start("step9")?);
+    let folder = program("step9")?.parent().context("no folder")?.to_owned();
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--workspace", "--quiet", "--example", "log_in_and_call"])
+        .args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] })
+        .current_dir(&root)
+        .status()?;
+    ensure!(status.success(), "the example cannot be built");
+    let mut command = Command::new(folder.join("examples/log_in_and_call"));
+    command.arg(format!("{}/mcp", server.url())).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let client = Client::new(&format!("{}/mcp", server.url()))?;
+    let outcome = client.wait(command.spawn()?, alice(&server, ALL))?;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "\"hi\"\n"), "{outcome:?}");
+    Ok(())
+}
+
+/// Every test and every row that the README's table of clauses names is there.
+#[test]
+fn each_clause_in_the_librarys_readme_has_a_test_that_exists() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = String::new();
+    let mut folders =
+        ["tests/tests/it", "crates/client/src", "crates/oauth/src"].map(|folder| root.join(folder)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&fs::read_to_string(path)?);
+            }
+        }
+    }
+    let readme = fs::read_to_string(root.join("crates/client/README.md"))?;
+    let (test, row) = (Regex::new("`([a-z0-9_]+)`")?, Regex::new("\"([^\"]+)\"")?);
+    let mut clauses = 0;
+    for line in readme.lines().filter(|line| line.starts_with("| ") && line.ends_with(" |")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let [clause, tests] = cells[..] else { continue };
+        let named = test.captures_iter(tests).map(|found| format!("fn {}(", &found[1]));
+        let named: Vec<String> =
+            named.chain(row.captures_iter(tests).map(|found| format!("\"{}\"", &found[1]))).collect();
+        if !["MUST", "SHOULD"].iter().any(|word| clause.contains(word)) {
+            continue;
+        }
+        clauses += 1;
+        assert!(!named.is_empty(), "{clause} has no test");
+        for name in named {
+            assert!(sources.contains(&name), "{clause}: {name} does not exist");
+        }
+    }
+    ensure!(clauses > 30, "the table has only {clauses} clauses");
+    Ok(())
+}

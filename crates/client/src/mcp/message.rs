@@ -4,7 +4,6 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Session,
     era::{Era, MODERN},
     param_headers::header_value,
 };
@@ -12,6 +11,7 @@ use crate::{
     escape,
     exchange::{Answer, Body, MAX_MESSAGE, Request, SESSION_ID},
     failure::{Failure, Result},
+    flow::Flow,
     settings::Application,
     streamable_http::is_response,
     words::Words,
@@ -26,9 +26,22 @@ pub struct RpcError {
     pub data: Value,
 }
 
-impl Session {
+/// Where requests go, and what they say beside their own.
+pub struct Wire {
+    pub flow: Flow,
+    pub era: Era,
+    next_id: u64,
+    /// What a legacy server called our session.
+    pub legacy_id: Option<String>,
+}
+
+impl Wire {
+    pub fn new(flow: Flow) -> Self {
+        Wire { flow, era: Era::Modern, next_id: 0, legacy_id: None }
+    }
+
     /// One request, one answer, and what it says; `None`: it is no JSON-RPC response to this request.
-    pub(super) async fn exchange(
+    pub async fn exchange(
         &mut self,
         why: &str,
         method: &str,
@@ -64,7 +77,7 @@ impl Session {
         Ok((answer, outcome))
     }
 
-    pub(super) fn request(&self, message: Value, more: &[(String, String)]) -> Request {
+    pub fn request(&self, message: Value, more: &[(String, String)]) -> Request {
         let mut headers = vec![("Accept".to_owned(), "application/json, text/event-stream".to_owned())];
         let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
         match self.era {
@@ -89,14 +102,17 @@ impl Session {
         let url = self.flow.settings().server.clone();
         Request { method: Method::POST, url, headers, body: Body::Json(message), limit: MAX_MESSAGE }
     }
+}
 
-    /// The result, if there is one.
-    pub(super) fn result(answer: &Answer, outcome: Option<Outcome>) -> Result<Value> {
-        match outcome {
-            Some(Ok(result)) if answer.status.is_success() => Ok(result),
-            Some(Err(error)) => Err(refused(&error, answer.exchange)),
-            _ => Err(no_message(answer)),
-        }
+/// The result, if there is one.
+///
+/// # Errors
+/// If the server refuses, or does not answer in MCP.
+pub fn result(answer: &Answer, outcome: Option<Outcome>) -> Result<Value> {
+    match outcome {
+        Some(Ok(result)) if answer.status.is_success() => Ok(result),
+        Some(Err(error)) => Err(refused(&error, answer.exchange)),
+        _ => Err(no_message(answer)),
     }
 }
 

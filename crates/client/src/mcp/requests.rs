@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::{Session, era::Era, param_headers::param_headers};
+use super::{era::Era, message::result, param_headers::param_headers, session::Session};
 use crate::{
     exchange::MAX_MESSAGE,
     failure::{Failure, Result},
@@ -29,8 +29,8 @@ impl Session {
         params: Value,
         headers: &[(String, String)],
     ) -> Result<Value> {
-        let (answer, outcome) = self.exchange(why, method, params, headers).await?;
-        let result = Self::result(&answer, outcome)?;
+        let (answer, outcome) = self.wire.exchange(why, method, params, headers).await?;
+        let result = result(&answer, outcome)?;
         if result["resultType"] == "input_required" {
             return Err(
                 Failure::tool("the server asks for more input, which this client cannot give").at(answer.exchange)
@@ -50,10 +50,10 @@ impl Session {
         let mut read = 0;
         let mut began = None;
         for _ in 0..MAX_PAGES {
-            let (answer, outcome) = self.exchange(why, method, params, &[]).await?;
-            let mut page = Self::result(&answer, outcome)?;
+            let (answer, outcome) = self.wire.exchange(why, method, params, &[]).await?;
+            let mut page = result(&answer, outcome)?;
             read += answer.body.len();
-            let late = began.get_or_insert_with(Instant::now).elapsed() > self.flow.settings().timeout;
+            let late = began.get_or_insert_with(Instant::now).elapsed() > self.wire.flow.settings().timeout;
             if read > MAX_MESSAGE || late {
                 let why = if late { "takes too long" } else { "is too long" };
                 return Err(
@@ -79,7 +79,7 @@ impl Session {
     pub async fn tools(&mut self) -> Result<(Vec<Value>, Vec<(String, &'static str)>)> {
         let mut rejected = Vec::new();
         let mut tools = self.list("Ask which tools there are", "tools/list", "tools").await?;
-        if self.era == Era::Modern {
+        if self.wire.era == Era::Modern {
             tools.retain(|tool| match param_headers(&tool["inputSchema"], &Map::new()) {
                 Ok(_) => true,
                 Err(why) => {
@@ -91,13 +91,15 @@ impl Session {
         Ok((tools, rejected))
     }
 
-    /// Calls a tool, whose definition is at hand.
+    /// Calls a tool, whose definition is at hand. `arguments` is a JSON object. The result is MCP's `CallToolResult`: if its
+    /// `isError` is `true`, the tool failed.
     ///
     /// # Errors
-    /// As [`Session::call`].
-    pub async fn call_tool(&mut self, tool: &Value, arguments: Map<String, Value>) -> Result<Value> {
-        let headers = match self.era {
-            Era::Modern => param_headers(&tool["inputSchema"], &arguments).map_err(Failure::tool)?,
+    /// As [`Session::call`], and if the arguments are not an object.
+    pub async fn call_tool(&mut self, tool: &Value, arguments: &Value) -> Result<Value> {
+        let members = arguments.as_object().ok_or_else(|| Failure::usage("the arguments of a tool are an object"))?;
+        let headers = match self.wire.era {
+            Era::Modern => param_headers(&tool["inputSchema"], members).map_err(Failure::tool)?,
             Era::Legacy(_) => Vec::new(),
         };
         let params = json!({ "name": tool["name"], "arguments": arguments });
