@@ -2,7 +2,7 @@
 //!
 //! What it does is in the library `client`; here is what a person sees of it. The map: [`options`] is the command line,
 //! [`commands`] are what a person can ask for, [`tool_arguments`] makes what was typed into what a tool takes,
-//! [`at_terminal`] shows the log-in, [`trace`] the exchanges, and [`terminal_json`] prints JSON.
+//! [`at_terminal`] shows the log-in, [`trace`] the exchanges, and [`mod@terminal_json`] prints JSON.
 
 mod at_terminal;
 mod commands;

@@ -39,7 +39,7 @@ impl Session {
         Ok(result)
     }
 
-    /// All pages of a list: the member `name` of each. Together they are bounded as one answer is: by [`MAX_MESSAGE`],
+    /// All pages of a list: the member `name` of each. Together they are bounded as one answer is: by 16 MiB,
     /// and by the time that one exchange may take, which counts from the first page on.
     ///
     /// # Errors
