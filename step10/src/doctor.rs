@@ -1,10 +1,8 @@
-//! `doctor`: is this provider fit to be trusted by an MCP server, and if not, what is to be changed?
-//!
-//! It asks what the server and MCP clients would ask, in their order, and says of each answer what it means. With a
-//! token it says what the server would read from it.
+//! `doctor`: is this provider fit to be trusted by an MCP server, and if not, what is to be changed? The library examines
+//! it ([`resource_server::doctor`]); here are the command line and what is printed. With a token it says what the server
+//! would read from it.
 
 use std::{
-    collections::BTreeSet,
     fmt::Display,
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
@@ -13,28 +11,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use common::{claims::SCOPES, config::PublicUrl};
-use jsonwebtoken::Algorithm;
-use reqwest::{
-    Client, Method,
-    header::{
-        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS,
-        ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN,
-    },
-};
-use serde_json::Value;
-use url::Url;
-
-use crate::{
-    auth::{Auth, LEEWAY},
-    discovery::{self, Metadata, is_template},
-    fetch::{self, Problem},
-    introspection::{Introspection, Settings},
-    jwks_client::KeySet,
-    providers::{Profile, ProviderArgs, Providers, issuer_url},
+use resource_server::{
+    ResourceServer,
+    doctor::{self, Examination, Verdict},
 };
 
-/// The origin of the MCP Inspector, as an example of a client that runs in a browser.
-const BROWSER: &str = "http://localhost:6274";
+use crate::issuers::IssuerArgs;
+
 /// Where a server is if nothing is said.
 const LOCAL: &str = "http://localhost:9000";
 /// The longest token that is read, in bytes; it is more than a server accepts.
@@ -43,7 +26,7 @@ const MAX_TOKEN: u64 = 64 * 1024;
 #[derive(Args)]
 pub struct DoctorArgs {
     #[command(flatten)]
-    providers: ProviderArgs,
+    issuers: IssuerArgs,
     /// The URL of the MCP server that the tokens are for, as that server has it [default: http://localhost:9000]
     #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
@@ -55,19 +38,23 @@ pub struct DoctorArgs {
 
 /// Says what it finds; true if nothing is wrong.
 pub async fn examine(args: &DoctorArgs) -> Result<bool> {
-    ensure!(args.providers.elsewhere()?, "doctor: say whom to check, with --issuer URL");
+    ensure!(args.issuers.elsewhere()?, "doctor: say whom to check, with --issuer URL");
     let public_url = PublicUrl::parse(args.public_url.as_deref().unwrap_or(LOCAL)).context("--public-url")?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
-    let mut findings = Findings::new();
-    for (issuer, profile) in args.providers.profiles()? {
-        findings.title(format_args!("{issuer} (profile {})", profile.name));
-        provider(issuer, &profile, token.is_some(), &mut findings).await?;
+    let mut report = Report::new();
+    for issuer in args.issuers.issuers()? {
+        let Examination { profile, findings } = doctor::examine(&issuer, &SCOPES).await?;
+        report.title(format_args!("{} (profile {profile})", issuer.url()));
+        // A token says more about the audience than metadata can.
+        for finding in findings.into_iter().filter(|finding| token.is_none() || finding.about != "audience") {
+            report.line(finding.verdict, finding);
+        }
     }
     if let Some(token) = token {
-        findings.title("the token");
-        self::token(&token, args, &public_url, &mut findings).await?;
+        report.title("the token");
+        self::token(&token, args, &public_url, &mut report).await?;
     }
-    Ok(findings.end())
+    Ok(report.end())
 }
 
 /// The token in a file. What was given is not repeated: it might be a token.
@@ -82,238 +69,20 @@ fn read_token(file: &Path) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-async fn provider(issuer: &str, profile: &Profile, token: bool, findings: &mut Findings) -> Result<()> {
-    let url = match issuer_url(issuer) {
-        Ok(url) => url,
-        Err(error) => {
-            findings.bad("issuer", format_args!("{error}."), "Nothing was asked.");
-            return Ok(());
-        }
-    };
-    let http = fetch::client(&url)?;
-    let (metadata, place) = match discovery::discover(&http, issuer, &url).await {
-        Ok(found) => found,
-        Err(problem) => {
-            let tried = discovery::places(&url).iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
-            let what = match problem {
-                Problem::OtherIssuer | Problem::Template => other_name(&http, &url).await,
-                _ if issuer.contains("/.well-known/") => {
-                    "An issuer's URL ends before /.well-known/: give it without that and what follows.".to_owned()
-                }
-                _ => format!("Looked at {tried}."),
-            };
-            findings.bad("metadata", problem, what);
-            return Ok(());
-        }
-    };
-    findings.good("metadata", format_args!("at {place}"));
-    findings.good("issuer", "the metadata names it exactly so");
-    endpoints(&metadata, findings);
-    cors(&http, &place, &metadata, findings).await;
-    keys(&http, &metadata, &url, profile, findings).await;
-    if let Some(settings) = &profile.introspection {
-        introspection(settings, &metadata, &url, findings).await;
-    }
-    registration(&metadata, findings);
-    scopes(&metadata, findings);
-    if !token {
-        let what = "Metadata does not tell whether resource (RFC 8707) gets into aud: check a token with --token-file.";
-        findings.unsure("audience", what, &profile.advice.audience);
-    }
-    Ok(())
-}
-
-/// How the metadata spells the issuer, from whichever place has one.
-async fn other_name(http: &Client, url: &Url) -> String {
-    for place in discovery::places(url) {
-        let Ok((_, body)) = fetch::json(http.get(place)).await else { continue };
-        let Ok(metadata) = serde_json::from_slice::<Metadata>(&body) else { continue };
-        let name = short(&metadata.issuer);
-        let named = fetch::web_url(&metadata.issuer).filter(|named| named.query().is_none());
-        return match named {
-            _ if is_template(&metadata.issuer) => format!(
-                "The metadata says {name:?}, which is a template for many tenants and no issuer: give the URL of one \
-                 tenant as --issuer, with its id in the place that is left for it."
-            ),
-            None => format!("The metadata says {name:?}, which is not the URL of an issuer: correct the provider."),
-            Some(named) if named.origin() != url.origin() => {
-                format!("The metadata says {name:?}: use that as --issuer, if that other host is whom you mean.")
-            }
-            Some(_) => format!("The metadata says {name:?}: use that as --issuer."),
-        };
-    }
-    String::new()
-}
-
-fn endpoints(metadata: &Metadata, findings: &mut Findings) {
-    for name in ["authorization_endpoint", "token_endpoint"] {
-        match metadata.rest.get(name).and_then(Value::as_str) {
-            Some(text) if fetch::web_url(text).is_some() => findings.good(name, "is there"),
-            Some(_) => {
-                findings.bad(name, "This is not an https URL.", "Clients refuse it: have the provider use https.");
-            }
-            None => findings.bad(name, "It is missing.", "Nobody can log in without: is this the right issuer?"),
-        }
-    }
-    let has = |list: &str, name: &str| {
-        metadata.rest.get(list).and_then(Value::as_array).is_some_and(|names| names.iter().any(|found| found == name))
-    };
-    if has("code_challenge_methods_supported", "S256") {
-        findings.good("PKCE", "S256 is offered");
-    } else {
-        let what = "MCP clients refuse to log in: turn PKCE on, or have the metadata say so.";
-        findings.bad("PKCE", "code_challenge_methods_supported does not name S256.", what);
-    }
-    if !has("response_types_supported", "code") {
-        findings.bad("code", "response_types_supported does not name code.", "Allow the authorization code flow.");
-    }
-    if metadata.rest.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)) {
-        findings.good("iss", "comes back with the code (RFC 9207)");
-    } else {
-        let what = "Clients of several providers cannot tell mixed-up answers apart; turn it on if the provider can.";
-        findings.unsure("iss", "It does not come back with the code (RFC 9207).", what);
-    }
-}
-
-/// Whether a page from elsewhere may read the metadata, and may post to where clients post (Fetch §3.2).
-async fn cors(http: &Client, place: &Url, metadata: &Metadata, findings: &mut Findings) {
-    let origin = |headers: &HeaderMap| {
-        headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).is_some_and(|value| value == "*" || value == BROWSER)
-    };
-    let asked = fetch::json(http.get(place.clone()).header(ORIGIN, BROWSER)).await;
-    let (mut may, mut may_not) = (Vec::new(), Vec::new());
-    let mut sort = |name, allowed: bool| if allowed { may.push(name) } else { may_not.push(name) };
-    sort("the metadata", asked.is_ok_and(|(headers, _)| origin(&headers)));
-    // A form needs no more than the origin's leave; JSON is a header that must be allowed too.
-    for (name, header) in [("token_endpoint", ""), ("registration_endpoint", "content-type")] {
-        let Some(url) = metadata.rest.get(name).and_then(Value::as_str).and_then(fetch::web_url) else { continue };
-        let preflight = http.request(Method::OPTIONS, url).header(ORIGIN, BROWSER);
-        let preflight = preflight.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
-        let preflight =
-            if header.is_empty() { preflight } else { preflight.header(ACCESS_CONTROL_REQUEST_HEADERS, header) };
-        let allowed = preflight.send().await.is_ok_and(|response| {
-            let lists = response.headers().get_all(ACCESS_CONTROL_ALLOW_HEADERS).iter();
-            let mut names = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
-            let listed = |name: &str| name.trim() == "*" || name.trim().eq_ignore_ascii_case(header);
-            let listed = header.is_empty() || names.any(listed);
-            response.status().is_success() && origin(response.headers()) && listed
-        });
-        sort(name, allowed);
-    }
-    if may_not.is_empty() {
-        findings.good("CORS", format_args!("{BROWSER} may use {}", may.join(", ")));
-    } else {
-        let what = "Clients that run in a browser cannot log in: allow their origins (in Keycloak, Web origins).";
-        findings.unsure("CORS", format_args!("{BROWSER} may not use {}.", may_not.join(", ")), what);
-    }
-}
-
-async fn keys(http: &Client, metadata: &Metadata, issuer: &Url, profile: &Profile, findings: &mut Findings) {
-    let opaque = profile.introspection.is_some();
-    let Some(uri) = &metadata.jwks_uri else {
-        if opaque {
-            return findings.note("keys", "it has no keys: all tokens are checked by introspection");
-        }
-        let what = "Tokens can only be checked by introspection: see [introspection] in the README.";
-        return findings.bad("keys", Problem::NoJwksUri, what);
-    };
-    let Some(uri) = fetch::named_url(uri, issuer) else {
-        return findings.bad("keys", Problem::ForbiddenUrl("jwks_uri"), "Have the provider use https.");
-    };
-    let set = match fetch::json(http.get(uri)).await {
-        Ok((_, body)) => KeySet::parse(&body),
-        Err(problem) => Err(problem),
-    };
-    let set = match set {
-        Ok(set) => set,
-        Err(problem) => return findings.bad("keys", problem, "The server could not check any token."),
-    };
-    let mut names = Vec::new();
-    for key in &set.keys {
-        let name = short(key.kid.as_deref().unwrap_or_default());
-        let (ours, others): (Vec<Algorithm>, Vec<Algorithm>) =
-            key.algorithms.iter().copied().partition(|algorithm| profile.algorithms.contains(algorithm));
-        if ours.is_empty() {
-            findings.note("key", format_args!("{name:?} is not used: the profile does not allow {others:?}"));
-        } else {
-            names.push(format!("{name:?} for {ours:?}"));
-        }
-    }
-    if !names.is_empty() {
-        findings.good("keys", names.join(", "));
-    } else if opaque {
-        findings.note("keys", "none can be used: all tokens are checked by introspection");
-    } else {
-        let what = format!("Have the provider sign with one of {:?}.", profile.algorithms);
-        findings.bad("keys", Problem::NoUsableKey, what);
-    }
-    for (name, reason) in &set.unused {
-        if set.leaked.contains(name) {
-            findings.bad("key", format_args!("{:?}: {reason}.", short(name)), "Withdraw the key at once.");
-        } else {
-            findings.note("key", format_args!("{:?} is not used: {reason}", short(name)));
-        }
-    }
-    for name in set.ambiguous.iter().collect::<BTreeSet<_>>() {
-        let what = format_args!("{:?} is the kid of several different keys, or of one that is malformed.", short(name));
-        findings.unsure("key", what, "Tokens that name it are refused: have the provider give each key its own kid.");
-    }
-}
-
-/// Whether the issuer knows us by the credentials of the profile.
-async fn introspection(settings: &Settings, metadata: &Metadata, issuer: &Url, findings: &mut Findings) {
-    let asked = match Introspection::new(settings, issuer) {
-        Ok(introspection) => introspection.probe(metadata).await,
-        Err(error) => return findings.bad("introspection", format_args!("{error:#}."), "Correct the profile."),
-    };
-    let what = "Check client_id and the secret, and that the provider lets this client introspect tokens.";
-    match asked {
-        Ok(false) => findings.good("introspection", "this server's credentials are accepted"),
-        Ok(true) => findings.bad("introspection", "A token that nobody issued is active.", "Do not trust this issuer."),
-        Err(problem) => findings.bad("introspection", problem, what),
-    }
-}
-
-fn registration(metadata: &Metadata, findings: &mut Findings) {
-    let documents = metadata.rest.get("client_id_metadata_document_supported") == Some(&Value::Bool(true));
-    let dynamic = metadata.rest.get("registration_endpoint").is_some_and(Value::is_string);
-    match (documents, dynamic) {
-        (true, _) => findings.good("clients", "may describe themselves at a URL (client ID metadata documents)"),
-        (false, true) => findings.good("clients", "may register themselves (RFC 7591), as far as policies let them"),
-        (false, false) => findings.unsure(
-            "clients",
-            "They can neither register themselves (RFC 7591) nor describe themselves at a URL.",
-            "Register each client by hand, and give it its client_id.",
-        ),
-    }
-}
-
-fn scopes(metadata: &Metadata, findings: &mut Findings) {
-    let Some(offered) = metadata.rest.get("scopes_supported").and_then(Value::as_array) else {
-        return findings.note("scopes", "the metadata does not list them");
-    };
-    let missing: Vec<_> = SCOPES.into_iter().filter(|scope| !offered.iter().any(|offered| offered == scope)).collect();
-    if missing.is_empty() {
-        findings.good("scopes", format_args!("{} are known", SCOPES.join(", ")));
-    } else {
-        let what = "Clients ask for them: define them at the provider, or map its own in [scopes] of a --profile file.";
-        findings.unsure("scopes", format_args!("{} are not listed.", missing.join(", ")), what);
-    }
-}
-
-async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, findings: &mut Findings) -> Result<()> {
-    let (providers, _) = Providers::open(&args.providers, public_url, None, LEEWAY).await?;
-    let auth = Auth::new(providers);
-    match auth.user_of(token).await {
-        Ok(user) => {
-            let roles = user.roles.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-            findings.good("token", format_args!("is accepted, as {:?} of {}", short(user.username()), user.iss));
-            findings.note("sub", format_args!("{:?}", short(&user.sub)));
-            findings.note("scopes", format_args!("{:?}", short(&user.scope.to_string())));
-            findings.note("roles", format_args!("{roles:?}"));
-            if !SCOPES.iter().any(|scope| user.scope.contains(scope)) {
+async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, report: &mut Report) -> Result<()> {
+    let server = args.issuers.trust(ResourceServer::new(public_url.resource()))?;
+    let (resource_server, _tasks) = server.scopes(SCOPES).allow_insecure_http().start().await?;
+    match resource_server.caller_of(token).await {
+        Ok(caller) => {
+            let roles = caller.roles.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+            let who = format_args!("token: is accepted, as {:?} of {}", short(caller.username()), caller.iss);
+            report.line(Verdict::Good, who);
+            report.line(Verdict::Note, format_args!("sub: {:?}", short(&caller.sub)));
+            report.line(Verdict::Note, format_args!("scopes: {:?}", short(&caller.scope.to_string())));
+            report.line(Verdict::Note, format_args!("roles: {roles:?}"));
+            if !SCOPES.iter().any(|scope| caller.scope.contains(scope)) {
                 let what = format!("Have the client ask for {}.", SCOPES.join(", "));
-                findings.unsure("scopes", "The token has no scope of this server.", what);
+                report.line(Verdict::Unsure, format_args!("scopes: The token has no scope of this server. {what}"));
             }
         }
         Err(refusal) => {
@@ -321,10 +90,11 @@ async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, findings:
             let guessed = args.public_url.is_none() && refusal.description.contains(&public_url.resource());
             if guessed && refusal.reason.starts_with("audience_") {
                 let what = "Give --public-url (or --audience) as that server has it, and check again.";
-                let guess = format_args!("It is not given: the server is taken to be {LOCAL}.");
-                findings.unsure("--public-url", guess, what);
+                let guess = format_args!("--public-url: It is not given: the server is taken to be {LOCAL}. {what}");
+                report.line(Verdict::Unsure, guess);
             }
-            findings.bad("token", format_args!("{} ({})", refusal.words(), refusal.reason), refusal.detail);
+            let why = format_args!("token: {} ({}) {}", refusal.words(), refusal.reason, refusal.detail);
+            report.line(Verdict::Bad, why);
         }
     }
     Ok(())
@@ -336,50 +106,44 @@ fn short(text: &str) -> &str {
 }
 
 /// What was found, line by line: at a terminal in colour.
-struct Findings {
+struct Report {
     colours: bool,
     passed: u32,
     unsure: u32,
     failed: u32,
 }
 
-impl Findings {
+impl Report {
     fn new() -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Findings { colours: io::stdout().is_terminal() && !plain, passed: 0, unsure: 0, failed: 0 }
+        Report { colours: io::stdout().is_terminal() && !plain, passed: 0, unsure: 0, failed: 0 }
+    }
+
+    fn title(&self, what: impl Display) {
+        self.print("\x1b[1m", "Checking", what);
+    }
+
+    fn line(&mut self, verdict: Verdict, what: impl Display) {
+        let (colour, mark) = match verdict {
+            Verdict::Good => ("\x1b[32m", "✓"),
+            Verdict::Note => ("", " "),
+            Verdict::Unsure => ("\x1b[33m", "!"),
+            Verdict::Bad => ("\x1b[31m", "✗"),
+        };
+        self.passed += u32::from(verdict == Verdict::Good);
+        self.unsure += u32::from(verdict == Verdict::Unsure);
+        self.failed += u32::from(verdict == Verdict::Bad);
+        self.print(colour, mark, what);
     }
 
     /// A reader who has gone is no reason to stop: the exit code counts.
-    fn line(&self, colour: &str, mark: &str, what: impl Display) {
+    fn print(&self, colour: &str, mark: &str, what: impl Display) {
         let (on, off) = if self.colours { (colour, "\x1b[0m") } else { ("", "") };
         let _ = writeln!(io::stdout(), "{on}{mark}{off} {what}");
     }
 
-    fn title(&self, what: impl Display) {
-        self.line("\x1b[1m", "Checking", what);
-    }
-
-    fn good(&mut self, name: &str, what: impl Display) {
-        self.passed += 1;
-        self.line("\x1b[32m", "✓", format_args!("{name}: {what}"));
-    }
-
-    fn note(&self, name: &str, what: impl Display) {
-        self.line("", " ", format_args!("{name}: {what}"));
-    }
-
-    fn unsure(&mut self, name: &str, what: impl Display, then: impl Display) {
-        self.unsure += 1;
-        self.line("\x1b[33m", "!", format_args!("{name}: {what} {then}"));
-    }
-
-    fn bad(&mut self, name: &str, what: impl Display, then: impl Display) {
-        self.failed += 1;
-        self.line("\x1b[31m", "✗", format_args!("{name}: {what} {then}"));
-    }
-
     fn end(&self) -> bool {
-        let Findings { passed, unsure, failed, .. } = self;
+        let Report { passed, unsure, failed, .. } = self;
         let _ = writeln!(io::stdout(), "{passed} good, {unsure} to look at, {failed} wrong");
         *failed == 0
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
 use common::readiness::Readiness;
+use resource_server::{KeyReport, KeyState, ResourceServer};
 use serde::Serialize;
 
-use crate::{jwks_client::Report, metadata::OAuthUrls, providers::Providers};
+use crate::documents::OAuthUrls;
 
 /// What `/health` says, beside how the issuers are.
 #[derive(Clone, Serialize)]
@@ -32,21 +33,22 @@ struct Answer<'a> {
     status: &'static str,
     #[serde(flatten)]
     health: &'a Health,
-    issuers: BTreeMap<&'a str, Report>,
+    issuers: BTreeMap<&'a str, KeyReport>,
 }
 
 /// 503 if `unavailable`: then nothing should be sent here.
 pub async fn health(
     health: web::Data<Health>,
-    providers: web::Data<Providers>,
+    resource_server: web::Data<ResourceServer>,
     readiness: web::Data<Readiness>,
 ) -> HttpResponse {
-    let all = providers.iter().all(|provider| provider.keys.is_ready());
-    let (mut response, status) = match (readiness.is_ready().await, all, providers.any_ready()) {
+    let issuers: BTreeMap<_, _> = resource_server.issuers().collect();
+    let is_ready = |report: &KeyReport| report.state != KeyState::Waiting;
+    let (all, any) = (issuers.values().all(is_ready), issuers.values().any(is_ready));
+    let (mut response, status) = match (readiness.is_ready().await, all, any) {
         (true, true, _) => (HttpResponse::Ok(), "ok"),
         (true, _, true) => (HttpResponse::Ok(), "degraded"),
         _ => (HttpResponse::ServiceUnavailable(), "unavailable"),
     };
-    let issuers = providers.iter().map(|provider| (provider.issuer.as_str(), provider.keys.report())).collect();
     response.json(Answer { status, health: &health, issuers })
 }

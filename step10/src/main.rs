@@ -1,58 +1,47 @@
 //! Step 10: a server that trusts any identity provider, of which it knows but the URL.
 //!
-//! The map: [`guards`] checks who asks, before all else; [`health`] answers `GET /health`; [`jsonrpc`] answers `POST
-//! /mcp` by the table in [`methods`], whose first rows are in [`lifecycle`] and [`era`], and further ones in [`tools`] and
-//! [`prompts`]; [`auth`] stands before `/mcp`; [`jwks`] answers `GET /.well-known/jwks.json`; [`metadata`] has the other
-//! documents; [`permissions`] stands before every method; [`caller`] tells callers who they are; [`user_tools`] are the
-//! tools that know their caller, and [`notes`] what they keep for them.
-//!
-//! New: [`providers`] says whom we trust and how their tokens are read; [`discovery`] finds their metadata,
-//! [`jwks_client`] fetches their keys and keeps them, [`introspection`] asks about opaque tokens, all through [`fetch`]; [`reasons`] tells people what is wrong, and
-//! [`doctor`] tells it beforehand.
+//! The map is step 9's, with the library `resource-server` in the place of its own check of tokens: [`auth`] stands before
+//! `/mcp` with the library's middleware; [`issuers`] says whom we trust; [`documents`] has what the library does not; and
+//! [`doctor`] tells beforehand what is wrong with a provider.
 
 mod auth;
 mod caller;
-mod discovery;
 mod doctor;
+mod documents;
 mod era;
-mod fetch;
 mod guards;
 mod health;
-mod introspection;
+mod issuers;
 mod jsonrpc;
-mod jwks;
-mod jwks_client;
 mod lifecycle;
-mod metadata;
 mod methods;
 mod notes;
 mod permissions;
 mod prompts;
-mod providers;
-mod reasons;
 mod tools;
 mod user_tools;
 
 use std::{process::ExitCode, sync::Arc};
 
 use actix_web::{App, middleware::from_fn, web};
-use auth::Auth;
+use anyhow::{Result, bail};
 use auth_server::cli::{AuthArgs, Host};
 use clap::{Parser, Subcommand};
 use common::{
+    claims::SCOPES,
     config::{HELP, KeyArgs, ScopeArgs, ServerArgs},
     http,
     readiness::Readiness,
     server,
 };
 use doctor::DoctorArgs;
+use documents::{OAuthMeta, OAuthUrls};
 use guards::Guards;
 use health::Health;
-use jwks::JwkSet;
-use metadata::Metadata;
+use issuers::IssuerArgs;
 use methods::{Call, Methods};
 use notes::{Notes, NotesArgs};
-use providers::{ProviderArgs, Providers};
+use resource_server::{ResourceServer, actix};
 use serde_json::json;
 
 /// An MCP server, step by step.
@@ -64,7 +53,7 @@ struct Args {
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
-    providers: ProviderArgs,
+    issuers: IssuerArgs,
     #[command(flatten)]
     scopes: ScopeArgs,
     #[command(flatten)]
@@ -94,37 +83,39 @@ async fn main() -> ExitCode {
     server::exit(serve(args).await)
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
-    let elsewhere = args.providers.elsewhere()?;
+async fn serve(args: Args) -> Result<()> {
+    let elsewhere = args.issuers.elsewhere()?;
     let scopes = args.scopes.basic()?;
     let listener = args.server.bind()?;
     let guards = web::Data::new(Guards::new(&listener)?);
     let notes = Notes::open(&args.notes).await?;
+    let url = &listener.public_url;
+    let server = ResourceServer::new(url.resource());
     // Either we sign the tokens, as in step 9, or those do whom --issuer names.
-    let own = match elsewhere {
-        true if args.keys.public_key.is_some() => anyhow::bail!("--public-key: with --issuer, keys come from there"),
-        true => None,
+    let (server, own) = match elsewhere {
+        true if args.keys.public_key.is_some() => bail!("--public-key: with --issuer, keys come from there"),
+        true if args.issuers.names(url) => {
+            bail!("--issuer: {} is this server itself, which it trusts without --issuer", url.as_str())
+        }
+        true => (args.issuers.trust(server)?, None),
         false => {
-            let url = &listener.public_url;
-            let audience = args.providers.audience.clone().unwrap_or_else(|| url.resource());
             let (public_url, on_loopback) = (url.as_str(), listener.on_loopback);
             let host = Host { public_url, on_loopback, key: args.keys.key_pair()?.map(|pair| pair.encoding_key) };
+            let key = args.keys.public_key()?;
+            let audience = args.issuers.audience.clone().unwrap_or_else(|| url.resource());
             let auth_server = args.auth_server.embed(host, public_url, url.resource(), &audience).await?;
-            Some((args.keys.public_key()?, auth_server))
+            let server = server.own_keys(public_url, serde_json::to_vec(key.jwks())?).audience(audience);
+            (server, Some((web::Data::new(key), auth_server)))
         }
     };
-    let key = own.as_ref().map(|(key, _)| key);
-    let (providers, tasks) = Providers::open(&args.providers, &listener.public_url, key, auth::LEEWAY).await?;
-    let issuers = providers.iter().map(|provider| provider.issuer.clone()).collect();
-    let server = own.as_ref().map(|(_, auth_server)| auth_server.metadata());
-    let metadata = web::Data::new(Metadata::new(&listener.public_url, issuers, scopes, server));
-    let auth = Auth::new(providers.clone())
-        .challenge("resource_metadata", &metadata.urls.protected_resource)
-        .challenge("scope", &metadata.resource.scopes_supported.join(" "));
+    let server = server.scopes(SCOPES).basic_scopes(scopes).name("MCP authorization, step by step");
+    let server = server.documentation(url.join(documents::DOCUMENTATION)).allow_insecure_http(); // the listener allows it or not
+    let (resource_server, tasks) = server.start().await?;
+    let urls = OAuthUrls::new(&resource_server, url, own.is_some());
 
     let tools = Arc::new(user_tools::add(tools::tools(), &notes));
     let (required, listed, called) = (tools.clone(), tools.clone(), tools);
-    let refusing = auth.clone();
+    let refusing = resource_server.clone();
     let guard = move |call: &Call<'_>| permissions::check(call, required.required(call), &refusing);
     let methods = Methods::new(era::check, Box::new(guard))
         .on("initialize", lifecycle::initialize)
@@ -134,12 +125,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .on("tools/call", async move |call: &Call<'_>| called.call(call).await)
         .on("prompts/list", prompts::list)
         .on("prompts/get", prompts::get)
-        .in_handshake("io.github.mcp-auth-steps/oauth", json!(metadata.in_handshake()));
+        .in_handshake("io.github.mcp-auth-steps/oauth", json!(OAuthMeta::of(&resource_server)));
     let methods = web::Data::new(methods);
     let mut enabled =
         vec!["health", "mcp", "tools", "prompts", "auth", "metadata", "permissions", "user_tools", "providers"];
     enabled.extend(own.is_some().then_some("jwks"));
-    let health = web::Data::new(Health::new(enabled, metadata.urls.clone()));
+    let health = web::Data::new(Health::new(enabled, urls));
 
     let mut readiness = Readiness::default().with("the database of the notes", async move || notes.check().await);
     if let Some((_, auth_server)) = own.clone() {
@@ -147,8 +138,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     }
     let readiness = web::Data::new(readiness);
 
-    let own = own.map(|(key, auth_server)| (web::Data::new(JwkSet::new(&key.rsa)), auth_server));
-    let (auth, providers) = (web::Data::new(auth), web::Data::new(providers));
+    let resource_server = web::Data::new(resource_server);
     let app = move || {
         App::new()
             // The last `wrap` is the outermost: who may ask at all is checked first.
@@ -158,21 +148,19 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .app_data(health.clone())
             .app_data(readiness.clone())
             .app_data(methods.clone())
-            .app_data(auth.clone())
-            .app_data(providers.clone())
-            .app_data(metadata.clone())
+            .app_data(resource_server.clone())
             .service(web::resource("/health").get(health::health))
             .service(web::resource("/mcp").post(jsonrpc::handle).wrap(from_fn(auth::authenticate)))
-            .service(web::resource(metadata::PROTECTED_RESOURCE).get(metadata::protected_resource))
-            .service(web::resource(metadata::PROTECTED_RESOURCE_ROOT).get(metadata::protected_resource))
-            .service(web::resource(metadata::AUTHORIZATION_SERVER).get(metadata::authorization_server))
-            .service(web::resource(metadata::DOCUMENTATION).get(metadata::documentation))
+            .configure(actix::documents(&resource_server))
+            .service(web::resource(documents::DOCUMENTATION).get(documents::documentation))
             .configure(|app| {
-                let Some((keys, auth_server)) = &own else { return };
-                app.app_data(keys.clone()).service(web::resource("/.well-known/jwks.json").get(jwks::jwks));
+                let Some((key, auth_server)) = &own else { return };
+                app.app_data(key.clone()).app_data(web::Data::new(auth_server.metadata()));
+                app.service(web::resource(documents::AUTHORIZATION_SERVER).get(documents::authorization_server));
+                app.service(web::resource(documents::JWKS).get(documents::jwks));
                 auth_server.configure(app);
             })
             .default_service(web::to(http::not_found))
     };
-    listener.serve_unless(app, tasks.failure()).await
+    listener.serve_unless(app, async { tasks.await.into() }).await
 }

@@ -4,14 +4,11 @@
 //! allow it. A role that forbids is final. A missing scope is not: the answer names the scope, so that
 //! the client can ask the person for it (MCP 2026-07-28 "Scope Challenge Handling").
 
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::HttpResponse;
 use common::claims::Role::{self, Admin, Guest, User};
+use resource_server::{Refusal, ResourceServer};
 
-use crate::{
-    auth::{Auth, Caller},
-    methods::Call,
-    reasons::Refusal,
-};
+use crate::{auth::Caller, methods::Call};
 
 /// What a caller must have: one of the scopes, and one of the roles.
 #[derive(Clone, Copy)]
@@ -42,27 +39,23 @@ pub fn role_allows(caller: &Caller, requirements: &[Requirement]) -> bool {
 }
 
 /// Lets the call pass, or answers 403. `tool`: what the tool that it names requires, which narrows what the method does.
-pub fn check(call: &Call<'_>, tool: Option<Requirement>, auth: &Auth) -> Result<(), HttpResponse> {
-    let forbidden = |reason, why| Refusal::forbidden(reason, why);
+/// `server`: who answers those whom it refuses.
+pub fn check(call: &Call<'_>, tool: Option<Requirement>, server: &ResourceServer) -> Result<(), HttpResponse> {
+    let refuse = |refusal| Err(server.answer(&refusal, Some(call.id)).into());
     if matches!(&*call.method, "initialize" | "server/discover" | "ping") {
         return Ok(()); // a valid token is enough to ask what there is
     }
     let Some(method) = of_method(&call.method) else {
-        return Err(forbidden("method_forbidden", "Nobody is permitted to call this method.").respond(Some(call.id)));
+        return refuse(Refusal::forbidden("method_forbidden", "Nobody is permitted to call this method."));
     };
     let requirements = [method, tool.unwrap_or(method)];
     // The role comes first: a client must not ask for scopes that would not help.
     if !role_allows(call.caller, &requirements) {
-        let advice = auth.providers.of(&call.caller.iss).map_or("", |provider| provider.advice(|advice| &advice.roles));
-        let names = call.caller.roles.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-        let refusal = forbidden("roles_missing", "Your role does not allow this.").advise(advice);
-        return Err(refusal.with("sub", &call.caller.sub).with("roles", &names).respond(Some(call.id)));
+        return refuse(server.role_missing(call.caller.verified()));
     }
     let granted = |required: &Requirement| required.scopes.iter().any(|scope| call.caller.scope.contains(scope));
     if let Some(Requirement { scopes, .. }) = requirements.iter().find(|required| !granted(required)) {
-        let description = format!("This needs the scope {}.", scopes.join(" or "));
-        let refusal = Refusal::new(StatusCode::FORBIDDEN, Some("insufficient_scope"), "scope_missing", description);
-        return Err(Auth::clone(auth).challenge("scope", scopes[0]).refuse(&refusal, Some(call.id)));
+        return refuse(Refusal::insufficient_scope(scopes));
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ fn build() -> Result<HashMap<String, PathBuf>> {
     cargo.args(["build", "--workspace", "--message-format", "json-render-diagnostics", "--quiet"]);
     // Those of the bench are not needed. With a test among the targets, dev-dependencies count, as they do for `cargo test`.
     cargo.args(["--bin", "step*", "--bin", "auth-server", "--bin", "gen-token", "--bin", "xtask", "--test", "it"]);
+    cargo.args(["--example", "actix", "--example", "axum", "--example", "rmcp"]); // of resource-server
     cargo.args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] });
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = cargo.current_dir(folder).stderr(Stdio::inherit()).output()?;
@@ -43,7 +44,7 @@ fn build() -> Result<HashMap<String, PathBuf>> {
     let mut built = HashMap::new();
     for line in String::from_utf8(output.stdout)?.lines() {
         let message: Value = serde_json::from_str(line)?;
-        let is_program = message["target"]["kind"] == serde_json::json!(["bin"]);
+        let is_program = matches!(message["target"]["kind"][0].as_str(), Some("bin" | "example"));
         if let (true, Some(name), Some(path)) =
             (is_program, message["target"]["name"].as_str(), message["executable"].as_str())
         {

@@ -35,7 +35,7 @@ fn real_clients_log_a_person_in_and_the_conformance_suite_passes() -> Result<()>
 }
 
 /// The person's answer to an authorization URL: code, state and issuer.
-async fn person(server: &Server, url: &str, scopes: &[&str]) -> Result<[String; 3]> {
+pub async fn person(server: &Server, url: &str, scopes: &[&str]) -> Result<[String; 3]> {
     let path = url.strip_prefix(server.url()).context("another server's page")?;
     let mut answer = Browser::new(server)?.consent(path, "alice", scopes).await?;
     let mut take = |name| answer.remove(name).with_context(|| format!("no {name}"));

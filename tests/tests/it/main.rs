@@ -28,6 +28,7 @@ mod provider_metadata;
 mod provider_tokens;
 mod readme;
 mod repository;
+mod resource_server;
 mod rmcp;
 mod schemas;
 mod scripts;

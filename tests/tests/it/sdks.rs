@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use integration_tests::{Server, gen_token, interop};
 
 /// A program of `tests/interop/` that does what it is told, line by line.
-struct Client {
-    name: &'static str,
+pub struct Client {
+    pub name: &'static str,
     child: Child,
     commands: ChildStdin,
     answers: Receiver<String>,
@@ -32,7 +32,7 @@ impl Client {
     }
 
     /// What it says to a command. It may take this long.
-    fn told(&mut self, command: &str, within: Duration) -> Result<String> {
+    pub fn told(&mut self, command: &str, within: Duration) -> Result<String> {
         writeln!(self.commands, "{command}")?;
         let verb = command.split(' ').next().unwrap_or_default();
         self.answers.recv_timeout(within).with_context(|| format!("{}: no answer to {verb} in {within:?}", self.name))
@@ -47,11 +47,11 @@ impl Drop for Client {
 }
 
 /// Long enough for a program to start on a busy computer.
-const START: Duration = Duration::from_mins(1);
+pub const START: Duration = Duration::from_mins(1);
 /// A call that is refused ends within this time: nobody waits for `Retry-After`, or tries again and again.
-const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(5);
 
-fn clients(server: &Server) -> Result<Vec<Client>> {
+pub fn clients(server: &Server) -> Result<Vec<Client>> {
     let mut clients = Vec::new();
     let python = interop::python()?;
     for (name, kind) in [("Python SDK", "sdk"), ("FastMCP", "fastmcp")] {

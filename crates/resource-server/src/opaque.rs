@@ -1,35 +1,26 @@
-//! Opaque tokens, of which only their issuer knows what they are worth (RFC 7662). An option of a profile: the table
-//! `[introspection]`, with the credentials by which the issuer knows this server.
-//!
-//! The issuer's answer is remembered for a minute at most, since asking is all that can tell that a token was revoked.
-//! Few requests are under way at once; whoever waits for one too long is told to try again. Tokens that were good have
-//! a queue of their own, so that a flood of invented ones is at the cost of newcomers only.
+//! Asking about opaque tokens, in bounds. The issuer's answer is remembered for a minute at most, since asking is all
+//! that can tell that a token was revoked. Few requests are under way at once; whoever waits for one too long is told to
+//! try again. Tokens that were good have a queue of their own, so that a flood of invented ones is at the cost of
+//! newcomers only.
 
 use std::{
-    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
 use aws_lc_rs::digest::{SHA256, digest};
-use common::{
-    files,
-    token_cache::{DigestCache, Weighed, digest_cache},
-};
+use chrono::Utc;
+use oauth::token_cache::{DigestCache, Weighed, digest_cache};
 use quick_cache::sync::Cache;
-use reqwest::Client;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::timeout};
-use url::{Url, form_urlencoded::byte_serialize};
 
 use crate::{
-    auth::{Caller, LEEWAY},
-    discovery::Metadata,
-    fetch::{self, Problem},
-    providers::{Members, Provider},
-    reasons::Refusal,
+    caller::Caller,
+    introspection::Introspection,
+    json::Members,
+    provider::{LEEWAY, Provider},
+    refusal::Refusal,
 };
 
 /// Of how many tokens it is remembered that they were good.
@@ -50,27 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a request waits in all, for its turn and for the answer.
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// The table of a profile.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    client_id: String,
-    /// A file (mode 0600; the path begins at the profile's folder) with the secret and nothing else, or the name of an
-    /// environment variable that holds it.
-    client_secret_file: Option<PathBuf>,
-    client_secret_env: Option<String>,
-    /// Instead of the metadata's, which counts only if it is at the issuer's own origin.
-    endpoint: Option<String>,
-}
-
-/// One issuer's introspection endpoint.
-pub struct Introspection {
-    http: Client,
-    /// Already in the form of the header.
-    client_id: String,
-    secret: String,
-    endpoint: Option<Url>,
-    issuer: Url,
+/// What is known of one issuer's opaque tokens.
+pub struct OpaqueTokens {
+    introspection: Introspection,
     known: DigestCache<Known>,
     /// Tokens that were good when they were asked about last. No flood of others drives one out.
     regulars: Cache<[u8; 32], ()>,
@@ -109,54 +82,24 @@ impl Allowance {
     }
 }
 
-impl Settings {
-    /// The profile is in this folder.
-    pub fn look_in(&mut self, folder: &Path) {
-        self.client_secret_file = self.client_secret_file.take().map(|file| folder.join(file));
-    }
-}
-
-impl Introspection {
-    /// # Errors
-    /// If the secret or the endpoint cannot be used.
-    pub fn new(settings: &Settings, issuer: &Url) -> Result<Self> {
-        let secret = match (&settings.client_secret_file, &settings.client_secret_env) {
-            (Some(file), None) => {
-                let cannot = || format!("introspection: cannot read the secret {}", file.display());
-                files::read_secret(file).with_context(cannot)?.trim_end_matches(['\r', '\n']).to_owned()
-            }
-            (None, Some(name)) => {
-                std::env::var(name).with_context(|| format!("introspection: the variable {name} is not set"))?
-            }
-            _ => bail!("introspection: give one of client_secret_file and client_secret_env"),
-        };
-        let endpoint = match &settings.endpoint {
-            Some(text) => {
-                let url =
-                    fetch::web_url(text).with_context(|| format!("introspection: {text:?} is not an https URL"))?;
-                Some(url)
-            }
-            None => None,
-        };
-        Ok(Introspection {
-            http: fetch::client(issuer)?,
-            client_id: encode(&settings.client_id),
-            secret: encode(&secret),
-            endpoint,
-            issuer: issuer.clone(),
+impl OpaqueTokens {
+    /// None is known yet.
+    pub fn new(introspection: Introspection) -> Self {
+        OpaqueTokens {
+            introspection,
             known: digest_cache(),
             regulars: Cache::new(CAPACITY),
             newcomers: Mutex::new(Allowance { left: BURST, since: Instant::now() }),
             newcomers_turn: Semaphore::new(AT_ONCE),
             regulars_turn: Semaphore::new(AT_ONCE),
-        })
+        }
     }
 
     /// The person for whom an opaque token of this issuer speaks.
     ///
     /// # Errors
     /// If the issuer does not vouch for it, or cannot be asked.
-    pub async fn user(&self, token: &str, provider: &Provider) -> Result<Caller, Refusal> {
+    pub async fn caller(&self, token: &str, provider: &Provider) -> Result<Caller, Refusal> {
         let found = timeout(LONGEST, self.find(token, provider)).await;
         found
             .unwrap_or_else(|_| Err(unavailable("The identity provider took too long to say what the token is worth.")))
@@ -187,7 +130,7 @@ impl Introspection {
                                 self.newcomers().give_back();
                             }
                         }
-                        Err(refusal) if refusal.status.is_server_error() => {} // nothing is known of it
+                        Err(refusal) if refusal.is_ours() => {} // nothing is known of it
                         Err(_) => drop(self.regulars.remove(&key)),
                     }
                     let claims = known.outcome.as_deref().ok();
@@ -202,15 +145,8 @@ impl Introspection {
         self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the issuer says of a token that nobody has: whether it is active. So `doctor` sees if it knows us.
-    pub async fn probe(&self, metadata: &Metadata) -> Result<bool, Problem> {
-        let body = self.post(&uuid::Uuid::new_v4().to_string(), Some(metadata)).await?;
-        let answer: Members = serde_json::from_slice(&body).map_err(|_| Problem::NotJson)?;
-        answer.0.get("active").and_then(Value::as_bool).ok_or(Problem::NotJson)
-    }
-
     async fn ask(&self, token: &str, provider: &Provider) -> Known {
-        let outcome = match self.post(token, provider.keys.metadata().as_deref()).await {
+        let outcome = match self.introspection.ask(token, provider.keys.metadata().as_deref()).await {
             Ok(body) => judge(&body, provider),
             Err(problem) => {
                 tracing::warn!(issuer = provider.issuer, "introspection failed: {problem}");
@@ -219,42 +155,18 @@ impl Introspection {
         };
         Known { until: Instant::now() + lifetime(&outcome, chrono::Utc::now().timestamp()), outcome }
     }
-
-    /// Where the metadata has it: our credentials go to nobody but the issuer's own origin.
-    fn find_endpoint(&self, metadata: Option<&Metadata>) -> Result<Url, Problem> {
-        let metadata = metadata.ok_or(Problem::NoMetadata)?;
-        let named = metadata.rest.get("introspection_endpoint").and_then(Value::as_str);
-        let named = named.and_then(|text| fetch::named_url(text, &self.issuer));
-        let own = named.filter(|url| url.origin() == self.issuer.origin());
-        own.ok_or(Problem::ForbiddenUrl("introspection_endpoint, at its own origin,"))
-    }
-
-    /// The request (RFC 7662 §2.1).
-    async fn post(&self, token: &str, metadata: Option<&Metadata>) -> Result<Vec<u8>, Problem> {
-        let endpoint = self.endpoint.clone().map_or_else(|| self.find_endpoint(metadata), Ok)?;
-        let request = self.http.post(endpoint).basic_auth(&self.client_id, Some(&self.secret));
-        let form = [("token", token), ("token_type_hint", "access_token")];
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = request.header("Content-Type", "application/x-www-form-urlencoded").body(body);
-        Ok(fetch::json(request).await?.1)
-    }
 }
 
 /// For how long we go by what the issuer said, at this time in seconds since 1970.
 fn lifetime(outcome: &Result<Caller, Refusal>, now: i64) -> Duration {
     match outcome {
-        Ok(user) => {
-            let left = user.exp.seconds().saturating_sub(now);
+        Ok(caller) => {
+            let left = caller.exp.seconds().saturating_sub(now);
             Duration::from_secs(left.try_into().unwrap_or(0)).clamp(Duration::from_secs(1), GOOD)
         }
-        Err(refusal) if refusal.status.is_server_error() => FAILED,
+        Err(refusal) if refusal.is_ours() => FAILED,
         Err(_) => BAD,
     }
-}
-
-/// As RFC 6749 §2.3.1 wants client credentials before they are put into the header.
-fn encode(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
 }
 
 fn unavailable(description: &str) -> Refusal {
@@ -306,7 +218,7 @@ fn judge(body: &[u8], provider: &Provider) -> Result<Caller, Refusal> {
         return Err(provider.wrong_audience(audience.as_ref()));
     }
     #[allow(clippy::cast_precision_loss)] // seconds
-    let (now, leeway) = (chrono::Utc::now().timestamp() as f64, LEEWAY as f64);
+    let (now, leeway) = (Utc::now().timestamp() as f64, LEEWAY as f64);
     if exp.is_some_and(|exp| exp + leeway <= now) {
         return Err(Refusal::token("expired", "The token has expired (exp)."));
     }
@@ -324,13 +236,13 @@ fn judge(body: &[u8], provider: &Provider) -> Result<Caller, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use common::claims::{Audience, Claims, NumericDate, Scopes};
+    use oauth::claims::{Audience, Claims, NumericDate, Scopes};
 
     use super::*;
 
     #[test]
     fn a_revoked_token_is_good_for_a_minute_at_most() {
-        let user = |exp: f64| {
+        let caller = |exp: f64| {
             Caller::new(Claims {
                 iss: String::new(),
                 aud: Audience::One(String::new()),
@@ -347,7 +259,7 @@ mod tests {
             })
         };
         for (exp, seconds) in [(4e9, 60), (1_000_061.0, 60), (1_000_020.0, 20), (1_000_000.0, 1), (1.0, 1)] {
-            assert_eq!(lifetime(&Ok(user(exp)), 1_000_000), Duration::from_secs(seconds), "{exp}");
+            assert_eq!(lifetime(&Ok(caller(exp)), 1_000_000), Duration::from_secs(seconds), "{exp}");
         }
         let bad = Refusal::token("token_inactive", "");
         assert_eq!(lifetime(&Err(bad), 0), Duration::from_mins(1), "it is asked about again, but not soon");

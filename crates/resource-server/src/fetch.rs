@@ -1,20 +1,21 @@
-//! Asking a provider for JSON. It may be down, slow, wrong or hostile, so everything is bounded: where a URL may
-//! lead, how long an answer may take, how large it may be. Redirects are not followed: whatever is elsewhere is not
-//! at the URL that we trust.
+//! Asking a provider for JSON. It may be down, slow, wrong or hostile, so everything is bounded (see `oauth`'s `fetch`):
+//! where a URL may lead, how long an answer may take, how large it may be. Redirects are not followed.
 
 use std::{error::Error, fmt, time::Duration};
 
-use common::network::is_loopback;
-use reqwest::{
-    Client, RequestBuilder, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, HeaderMap},
-    redirect::Policy,
+use ::url::Url;
+use oauth::{
+    address::is_loopback,
+    fetch::{self, Fetcher, Guard, url},
+    jwks::NotAKeySet,
 };
-use url::Url;
+use reqwest::{
+    Client, Method, Request, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue},
+};
 
 /// The longest answer, in bytes: a hundred keys of 4096 bits with their certificates.
 const MAX_BODY: usize = 256 * 1024;
-const MAX_URL: usize = 2048;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one request, from the first byte sent to the last byte received.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +35,7 @@ pub enum Problem {
     Template,
     NoJwksUri,
     ForbiddenUrl(&'static str),
-    NotAKeySet(&'static str),
+    NotAKeySet(NotAKeySet),
     NoUsableKey,
 }
 
@@ -75,58 +76,66 @@ impl Problem {
     }
 }
 
-/// An HTTP client for one issuer. The environment's proxy is used, but not on the way to this machine itself.
+impl From<fetch::Problem> for Problem {
+    fn from(problem: fetch::Problem) -> Self {
+        match problem {
+            fetch::Problem::TooSlow => Problem::TooSlow,
+            fetch::Problem::TooLarge(_) => Problem::TooLarge,
+            fetch::Problem::Forbidden | fetch::Problem::Unreachable(_) => Problem::Unreachable,
+        }
+    }
+}
+
+impl From<NotAKeySet> for Problem {
+    fn from(why: NotAKeySet) -> Self {
+        match why {
+            NotAKeySet::NotJson => Problem::NotJson,
+            why @ NotAKeySet::TooManyKeys => Problem::NotAKeySet(why),
+        }
+    }
+}
+
+/// An HTTP client for one issuer, whose URL the operator chose. The environment's proxy is used, but not on the way to
+/// this machine itself.
 ///
 /// # Errors
 /// If it cannot be built.
-pub fn client(issuer: &Url) -> anyhow::Result<Client> {
-    let builder = Client::builder()
-        .redirect(Policy::none())
-        .referer(false)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .pool_max_idle_per_host(1);
-    Ok(if is_loopback(issuer) { builder.no_proxy() } else { builder }.build()?)
+pub fn client(issuer: &Url) -> reqwest::Result<Fetcher> {
+    let builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).pool_max_idle_per_host(1);
+    Fetcher::new(if is_loopback(issuer) { builder.no_proxy() } else { builder }, Guard::open())
 }
 
 /// A URL that may be asked: https, or http to this machine; without user, password and fragment.
 pub fn web_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok().filter(|_| text.len() <= MAX_URL)?;
-    let safe = url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url);
-    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    (safe && plain && url.has_host()).then_some(url)
+    url::parse(text).ok()
 }
 
 /// A URL that the issuer's own documents name. Only an issuer on this machine may lead to this machine in plain text.
 pub fn named_url(text: &str, issuer: &Url) -> Option<Url> {
-    web_url(text).filter(|url| url.scheme() == "https" || issuer.scheme() == "http")
+    url::parse_named(text, issuer).ok()
 }
 
-/// The headers and the body of a 200, and nothing else.
+/// The headers and the body of a 200 to a GET, and nothing else.
 ///
 /// # Errors
 /// Says what came instead.
-pub async fn json(request: RequestBuilder) -> Result<(HeaderMap, Vec<u8>), Problem> {
-    let request = request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
-    let mut response = request.send().await.map_err(problem)?;
+pub async fn get(http: &Fetcher, url: Url) -> Result<(HeaderMap, Vec<u8>), Problem> {
+    json(http, Request::new(Method::GET, url)).await
+}
+
+/// The same of any request.
+///
+/// # Errors
+/// Says what came instead.
+pub async fn json(http: &Fetcher, mut request: Request) -> Result<(HeaderMap, Vec<u8>), Problem> {
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let response = http.send(request).await?;
     match response.status() {
         StatusCode::OK => {}
         status if status.is_redirection() => return Err(Problem::Redirected),
         status => return Err(Problem::Status(status.as_u16())),
     }
-    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(Problem::TooLarge);
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(problem)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(Problem::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((response.headers().clone(), body))
-}
-
-fn problem(error: reqwest::Error) -> Problem {
-    if error.is_timeout() { Problem::TooSlow } else { Problem::Unreachable }
+    let headers = response.headers().clone();
+    Ok((headers, fetch::read(response, MAX_BODY).await?))
 }

@@ -1,0 +1,51 @@
+//! The caller: the person, and the client that acts for them, for whom a verified token speaks.
+
+use std::{
+    any::Any,
+    fmt,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
+
+use oauth::claims::Claims;
+
+/// Whoever is behind a request. Only a token that was verified makes one, so a handler that takes a `Caller` cannot be
+/// reached without. It derefs to the token's [`Claims`]; a clone is the same caller, and costs nothing.
+#[derive(Clone)]
+pub struct Caller(Arc<Known>);
+
+struct Known {
+    claims: Claims,
+    remembered: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Caller {
+    pub(crate) fn new(claims: Claims) -> Self {
+        Caller(Arc::new(Known { claims, remembered: OnceLock::new() }))
+    }
+
+    /// What a server makes of the claims for every answer, such as a header's value: made once for each verified token,
+    /// not once for each request. It is remembered as long as the token is, and holds one value; so a program uses one
+    /// type for `T`.
+    ///
+    /// # Panics
+    /// If the caller remembers a value of another type.
+    pub fn remember<T: Any + Send + Sync>(&self, make: impl FnOnce(&Claims) -> T) -> &T {
+        let value = self.0.remembered.get_or_init(|| Box::new(make(&self.0.claims)));
+        value.downcast_ref().expect("a program uses one type")
+    }
+}
+
+impl Deref for Caller {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
+        &self.0.claims
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("iss", &self.iss).field("sub", &self.sub).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! Errors for people: why a request was refused, as a sentence with what to do, as a code to search for. What it becomes
+//! on the wire: see `answer.rs`.
+
+/// Reasons on which more is tried before they become an answer.
+pub const TOKEN_MALFORMED: &str = "token_malformed";
+pub const KEY_UNKNOWN: &str = "key_unknown";
+pub const KEYS_MISSING: &str = "keys_missing";
+pub const KEY_AMBIGUOUS: &str = "key_ambiguous";
+pub const ALGORITHM_OTHER: &str = "algorithm_other";
+pub const SIGNATURE_WRONG: &str = "signature_wrong";
+
+/// A refusal that is not yet an answer.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The code of RFC 6750 §3.1, if there is one for it.
+    pub error: Option<&'static str>,
+    /// Our own code, which is finer.
+    pub reason: &'static str,
+    /// A sentence for people. Nothing of the token is in it.
+    pub description: String,
+    /// What to do about it; may be empty.
+    pub advice: String,
+    /// What only the log is told: what the token said that did not fit, in quotes and not too long.
+    pub detail: String,
+    /// After how many seconds it is worth trying again.
+    pub retry_after: Option<u64>,
+    /// The scope that the challenge names instead of the basic ones.
+    pub scope: Option<String>,
+}
+
+impl Refusal {
+    /// One without advice.
+    pub fn new(status: u16, error: Option<&'static str>, reason: &'static str, description: impl Into<String>) -> Self {
+        let (advice, detail) = (String::new(), String::new());
+        Refusal {
+            status,
+            error,
+            reason,
+            description: description.into(),
+            advice,
+            detail,
+            retry_after: None,
+            scope: None,
+        }
+    }
+
+    /// There is no token: 401.
+    pub(crate) fn token_missing() -> Self {
+        Self::new(401, None, "token_missing", "This needs an access token.")
+    }
+
+    /// A token that fails: 401 `invalid_token`.
+    pub fn token(reason: &'static str, description: impl Into<String>) -> Self {
+        Self::new(401, Some("invalid_token"), reason, description)
+    }
+
+    /// It is not the token's fault: 503.
+    pub fn unavailable(reason: &'static str, description: impl Into<String>, retry_after: u64) -> Self {
+        let refusal = Self::new(503, Some("temporarily_unavailable"), reason, description);
+        Refusal { retry_after: Some(retry_after.max(1)), ..refusal }
+    }
+
+    /// A refusal that no other token of this person would cure: 403.
+    pub fn forbidden(reason: &'static str, description: impl Into<String>) -> Self {
+        Self::new(403, Some("forbidden"), reason, description)
+    }
+
+    /// A client that the person has not given the scope to (RFC 6750 §3.1; MCP 2026-07-28 "Scope Challenge Handling"):
+    /// 403, and what it needs. One of the scopes is enough.
+    pub fn insufficient_scope(scopes: &[&str]) -> Self {
+        let description = format!("This needs the scope {}.", scopes.join(" or "));
+        let refusal = Self::new(403, Some("insufficient_scope"), "scope_missing", description);
+        Refusal { scope: scopes.first().map(|scope| (*scope).to_owned()), ..refusal }
+    }
+
+    /// A payload that cannot be read.
+    pub fn malformed() -> Self {
+        let description = "The token's payload cannot be read: it is not JSON, or has a member twice.";
+        Refusal::token("claim_malformed", description)
+    }
+
+    /// A claim of the wrong type: which one is said, and not what is in it. `place` is a name of ours or of the
+    /// profile's, and empty if it is not known.
+    pub fn mistyped(place: &str) -> Self {
+        let description = match place {
+            "" => "A claim of the token has the wrong type.".to_owned(),
+            place => format!("The token's claim {place} has the wrong type."),
+        };
+        Refusal::token("claim_malformed", description)
+    }
+
+    /// A token for something else, such as an ID token.
+    pub fn other_type() -> Self {
+        Self::token(
+            "typ_other",
+            "The token is not an access token: by its typ, or by claims that only ID tokens have (at_hash, c_hash), it is another kind. Send the access token.",
+        )
+    }
+
+    /// A token that is good only with a proof of possession, which is not looked at here (RFC 9449 §7.2, RFC 8705 §3).
+    pub fn token_bound() -> Self {
+        let description = "The token is bound to a key of its client (cnf: DPoP or mutual TLS), and this server takes \
+            bearer tokens only. Have the provider issue it unbound.";
+        Self::token("token_bound", description)
+    }
+
+    /// Whether another token could help: not while the fault is on this side.
+    pub fn is_ours(&self) -> bool {
+        self.status >= 500
+    }
+
+    /// Says what to do about it.
+    pub fn advise(mut self, advice: &str) -> Self {
+        advice.clone_into(&mut self.advice);
+        self
+    }
+
+    /// What people are told: what is wrong, and what to do about it.
+    pub fn words(&self) -> String {
+        format!("{} {}", self.description, self.advice).trim_end().to_owned()
+    }
+
+    /// Adds what the token said, for the log only.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        let short: String = value.chars().take(200).collect();
+        let space = if self.detail.is_empty() { "" } else { " " };
+        self.detail = format!("{}{space}{name}={short:?}", self.detail);
+        self
+    }
+}
