@@ -163,7 +163,7 @@ impl Profile {
     }
 
     /// The built-in profile that the issuer's URL looks like.
-    pub fn guess(issuer: &str) -> Result<Self> {
+    pub(crate) fn guess(issuer: &str) -> Result<Self> {
         for (name, _) in BUILT_IN {
             let profile = Profile::load(name)?;
             if profile.recognise.iter().any(|part| format!("{issuer}/").contains(part)) {

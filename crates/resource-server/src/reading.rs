@@ -13,14 +13,14 @@ const MAX_NAMES: usize = 1000;
 impl Profile {
     /// Whether the claims by which the provider tells its kinds of tokens apart say so, as far as they are there
     /// (RFC 8725 §3.12).
-    pub fn is_access_token(&self, members: &Map<String, Value>) -> bool {
+    pub(crate) fn is_access_token(&self, members: &Map<String, Value>) -> bool {
         self.access_token.iter().all(|(name, wanted)| members.get(name).is_none_or(|value| value == wanted))
             && !self.id_token.iter().any(|name| members.contains_key(name))
     }
 
     /// The claims that a resource server reads, from where this provider puts them. `known`: the scopes that the server
     /// knows. Fails with the place of one that is of the wrong type.
-    pub fn claims(&self, members: &Map<String, Value>, known: &[String]) -> Result<Claims, String> {
+    pub(crate) fn claims(&self, members: &Map<String, Value>, known: &[String]) -> Result<Claims, String> {
         if let Some(name) = mistyped(members) {
             return Err(name.to_owned());
         }

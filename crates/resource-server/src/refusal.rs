@@ -112,6 +112,7 @@ impl Refusal {
     }
 
     /// Says what to do about it.
+    #[must_use]
     pub fn advise(mut self, advice: &str) -> Self {
         advice.clone_into(&mut self.advice);
         self
@@ -123,6 +124,7 @@ impl Refusal {
     }
 
     /// Adds what the token said, for the log only.
+    #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         let short: String = value.chars().take(200).collect();
         let space = if self.detail.is_empty() { "" } else { " " };
