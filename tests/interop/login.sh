@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 root=$PWD/../..
 unset "${!MCP_@}"
 . ./setup.sh
-: "${TEST_PROGRAMS:?names the folder of the steps' programs}"
+: "${TEST_PROGRAMS:?names the folder with the programs of the steps}"
 
 . ./servers.sh
 password='correct horse battery staple'

@@ -7,7 +7,7 @@ here=$PWD
 root=$here/../..
 unset "${!MCP_@}"
 . ./setup.sh
-: "${TEST_PROGRAMS:?names the folder of the steps' programs}"
+: "${TEST_PROGRAMS:?names the folder with the programs of the steps}"
 
 . ./servers.sh
 

@@ -393,8 +393,7 @@ fn the_librarys_example_logs_in_and_calls_a_tool() -> Result<()> {
 fn each_clause_in_the_librarys_readme_has_a_test_that_exists() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut sources = String::new();
-    let mut folders =
-        ["tests/tests/it", "crates/client/src", "crates/oauth/src"].map(|folder| root.join(folder)).to_vec();
+    let mut folders = ["tests/tests", "crates/client/src", "crates/oauth/src"].map(|folder| root.join(folder)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
