@@ -179,7 +179,7 @@ impl Server {
         Ok((self.child.wait()?.code(), told.elapsed()))
     }
 
-    /// A line of /proc/<pid>/status (proc_pid_status(5)), in KiB: `VmRSS`, `VmHWM`.
+    /// A line of `/proc/<pid>/status` (`proc_pid_status(5)`), in KiB: `VmRSS`, `VmHWM`.
     ///
     /// # Errors
     /// If there is no such line.
