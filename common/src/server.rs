@@ -29,6 +29,8 @@ use crate::{
 
 /// How long a request under way may take to finish once the server was told to stop, in seconds.
 const SHUTDOWN_SECONDS: u64 = 8;
+/// Connections that may wait to be accepted; the kernel may allow fewer (somaxconn).
+const WAITING: i32 = 1024;
 
 impl ServerArgs {
     /// Takes the port, before anything is named after it.
@@ -173,6 +175,8 @@ impl Listener {
             .disable_signals() // actix takes SIGINT for "drop everything"
             .shutdown_timeout(SHUTDOWN_SECONDS);
         for socket in self.sockets {
+            // The library's own queue is short: of a burst of clients, some would wait a second before they try again.
+            socket2::SockRef::from(&socket).listen(WAITING)?;
             let (app, limits, stopping) = (app.clone(), Arc::clone(&limits), server.graceful_shutdown_signal());
             let address = socket.local_addr()?;
             server = server.listen(address.to_string(), socket, move || {
