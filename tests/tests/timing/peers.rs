@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::TcpStream,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -327,4 +328,19 @@ fn a_server_stops_in_time_beside_peers_that_never_read() {
     for peer in peers {
         drop(peer.join().unwrap());
     }
+}
+
+/// The kernel takes connections in until the program accepts them. Where its queue is full, a client tries again after a
+/// second (RFC 6298 §2), so the program is held still, and nobody may have to.
+#[tokio::test]
+async fn a_burst_of_clients_waits_for_nobody() -> Result<()> {
+    let server = Server::start("step1")?;
+    let hold = |name: &str| Command::new("kill").args([name, &server.pid().to_string()]).status();
+    let address = ([127, 0, 0, 1], port(&server)?).into();
+    ensure!(hold("-STOP")?.success(), "the server cannot be held");
+    let burst: Vec<_> = (0..300).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(900))).collect();
+    ensure!(hold("-CONT")?.success(), "the server cannot go on");
+    let waited = burst.iter().filter(|connected| connected.is_err()).count();
+    assert_eq!(waited, 0, "of 300");
+    Ok(())
 }
