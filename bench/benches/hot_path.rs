@@ -9,10 +9,10 @@ use common::{
     jsonrpc::{Envelope, Success},
     keys::KeyPair,
     mcp::CallToolParams,
-    token_cache::TokenCache,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use jsonwebtoken::{Algorithm, Header};
+use oauth::token_cache::TokenCache;
 use serde_json::{json, value::RawValue};
 
 const ISSUER: &str = "http://mcp.bench.example";

@@ -12,8 +12,8 @@
 //! What only some steps need are features, so that the first steps build without the rest:
 //!
 //! - `schemas` (step 3): how tools are described;
-//! - `keys` (step 5): `keys`, the RSA key pair; and `oauth`, `claims`, `token_cache`, `network`, `files`, `text`, which the
-//!   roles of OAuth share, from the crate `oauth`;
+//! - `keys` (step 5): `keys`, the RSA key pair; `oauth`, `claims`, `files`, which the roles of OAuth share, from the crate
+//!   `oauth`;
 //! - `guards`: the rule of step 1, for servers that are no steps.
 
 #[cfg(feature = "guards")]
@@ -39,10 +39,4 @@ mod schema;
 pub mod server;
 
 #[cfg(feature = "keys")]
-pub use ::oauth::{claims, files, text, token_cache};
-
-#[cfg(feature = "keys")]
-pub mod network {
-    //! Whose computer an address leads to, and how long an answer is fresh.
-    pub use ::oauth::{address::*, freshness::freshness};
-}
+pub use ::oauth::{claims, files};

@@ -236,27 +236,13 @@ fn judge(body: &[u8], provider: &Provider) -> Result<Caller, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use oauth::claims::{Audience, Claims, NumericDate, Scopes};
-
     use super::*;
 
     #[test]
     fn a_revoked_token_is_good_for_a_minute_at_most() {
         let caller = |exp: f64| {
-            Caller::new(Claims {
-                iss: String::new(),
-                aud: Audience::One(String::new()),
-                sub: "alice".to_owned(),
-                preferred_username: None,
-                client_id: None,
-                scope: Scopes::default(),
-                roles: None,
-                iat: None,
-                exp: NumericDate(exp),
-                nbf: None,
-                jti: None,
-                cnf: None,
-            })
+            let claims = json!({ "iss": "", "aud": "", "sub": "alice", "exp": exp });
+            Caller::new(serde_json::from_value(claims).unwrap())
         };
         for (exp, seconds) in [(4e9, 60), (1_000_061.0, 60), (1_000_020.0, 20), (1_000_000.0, 1), (1.0, 1)] {
             assert_eq!(lifetime(&Ok(caller(exp)), 1_000_000), Duration::from_secs(seconds), "{exp}");
