@@ -249,7 +249,12 @@ mod tests {
     }
 
     fn example(json: &str) -> Result<Example<'_>, String> {
-        read(serde_json::from_str(json).unwrap()).map_err(|misfit| misfit.to_string())
+        let json = serde_json::from_str(json).unwrap();
+        let read = read(json).map_err(|misfit| misfit.to_string());
+        // What is read at once is what would have been read by the one who can say why.
+        let slowly = Example::deserialize(Json(json)).map_err(|misfit| misfit.to_string());
+        assert_eq!(format!("{read:?}"), format!("{slowly:?}"), "{json}");
+        read
     }
 
     #[test]
