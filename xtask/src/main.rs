@@ -1,5 +1,6 @@
 //! The project's own commands, for those who read the steps and for those who maintain them: `cargo xtask --help`.
 
+mod book;
 mod carry;
 mod circles;
 mod diff;
@@ -23,7 +24,8 @@ use clap::{Parser, Subcommand};
     name = "cargo xtask",
     bin_name = "cargo xtask",
     after_help = "\
-To read:      cargo xtask diff 6                   what does JWT validation cost?
+To read:      cargo xtask book --open              the book, in a browser
+              cargo xtask diff 6                   what does JWT validation cost?
 To take away: cargo xtask eject 6 ../my-server     step 6 as a workspace of its own
 To maintain:  edit step4/src/tools.rs, then
               cargo xtask carry step4/src/tools.rs the same fix in step5, step6, …
@@ -37,6 +39,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build the book, in target/book
+    ///
+    /// Puts the code that the pages name into them, adds what is generated, checks all links, and runs mdBook, which is
+    /// installed into target/tools first if it is not there. A lesson's reading time counts 200 words or 20 lines of code a
+    /// minute.
+    Book {
+        /// Serve it, show it in a browser, and stay until Ctrl-C
+        #[arg(long)]
+        open: bool,
+        /// Only write the pages, complete, as Markdown into this folder; this needs no mdBook
+        #[arg(long, value_name = "DIR", conflicts_with = "open")]
+        markdown: Option<PathBuf>,
+    },
     /// Show what a step adds to the one before it
     ///
     /// First the new files, then a unified diff of those that changed. README.md and the package's name are left
@@ -102,6 +117,13 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     let root = root();
     match task {
+        Task::Book { open, markdown } => {
+            match markdown {
+                Some(folder) => book::markdown(root, &folder)?,
+                None => book::build(root, open)?,
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Diff { step, full } => match diff::show(root, step, full, io::stdout().lock()) {
             // The reader has seen enough: `cargo xtask diff 9 | head`.
             Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {

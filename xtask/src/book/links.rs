@@ -1,0 +1,135 @@
+//! Links: which a page has, whether they lead anywhere, and to where those to sources lead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+fn events(page: &str) -> Parser<'_> {
+    Parser::new_ext(page, Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH)
+}
+
+/// Whether a file is a page.
+pub fn is_page(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|it| it == "md")
+}
+
+/// Where the links and images of a page lead, those in HTML too.
+pub fn targets(page: &str) -> Vec<String> {
+    let mut targets = Vec::new();
+    for event in events(page) {
+        match event {
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                targets.push(dest_url.to_string());
+            }
+            Event::Html(html) | Event::InlineHtml(html) => {
+                for name in [" href=\"", " src=\"", " srcset=\""] {
+                    let found = html.split(name).skip(1).filter_map(|rest| rest.split_once('"'));
+                    targets.extend(found.map(|(target, _)| target.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+    targets
+}
+
+/// The places in a page that a link can lead to, as mdBook names them; and those that HTML names.
+pub fn anchors(page: &str) -> BTreeSet<String> {
+    let (mut anchors, mut heading) = (BTreeSet::new(), None::<String>);
+    let mut seen = BTreeMap::<String, usize>::new();
+    for event in events(page) {
+        match event {
+            Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+            Event::End(TagEnd::Heading(_)) => {
+                let id = slug(&heading.take().unwrap_or_default());
+                let before = seen.entry(id.clone()).or_default();
+                anchors.insert(if *before == 0 { id } else { format!("{id}-{before}") });
+                *before += 1;
+            }
+            Event::Text(text) | Event::Code(text) => heading.iter_mut().for_each(|heading| heading.push_str(&text)),
+            Event::Html(html) | Event::InlineHtml(html) => {
+                for name in [" id=\"", " name=\""] {
+                    let found = html.split(name).skip(1).filter_map(|rest| rest.split_once('"'));
+                    anchors.extend(found.map(|(target, _)| target.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+    anchors
+}
+
+/// A heading's name in links.
+fn slug(heading: &str) -> String {
+    let part = |c: char| match c {
+        _ if c.is_alphanumeric() || c == '_' || c == '-' => Some(c.to_lowercase().collect::<String>()),
+        _ if c.is_whitespace() => Some("-".to_owned()),
+        _ => None,
+    };
+    heading.trim().chars().filter_map(part).collect()
+}
+
+/// The links of the book's pages that lead nowhere. Those to pages that are not written yet are not among them.
+pub fn broken(root: &Path, pages: &BTreeMap<String, String>, missing: &[String]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (name, text) in pages {
+        for target in targets(text) {
+            if let Some(why) = fault(root, name, &target, pages, missing) {
+                broken.push(format!("{name}: the link to {target} leads nowhere: {why}"));
+            }
+        }
+    }
+    broken
+}
+
+fn fault(
+    root: &Path,
+    page: &str,
+    target: &str,
+    pages: &BTreeMap<String, String>,
+    missing: &[String],
+) -> Option<String> {
+    let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+    if let Some(path) = path.strip_prefix("repo:") {
+        let file = root.join(path);
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        return match anchor.strip_prefix('L').and_then(|number| number.parse::<usize>().ok()) {
+            _ if !file.exists() => Some("there is no such file".to_owned()),
+            Some(line) => (line > text.lines().count()).then(|| format!("it has no line {line}")),
+            None => {
+                (!anchor.is_empty() && !anchors(&text).contains(anchor)).then(|| format!("it has no heading {anchor}"))
+            }
+        };
+    }
+    if ["https://", "http://", "mailto:"].iter().any(|scheme| path.starts_with(scheme)) {
+        return None;
+    }
+    let there = if path.is_empty() { page } else { path };
+    let Some(text) = pages.get(there) else {
+        let is_image = root.join("book/src").join(there).is_file() && !is_page(there);
+        return (!is_image && !missing.iter().any(|it| it == there)).then(|| "there is no such page".to_owned());
+    };
+    (!anchor.is_empty() && !anchors(text).contains(anchor)).then(|| format!("the page has no heading {anchor}"))
+}
+
+/// Gives the links to sources their real targets.
+pub fn rewrite(page: &str, to: &dyn Fn(&str) -> String) -> String {
+    let mut text = String::new();
+    let mut rest = page;
+    while let Some(at) = rest.find("repo:") {
+        let (before, after) = (&rest[..at], &rest[at + 5..]);
+        text.push_str(before);
+        let end = after.find([')', '"', '\n']).unwrap_or(after.len());
+        if before.ends_with("](") || before.ends_with("=\"") {
+            text.push_str(&to(&after[..end]));
+            rest = &after[end..];
+        } else {
+            text.push_str("repo:");
+            rest = after;
+        }
+    }
+    text.push_str(rest);
+    text
+}
