@@ -1,19 +1,25 @@
 //! `cargo xtask book`: the book, made of the pages in `book/src` and the sources that they show.
 
+mod citations;
 mod expand;
 mod item;
 mod lessons;
 mod links;
+mod mdbook;
 mod sources;
+mod specifications;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use expand::Shown;
 use lessons::{Lesson, Part};
+
+/// The page that is made of the sources' comments.
+const RFCS: &str = "rfcs.md";
 
 /// Pages by their names, with all that is generated in them; links to sources still begin with `repo:`.
 pub struct Book {
@@ -35,7 +41,7 @@ pub fn markdown(root: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let up = sources::relative(root, folder)?;
     let to = |target: &str| format!("{up}{target}");
-    for (name, text) in book.pages.iter().chain([(&"SUMMARY.md".to_owned(), &book.summary)]) {
+    for (name, text) in book.files() {
         let text = links::rewrite(text, &to);
         fs::write(folder.join(name), text).with_context(|| format!("cannot write {name}"))?;
     }
@@ -51,7 +57,7 @@ pub fn read(root: &Path) -> Result<Book> {
     let parts = lessons::read(root)?;
     let lessons: Vec<&Lesson> = parts.iter().flat_map(|part| &part.lessons).collect();
     let folder = root.join("book/src");
-    let there = |name: &str| folder.join(name).exists();
+    let there = |name: &str| name == RFCS || folder.join(name).exists();
     let mut errors = Vec::new();
     let mut book = Book { summary: String::new(), pages: BTreeMap::new(), shown: BTreeMap::new(), missing: Vec::new() };
     book.summary = summary(&fs::read_to_string(folder.join("SUMMARY.md"))?, &parts, &there, &mut book.missing);
@@ -66,7 +72,7 @@ pub fn read(root: &Path) -> Result<Book> {
         }
     }
 
-    for name in order.iter().filter(|name| there(name)) {
+    for name in order.iter().filter(|name| *name != RFCS && there(name)) {
         let text = fs::read_to_string(folder.join(name)).with_context(|| format!("cannot read {name}"))?;
         let page = expand::expand(root, &text).and_then(|page| {
             let lesson = lessons.iter().find(|lesson| lesson.chapter == *name);
@@ -81,6 +87,10 @@ pub fn read(root: &Path) -> Result<Book> {
             Err(error) => errors.push(format!("{name}: {error:#}")),
         }
     }
+    match citations::page(root, &lessons, &book.shown) {
+        Ok(page) => drop(book.pages.insert(RFCS.to_owned(), page)),
+        Err(error) => errors.push(format!("{RFCS}: {error:#}")),
+    }
     errors.extend(links::broken(root, &book.pages, &book.missing));
     ensure!(errors.is_empty(), "the book has {} faults:\n{}", errors.len(), errors.join("\n"));
     if !book.missing.is_empty() {
@@ -92,15 +102,13 @@ pub fn read(root: &Path) -> Result<Book> {
 /// SUMMARY.md with the lessons in the place of `{{#lessons}}`, and without the pages that are not there.
 fn summary(text: &str, parts: &[Part], there: &dyn Fn(&str) -> bool, missing: &mut Vec<String>) -> String {
     let mut lines = Vec::new();
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("<!--")) {
         if line.trim() == "{{#lessons}}" {
             for part in parts {
-                lines.push(format!("# {}\n", part.title));
-                let entry = |lesson: &Lesson| format!("- [{}]({})", lesson.heading(), lesson.chapter);
-                lines.extend(part.lessons.iter().map(entry));
-                lines.push(String::new());
+                lines.push(format!("# {}", part.title));
+                lines.extend(part.lessons.iter().map(|lesson| format!("- [{}]({})", lesson.heading(), lesson.chapter)));
             }
-        } else if !line.starts_with("<!--") {
+        } else {
             lines.push(line.to_owned());
         }
     }
@@ -109,7 +117,18 @@ fn summary(text: &str, parts: &[Part], there: &dyn Fn(&str) -> bool, missing: &m
         missing.extend(absent.iter().cloned());
         absent.is_empty()
     });
-    lines.join("\n") + "\n"
+    let mut summary = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        let is_title = |line: &String| line.starts_with("# ");
+        if index > 0 && is_title(line) && lines.get(index + 1).is_none_or(is_title) {
+            continue; // a part without chapters
+        }
+        let in_a_list = line.starts_with("- ") && index > 0 && lines[index - 1].starts_with("- ");
+        summary.push_str(if summary.is_empty() || in_a_list { "" } else { "\n" });
+        summary.push_str(line);
+        summary.push('\n');
+    }
+    summary
 }
 
 /// Adds to a lesson where it is, how long it takes, how to run it, and what is before and after it.
@@ -124,7 +143,7 @@ fn head_and_foot(page: &str, lesson: &Lesson, all: &[&Lesson], there: &dyn Fn(&s
     let back = all[..at].iter().rev().find(written).map(|it| format!("Back: {}", link(it)));
     let next = all[at + 1..].iter().find(written).map(|it| format!("Next: {}", link(it)));
     let foot = back.into_iter().chain(next).collect::<Vec<_>>().join(" · ");
-    Ok(format!("{title}\n\n{head}\n{}\n\n---\n\n{foot}\n", body.trim()))
+    Ok(format!("{title}\n\n{head}\n\n{}\n\n---\n\n{foot}\n", body.trim()))
 }
 
 /// Words of prose, and lines of code.
@@ -152,9 +171,15 @@ fn time(page: &str) -> String {
 }
 
 impl Book {
+    /// All that mdBook reads, by its name.
+    fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pages = self.pages.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        pages.chain([("SUMMARY.md", self.summary.as_str())])
+    }
+
     fn size(&self) -> String {
-        let (words, code) =
-            self.pages.values().map(|page| count(page)).fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        let written = self.pages.iter().filter(|(name, _)| *name != RFCS).map(|(_, page)| count(page));
+        let (words, code) = written.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
         let shown = self.shown.values().map(Vec::len).sum::<usize>();
         let links = self.pages.values().map(|page| links::targets(page).len()).sum::<usize>();
         let pages = self.pages.len();
@@ -164,9 +189,69 @@ impl Book {
     }
 }
 
+/// Builds the book in `target/book`.
+///
 /// # Errors
-/// Always, for now.
-pub fn build(root: &Path, _open: bool) -> Result<()> {
-    read(root)?;
-    bail!("only --markdown is there yet")
+/// As [`read`], or if mdBook fails.
+pub fn build(root: &Path, open: bool) -> Result<()> {
+    mdbook::build(root, &read(root)?, open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lesson(id: &str, step: u8) -> Lesson {
+        let (title, chapter) = (format!("Title {id}"), format!("{id}.md"));
+        Lesson { id: id.into(), title, chapter, step, beside: format!("step{step}"), files: vec![], stubs: vec![] }
+    }
+
+    #[test]
+    fn a_lesson_says_where_it_is_and_what_is_before_and_after_it() -> Result<()> {
+        let all = [lesson("0", 9), lesson("6.1", 6), lesson("6.2", 6), lesson("A1", 7), lesson("A2", 7)];
+        let all: Vec<_> = all.iter().collect();
+        let page = |at: usize, there: &dyn Fn(&str) -> bool| {
+            head_and_foot(&format!("# {}\n\nText.\n", all[at].heading()), all[at], &all, there)
+        };
+        assert_eq!(
+            page(2, &|_| true)?,
+            "# 6.2 Title 6.2\n\n*Step 6 · lesson 2 of 2 · 1 minute · `cargo run -p step6`*\n\nText.\n\n---\n\n\
+             Back: [6.1 Title 6.1](6.1.md) · Next: [A1 Title A1](A1.md)\n"
+        );
+        assert!(page(2, &|name| name != "A1.md")?.ends_with(" · Next: [A2 Title A2](A2.md)\n"));
+        assert!(page(0, &|_| true)?.ends_with("\n\nNext: [6.1 Title 6.1](6.1.md)\n"));
+        assert!(page(4, &|_| true)?.ends_with("\n\nBack: [A1 Title A1](A1.md)\n"));
+        assert!(
+            page(4, &|_| true)?
+                .contains("*Tour of the authorization server · stop 2 of 2 · 1 minute · `cargo run -p step7`*")
+        );
+        assert!(head_and_foot("# Title\n", all[0], &all, &|_| true).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn reading_time_counts_words_and_lines_of_code() {
+        let page =
+            |words: usize, code: usize| format!("{}\n```rust\n{}```\n", "word ".repeat(words), "x y z\n".repeat(code));
+        for (words, code, time_is) in [
+            (10, 0, "1 minute"),
+            (200, 0, "1 minute"),
+            (201, 0, "2 minutes"),
+            (600, 21, "5 minutes"),
+            (0, 40, "2 minutes"),
+        ] {
+            assert_eq!(time(&page(words, code)), time_is, "{words} words, {code} lines");
+        }
+    }
+
+    #[test]
+    fn the_contents_are_the_lessons_that_are_there() {
+        let parts = [("One", "1.1"), ("Two", "2.1")]
+            .map(|(title, id)| Part { title: title.into(), lessons: vec![lesson(id, 1)] });
+        let text = "# Summary\n\n<!-- A remark. -->\n[Intro](intro.md)\n\n{{#lessons}}\n# End\n\n- [Last](last.md)\n";
+        let mut missing = Vec::new();
+        let made = summary(text, &parts, &|name| !["2.1.md", "last.md"].contains(&name), &mut missing);
+        assert_eq!(made, "# Summary\n\n[Intro](intro.md)\n\n# One\n\n- [1.1 Title 1.1](1.1.md)\n");
+        assert_eq!(missing, ["2.1.md", "last.md"]);
+    }
 }

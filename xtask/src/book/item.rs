@@ -18,6 +18,10 @@ pub struct Found {
 }
 
 impl Found {
+    pub fn name(&self) -> &str {
+        &self.names[0]
+    }
+
     pub fn is(&self, name: &str) -> bool {
         self.names.iter().any(|it| plain(it) == plain(name))
     }

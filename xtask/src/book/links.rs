@@ -133,3 +133,61 @@ pub fn rewrite(page: &str, to: &dyn Fn(&str) -> String) -> String {
     text.push_str(rest);
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Result;
+
+    use super::*;
+
+    #[test]
+    fn headings_are_named_as_mdbook_does() {
+        let page = "# 6.2 What `aud` is\n\n## Run it\n\n## Run it\n\n<a id=\"here\"></a>\n";
+        let names = ["62-what-aud-is", "here", "run-it", "run-it-1"];
+        assert_eq!(anchors(page), names.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_found() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        fs::create_dir_all(root.path().join("book/src"))?;
+        fs::write(root.path().join("a.rs"), "1\n2\n")?;
+        fs::write(root.path().join("book/src/picture.svg"), "")?;
+        fs::write(root.path().join("README.md"), "# One\n")?;
+        for (link, why) in [
+            ("[a](b.md)", None),
+            ("[a](b.md#two)", None),
+            ("[a](#one)", None),
+            ("[a](later.md#x)", None),
+            ("[a](repo:a.rs)", None),
+            ("[a](repo:a.rs#L2)", None),
+            ("[a](repo:README.md#one)", None),
+            ("[a](https://example.com/x#y)", None),
+            ("![a](picture.svg)", None),
+            ("`[a](c.md)`", None),
+            ("[a](c.md)", Some("no such page")),
+            ("[a][it]\n\n[it]: c.md", Some("no such page")),
+            ("<a href=\"c.md\">a</a>", Some("no such page")),
+            ("[a](b.md#one)", Some("no heading one")),
+            ("[a](#two)", Some("no heading two")),
+            ("[a](repo:b.rs)", Some("no such file")),
+            ("[a](repo:a.rs#L3)", Some("no line 3")),
+            ("[a](repo:README.md#two)", Some("no heading two")),
+            ("[a](../a.rs)", Some("no such page")),
+        ] {
+            let pages = [("a.md", format!("# One\n\n{link}\n")), ("b.md", "# Two".to_owned())];
+            let pages = pages.map(|(name, text)| (name.to_owned(), text)).into();
+            let broken = broken(root.path(), &pages, &["later.md".to_owned()]);
+            assert_eq!(broken.len(), usize::from(why.is_some()), "{link}: {broken:?}");
+            assert!(why.is_none_or(|why| broken[0].starts_with("a.md: ") && broken[0].contains(why)), "{broken:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn links_to_sources_are_rewritten_and_nothing_else() {
+        let page = "[a](repo:x/a.rs#L1), <a href=\"repo:b\">, `repo:c`, [repo:](d)";
+        let rewritten = "[a](>x/a.rs#L1), <a href=\">b\">, `repo:c`, [repo:](d)";
+        assert_eq!(rewrite(page, &|target| format!(">{target}")), rewritten);
+    }
+}

@@ -1,0 +1,77 @@
+//! mdBook, which makes HTML of the pages. It is a program of its own, installed into `target/tools`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Book, links, sources};
+
+/// The version that the book is tested with.
+const VERSION: &str = "0.5.4";
+
+/// Writes what mdBook reads into `target/book-src`, and runs it: the book is in `target/book`. With `open`, it is served
+/// and shown until somebody ends it.
+///
+/// # Errors
+/// If mdBook cannot be installed or fails, or a file cannot be written.
+pub fn build(root: &Path, book: &Book, open: bool) -> Result<()> {
+    let folder = root.join("target/book-src");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    let pages = folder.join("src");
+    fs::create_dir_all(&pages).with_context(|| format!("cannot make {}", pages.display()))?;
+    fs::copy(root.join("book/book.toml"), folder.join("book.toml")).context("cannot copy book/book.toml")?;
+    copy(&root.join("book/theme"), &folder.join("theme"))?;
+    copy(&root.join("book/src"), &pages)?;
+    for (name, text) in book.files() {
+        let text = links::rewrite(text, &sources::address);
+        fs::write(pages.join(name), text).with_context(|| format!("cannot write {name}"))?;
+    }
+    sources::write(root, &book.pages, &pages)?;
+
+    let program = installed(root)?;
+    let target = root.join("target/book");
+    let mut mdbook = Command::new(program);
+    mdbook.args(if open { &["serve", "--open", "--dest-dir"][..] } else { &["build", "--dest-dir"] });
+    let status = mdbook.arg(&target).arg(&folder).status().context("cannot run mdBook")?;
+    ensure!(status.success(), "mdBook failed: {status}");
+    println!("the book is in {}", target.join("index.html").display());
+    Ok(())
+}
+
+/// A folder's files, and those in its folders.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let path = entry?.path();
+        let to = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy(&path, &to)?;
+        } else {
+            fs::copy(&path, to).with_context(|| format!("cannot copy {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// mdBook in the version that is asked for, installed if it is not there.
+fn installed(root: &Path) -> Result<PathBuf> {
+    let tools = root.join("target/tools");
+    let program = tools.join("bin/mdbook");
+    let has = Command::new(&program).arg("--version").output();
+    if has.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).trim() == format!("mdbook v{VERSION}")) {
+        return Ok(program);
+    }
+    eprintln!("installing mdBook {VERSION} into target/tools, which takes some minutes, once");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["install", "mdbook", "--version", &format!("={VERSION}"), "--locked", "--quiet", "--root"]).arg(&tools);
+    // It is used for seconds: hardly optimised, it compiles in a fraction of the time.
+    let profile = [("OPT_LEVEL", "1"), ("LTO", "off"), ("CODEGEN_UNITS", "16")];
+    cargo.envs(profile.map(|(name, value)| (format!("CARGO_PROFILE_RELEASE_{name}"), value)));
+    let status = cargo.status().context("cannot run cargo")?;
+    ensure!(status.success(), "mdBook cannot be installed");
+    Ok(program)
+}
