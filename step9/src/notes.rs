@@ -3,19 +3,23 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use chrono::{SecondsFormat, Utc};
 use clap::Args;
 use common::{claims::Claims, files};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::{
-    SqlitePool,
+    AssertSqlSafe, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 /// How many notes a user may keep.
 pub const MAX_NOTES: i64 = 1000;
+
+/// What makes a database of each version out of the one before (`PRAGMA user_version`). A file that was released stays as
+/// it is: what is to change comes in a further one.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_notes.sql")];
 
 /// Where the notes are.
 #[derive(Args)]
@@ -65,24 +69,27 @@ impl Notes {
             .synchronous(SqliteSynchronous::Full) // "saved" means on disk
             .busy_timeout(Duration::from_secs(5));
         // One connection: SQLite writes one at a time anyway, and so nobody finds it locked.
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await
-            .map_err(|error| anyhow::anyhow!("{}: {error}", cannot()))?;
-        sqlx::query(
-            "CREATE TABLE IF NOT EXISTS notes (
-                seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, iss TEXT NOT NULL, sub TEXT NOT NULL,
-                username TEXT NOT NULL, text TEXT NOT NULL, created_at TEXT NOT NULL)",
-        )
-        .execute(&pool)
-        .await
-        .with_context(cannot)?;
-        sqlx::query("CREATE INDEX IF NOT EXISTS notes_in_order ON notes (iss, sub, created_at, id)")
-            .execute(&pool)
-            .await
-            .with_context(cannot)?;
-        Ok(Notes(pool))
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options);
+        let opening = async {
+            let notes = Notes(pool.await?);
+            notes.migrate().await?;
+            Ok(notes)
+        };
+        opening.await.map_err(|error: anyhow::Error| anyhow::anyhow!("{}: {error}", cannot()))
+    }
+
+    /// Brings the tables to this program's version: all files or none, and one program at a time.
+    async fn migrate(&self) -> anyhow::Result<()> {
+        let mut all = self.0.begin_with("BEGIN IMMEDIATE").await?;
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *all).await?;
+        let missing = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..));
+        let Some(missing) = missing else { bail!("a newer version of this program made it") };
+        for migration in missing {
+            sqlx::raw_sql(*migration).execute(&mut *all).await?;
+        }
+        let version = format!("PRAGMA user_version = {}", MIGRATIONS.len());
+        sqlx::raw_sql(AssertSqlSafe(version)).execute(&mut *all).await?;
+        Ok(all.commit().await?)
     }
 
     /// Whether notes can be written, for `/health`.

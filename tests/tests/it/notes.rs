@@ -1,8 +1,9 @@
 //! Notes are each person's own, and what was acknowledged stays.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use integration_tests::{Reply, Server, gen_token};
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 struct Person<'a> {
     server: &'a Server,
@@ -261,5 +262,57 @@ async fn of_200_writers_at_once_none_is_lost_not_even_by_kill_9() -> Result<()> 
     let mut texts = alice.texts().await?;
     texts.sort_unstable_by_key(|text| text.trim_start_matches("note ").parse::<u32>().unwrap_or(u32::MAX));
     assert_eq!(texts, (0..200).map(|number| format!("note {number}")).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// What step 9 did before it had migrations, word for word, and a note of alice's.
+const BEFORE_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS notes (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, iss TEXT NOT NULL, sub TEXT NOT NULL,
+        username TEXT NOT NULL, text TEXT NOT NULL, created_at TEXT NOT NULL);
+    CREATE INDEX IF NOT EXISTS notes_in_order ON notes (iss, sub, created_at, id);
+    INSERT INTO notes (id, iss, sub, username, text, created_at) VALUES
+        ('an id', 'https://mcp.example', 'user_alice', 'alice', 'from before', '2026-01-01T00:00:00.000Z')";
+
+#[tokio::test]
+async fn a_database_of_the_program_before_is_carried_over_with_its_notes() -> Result<()> {
+    for step in ["step9", "step10"] {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("notes.db");
+        let options = SqliteConnectOptions::new().filename(&file);
+        let mut database = SqliteConnection::connect_with(&options.clone().create_if_missing(true)).await?;
+        sqlx::raw_sql(BEFORE_MIGRATIONS).execute(&mut database).await?;
+        database.close().await?;
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+
+        let (file, public_url) = (file.to_str().context("a path that is not UTF-8")?, "https://mcp.example");
+        let args = ["--database", file, "--allow-host", "localhost", "--public-url", public_url];
+        for number in 1..=2 {
+            let server = Server::start_with(step, &args)?;
+            let token = gen_token(&server.keys(), public_url, &["--username", "alice"])?;
+            let alice = Person { server: &server, token };
+            assert_eq!(alice.texts().await?.len(), number, "{step}");
+            assert_eq!(alice.texts().await?[0], "from before", "{step}");
+            assert_eq!(alice.call("save_note", json!({ "text": "new" })).await?["isError"], false, "{step}");
+        }
+        let mut database = SqliteConnection::connect_with(&options).await?;
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut database).await?;
+        assert_eq!(version, 1, "{step}: the next migration has to know where to begin");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_program_is_left_alone() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("notes.db");
+    let options = SqliteConnectOptions::new().filename(&file);
+    let mut database = SqliteConnection::connect_with(&options.create_if_missing(true)).await?;
+    sqlx::raw_sql("PRAGMA user_version = 1000; CREATE TABLE notes (of_another_kind)").execute(&mut database).await?;
+    database.close().await?;
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let file = file.to_str().context("a path that is not UTF-8")?;
+    let Err(error) = Server::start_with("step9", &["--database", file]) else { bail!("it has started") };
+    let error = format!("{error:#}");
+    assert!(error.contains("notes.db: a newer version of this program made it"), "{error}");
     Ok(())
 }
