@@ -4,9 +4,10 @@
 //! noisy machine hits all alike; every answer's content is checked. The map: [`contender`] says who takes part and
 //! how each is built, [`process`] starts and watches them, [`tokens`] signs what is sent, [`work`] has the requests
 //! and judges the answers, [`load`] runs wrk, [`measure`] goes round, [`report`] shows it; [`soak`] is another kind
-//! of measurement: long, and with many connections.
+//! of measurement: long, and with many connections, which [`crowd`] holds.
 
 mod contender;
+mod crowd;
 mod load;
 mod measure;
 mod numbers;

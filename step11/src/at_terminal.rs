@@ -10,7 +10,7 @@ use client::{person::Person, urls::parse_url};
 use tokio::sync::mpsc::Sender;
 use url::Url;
 
-use crate::options::CLIENT_SECRET;
+use crate::secrets::CLIENT_SECRET;
 
 /// The longest line that is pasted, in bytes.
 const LONGEST_PASTE: u64 = 8_192;

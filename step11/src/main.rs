@@ -8,6 +8,7 @@ mod at_terminal;
 mod commands;
 mod conformance;
 mod options;
+mod secrets;
 mod terminal_json;
 mod tool_arguments;
 mod trace;

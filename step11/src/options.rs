@@ -1,31 +1,20 @@
-//! The command line, made into the library's settings. Secrets come from files and the environment: a command line is for
-//! everybody to see.
+//! The command line, made into the library's settings. Secrets are not on it: everybody on
+//! the computer can see a command line.
 
-use std::{
-    env, fs,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use client::{
-    Failure, Result, SecretString,
+    ClientId, Failure, Issuer, Result, Scope, SecretString,
     private_key::PrivateKey,
     settings::{Application, GrantType, Preregistered, Settings, server_url},
     urls::parse_url,
 };
 
-use crate::at_terminal::AtTerminal;
-
-/// Where a client's secret may come from.
-pub const CLIENT_SECRET: &str = "MCP_CLIENT_SECRET";
-/// Where a ready-made access token may come from.
-const TOKEN: &str = "MCP_TOKEN";
-/// The longest access token, in bytes: no server takes a header that is longer.
-const MAX_TOKEN: u64 = 64 * 1024;
+use crate::{
+    at_terminal::AtTerminal,
+    secrets::{self, CLIENT_SECRET},
+};
 
 #[derive(Args)]
 pub struct Options {
@@ -164,16 +153,16 @@ impl TryFrom<&Options> for Settings {
         let mut settings = Settings::new(server_url(&options.server)?, application());
         let redirect_uri = options.redirect_uri.as_deref().map(parse_url).transpose();
         settings.redirect_uri = redirect_uri.map_err(|why| Failure::usage(format!("--redirect-uri: {why}")))?;
-        settings.token = options.token()?;
+        settings.token = secrets::token(options.token_file.as_deref())?;
         settings.timeout = Duration::from_secs(options.timeout);
         settings.login_timeout = Duration::from_secs(options.login_timeout);
         let browser = !(options.paste || options.no_browser || env::var_os("SSH_CONNECTION").is_some());
         settings.person = Some(Arc::new(AtTerminal { browser, paste: options.paste }));
-        settings.scope = options.scope.as_deref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
+        settings.scope = options.scope.as_deref().map(|scope| scope.split_whitespace().map(Scope::new).collect());
         settings.dpop = options.dpop;
         settings.protocol_version.clone_from(&options.protocol_version);
-        settings.issuer.clone_from(&options.issuer);
-        settings.client_metadata.clone_from(&options.client_metadata);
+        settings.issuer = options.issuer.as_deref().map(Issuer::new);
+        settings.client_metadata = options.client_metadata.as_deref().map(ClientId::new);
         settings.client = options.client_id.as_deref().map(|id| options.client(id)).transpose()?;
         settings.grant_type = options.grant_type()?;
         settings.check()?;
@@ -186,32 +175,15 @@ impl Options {
         let key = self
             .private_key
             .as_ref()
-            .map(read)
+            .map(secrets::read)
             .transpose()?
             .map(|pem| PrivateKey::from_pem(pem.as_bytes()))
             .transpose()?;
         let secret = match &self.client_secret_file {
-            Some(file) => Some(read(file)?),
+            Some(file) => Some(secrets::read(file)?),
             None => env::var(CLIENT_SECRET).ok().filter(|secret| key.is_none() && !secret.is_empty()),
         };
-        Ok(Preregistered { id: id.to_owned(), secret: secret.map(SecretString::from), key })
-    }
-
-    fn token(&self) -> Result<Option<SecretString>> {
-        let (token, from) = match &self.token_file {
-            Some(file) => (read_own(file)?, file.display().to_string()),
-            None => match env::var(TOKEN) {
-                Ok(token) if !token.is_empty() => (token, TOKEN.to_owned()),
-                Ok(_) | Err(env::VarError::NotPresent) => return Ok(None),
-                Err(env::VarError::NotUnicode(_)) => (String::new(), TOKEN.to_owned()),
-            },
-        };
-        let token = token.trim();
-        // `b64token` would do (RFC 6750 §2.1); some servers use other characters, but none that end a header.
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Failure::local(format!("{from} does not hold an access token, and nothing else")));
-        }
-        Ok(Some(SecretString::from(token)))
+        Ok(Preregistered { id: ClientId::new(id), secret: secret.map(SecretString::from), key })
     }
 
     fn grant_type(&self) -> Result<GrantType> {
@@ -220,19 +192,23 @@ impl Options {
             Grant::AuthorizationCode => GrantType::AuthorizationCode,
             Grant::ClientCredentials => GrantType::ClientCredentials,
             Grant::JwtBearer => GrantType::JwtBearer {
-                assertion: SecretString::from(read(
+                assertion: SecretString::from(secrets::read(
                     self.assertion_file.as_ref().ok_or_else(|| missing("--assertion-file"))?,
                 )?),
             },
             Grant::IdentityAssertion => GrantType::IdentityAssertion {
-                id_token: SecretString::from(read(
+                id_token: SecretString::from(secrets::read(
                     self.id_token_file.as_ref().ok_or_else(|| missing("--id-token-file"))?,
                 )?),
                 idp_token_endpoint: parse_url(
                     self.idp_token_endpoint.as_deref().ok_or_else(|| missing("--idp-token-endpoint"))?,
                 )
                 .map_err(|why| Failure::usage(format!("--idp-token-endpoint: {why}")))?,
-                idp_client_id: self.idp_client_id.clone().ok_or_else(|| missing("--idp-client-id"))?,
+                idp_client_id: self
+                    .idp_client_id
+                    .as_deref()
+                    .map(ClientId::new)
+                    .ok_or_else(|| missing("--idp-client-id"))?,
             },
         })
     }
@@ -251,38 +227,4 @@ pub fn folder(chosen: Option<&PathBuf>) -> Result<PathBuf> {
     data.map(|data| data.join("step11")).ok_or_else(|| {
         Failure::local("there is no home folder to keep credentials in").advice("Name a folder with --credentials.")
     })
-}
-
-/// Reads a secret that only its owner may read: what was opened is looked at, not what the name leads to later.
-fn read_own(path: &Path) -> Result<String> {
-    let fail = |why: &str| Failure::local(format!("cannot use {}: {why}", path.display()));
-    let broken = |error: io::Error| fail(&error.to_string());
-    let file = fs::File::open(path).map_err(broken)?;
-    let metadata = file.metadata().map_err(broken)?;
-    if metadata.is_dir() {
-        return Err(fail("it is a folder"));
-    }
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let mut failure = fail(&format!("others may read or change it (mode {mode:o})"));
-        // A device or a pipe stays as it is.
-        failure.advice = metadata.is_file().then(|| format!("Take that right away: chmod go= {}", path.display()));
-        return Err(failure);
-    }
-    if metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(fail("it belongs to somebody else"));
-    }
-    let mut text = String::new();
-    file.take(MAX_TOKEN + 1).read_to_string(&mut text).map_err(broken)?;
-    if text.len() as u64 > MAX_TOKEN {
-        return Err(fail(&format!("it is longer than {} KiB", MAX_TOKEN / 1024)));
-    }
-    Ok(text)
-}
-
-fn read(file: &PathBuf) -> Result<String> {
-    let fail = |why: &str| Failure::local(format!("cannot use {}: {why}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| fail(&error.to_string()))?;
-    let text = text.trim();
-    if text.is_empty() { Err(fail("it is empty")) } else { Ok(text.to_owned()) }
 }

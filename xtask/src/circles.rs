@@ -111,7 +111,9 @@ impl Reader<'_> {
             }
             Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                 let inside: Vec<TokenTree> = group.stream().into_iter().collect();
-                for one in inside.split(|token| matches!(token, TokenTree::Punct(comma) if comma.as_char() == ',')) {
+                let comma = |token: &TokenTree| matches!(token, TokenTree::Punct(comma) if comma.as_char() == ',');
+                // Behind the last comma there may be nothing.
+                for one in inside.split(comma).filter(|one| !one.is_empty()) {
                     let colons: TokenStream = "::".parse().unwrap_or_default();
                     self.path(module.clone(), &colons.into_iter().chain(one.iter().cloned()).collect::<Vec<_>>());
                 }
@@ -221,6 +223,9 @@ mod tests {
             |text| [("store/mod.rs", text), ("store/keys.rs", needs_its_parent), ("x.rs", "use crate::store::keys;")];
         assert_eq!(circles_of(&parent("mod keys; fn f() { keys::open() }")), ["store, store::keys"]);
         assert_eq!(circles_of(&parent("mod keys; pub use keys::Keys;")), [""; 0]);
+        let siblings =
+            [("a.rs", "mod b; mod c; fn f() { b::g() }"), ("a/b.rs", "use super::{\n    c::C,\n};"), ("a/c.rs", "")];
+        assert_eq!(circles_of(&siblings), [""; 0]);
         assert_eq!(
             circles_of(&[("a/b.rs", "use super::c;"), ("a/c.rs", "use crate::a::b::B;"), ("a.rs", "")]),
             ["a::b, a::c"]
