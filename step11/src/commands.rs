@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use client::{
-    Client, Failure, Result, Session, credentials::Grant, escape, file_store::Folder, secrets::Secrets,
+    Client, Failure, Result, Scope, Session, credentials::Grant, escape, file_store::Folder, secrets::Secrets,
     settings::Settings, store::Store,
 };
 use serde_json::{Value, json};
@@ -102,8 +102,8 @@ pub fn status(store: &Folder, settings: &Settings, output: &Output) -> Result<()
             output.text(&format!(
                 "Logged in to          {server}\nauthorization server  {}\nclient                {}\nscopes                {}\n\
                  token                 {}{renewable}{bound}\nkept in               {}",
-                escape::line(&grant.issuer),
-                escape::line(&grant.client_id),
+                escape::line(grant.issuer.as_str()),
+                escape::line(grant.client_id.as_str()),
                 scope_text(grant),
                 lifetime(grant.expires_at),
                 path.display()
@@ -214,7 +214,10 @@ fn describe(server: &str, grant: &Grant) -> Value {
 }
 
 fn scope_text(grant: &Grant) -> String {
-    if grant.scope.is_empty() { "the server's own choice".to_owned() } else { escape::line(&grant.scope.join(" ")) }
+    if grant.scope.is_empty() {
+        return "the server's own choice".to_owned();
+    }
+    escape::line(&grant.scope.iter().map(Scope::as_str).collect::<Vec<_>>().join(" "))
 }
 
 fn lifetime(expires_at: Option<DateTime<Utc>>) -> String {

@@ -8,7 +8,7 @@
 use std::{env, sync::Arc};
 
 use client::{
-    Client, Failure, Result, SecretString,
+    Client, ClientId, Failure, Issuer, Result, SecretString,
     private_key::PrivateKey,
     secrets::Secrets,
     settings::{GrantType, Preregistered, Settings, server_url},
@@ -45,13 +45,16 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
         Err(_) => Context::default(),
     };
     let mut settings = Settings::new(server_url(url)?, application());
-    settings.client_metadata = Some(CLIENT_METADATA.to_owned());
+    settings.client_metadata = Some(ClientId::new(CLIENT_METADATA));
     settings.protocol_version = env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").ok();
-    settings.issuer.clone_from(&context.issuer);
+    settings.issuer = context.issuer.as_deref().map(Issuer::new);
     settings.grant_type = grant_type(&context)?;
     let key = context.private_key_pem.map(|pem| PrivateKey::from_pem(pem.as_bytes())).transpose()?;
-    settings.client =
-        context.client_id.map(|id| Preregistered { id, secret: context.client_secret.map(SecretString::from), key });
+    settings.client = context.client_id.map(|id| Preregistered {
+        id: ClientId::new(id),
+        secret: context.client_secret.map(SecretString::from),
+        key,
+    });
     settings.any_issuer = true;
 
     // It keeps nothing: nothing of one scenario may reach the next.
@@ -72,7 +75,7 @@ fn grant_type(context: &Context) -> Result<GrantType> {
         GrantType::IdentityAssertion {
             id_token: SecretString::from(of(&context.idp_id_token)),
             idp_token_endpoint: Url::parse(endpoint).map_err(|_| Failure::usage("idp_token_endpoint is no URL"))?,
-            idp_client_id: of(&context.idp_client_id),
+            idp_client_id: ClientId::new(of(&context.idp_client_id)),
         }
     } else if context.client_id.is_some() && context.issuer.is_none() {
         GrantType::ClientCredentials

@@ -2,7 +2,10 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::Utc;
-use oauth::secret::{ExposeSecret, SecretString};
+use oauth::{
+    identifiers::ClientId,
+    secret::{ExposeSecret, SecretString},
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -18,7 +21,7 @@ const ASSERTION_LIFETIME: i64 = 60;
 
 /// A client, as one authorization server knows it.
 pub struct Identity {
-    pub id: String,
+    pub id: ClientId,
     pub authentication: Authentication,
 }
 
@@ -70,8 +73,8 @@ impl Identity {
         let Body::Form(form) = &mut request.body else { return Ok(()) };
         // Beside `Basic` and an assertion, too: it is no secret, no specification forbids it, and there are servers that
         // look for it here first. Only a grant that says by itself who is asking needs none (RFC 7521 §4.1).
-        if !self.id.is_empty() {
-            form.push(("client_id", self.id.clone()));
+        if !self.id.as_str().is_empty() {
+            form.push(("client_id", self.id.to_string()));
         }
         match &self.authentication {
             Authentication::None => {}
@@ -79,7 +82,8 @@ impl Identity {
             Authentication::SecretBasic(secret) => {
                 // Form-encoded each before they are joined (RFC 6749 §2.3.1): a colon in one would end it too early.
                 let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-                let credentials = STANDARD.encode(format!("{}:{}", encode(&self.id), encode(secret.expose_secret())));
+                let credentials =
+                    STANDARD.encode(format!("{}:{}", encode(self.id.as_str()), encode(secret.expose_secret())));
                 secrets.add(&credentials, "client secret");
                 request.headers.push(("Authorization".to_owned(), format!("Basic {credentials}")));
             }

@@ -7,7 +7,7 @@ mod response;
 
 use std::sync::Arc;
 
-use oauth::metadata::AuthorizationServerMetadata;
+use oauth::{identifiers, metadata::AuthorizationServerMetadata};
 use oauth2::{
     AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, basic::BasicClient,
 };
@@ -33,7 +33,7 @@ use crate::{
 
 /// What is asked of the authorization server.
 pub struct Question<'a> {
-    pub client_id: &'a str,
+    pub client_id: &'a identifiers::ClientId,
     pub resource: &'a str,
     pub scope: &'a str,
     /// The thumbprint of the key that the code shall be bound to (RFC 9449 §10).
@@ -99,7 +99,7 @@ pub async fn authorize(
     ours.extend((!question.scope.is_empty()).then_some("scope"));
     ours.extend(question.dpop_jkt.as_ref().map(|_| "dpop_jkt"));
     let endpoint = without(&endpoint, &ours);
-    let client = BasicClient::new(ClientId::new(question.client_id.to_owned()))
+    let client = BasicClient::new(ClientId::new(question.client_id.to_string()))
         .set_auth_uri(AuthUrl::from_url(endpoint))
         .set_redirect_uri(RedirectUrl::from_url(loopback.redirect_uri.clone()));
     let mut request = client

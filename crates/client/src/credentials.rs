@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use oauth::secret::{ExposeSecret, SecretString};
+use oauth::{
+    identifiers::{ClientId, Issuer, RedirectUri, Resource, Scope},
+    secret::{ExposeSecret, SecretString},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::secrets::Secrets;
@@ -16,7 +19,7 @@ pub struct Credentials {
     /// Dynamic registrations, each good at one authorization server: by its `issuer` (MCP 2026-07-28 "Authorization
     /// Server Binding").
     #[serde(default)]
-    pub registrations: BTreeMap<String, Registration>,
+    pub registrations: BTreeMap<Issuer, Registration>,
     /// The tokens, if somebody has logged in.
     pub grant: Option<Grant>,
 }
@@ -25,7 +28,7 @@ pub struct Credentials {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Registration {
     /// Its name there.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// `None`: it has none.
     #[serde(default, with = "optional_secret")]
     pub client_secret: Option<SecretString>,
@@ -34,18 +37,18 @@ pub struct Registration {
     /// How it proves who it is (RFC 7591 §2).
     pub token_endpoint_auth_method: String,
     /// With the port that was registered.
-    pub redirect_uri: String,
+    pub redirect_uri: RedirectUri,
 }
 
 /// Tokens, and what they are bound to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
     /// Who gave them.
-    pub issuer: String,
+    pub issuer: Issuer,
     /// Whom they are for (RFC 8707).
-    pub resource: String,
+    pub resource: Resource,
     /// Who got them.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// Where they are renewed.
     pub token_endpoint: String,
     /// How the client proves who it is there.
@@ -65,9 +68,9 @@ pub struct Grant {
     /// `None`: the server did not say.
     pub expires_at: Option<DateTime<Utc>>,
     /// What was asked for, which the next request for a token must not fall short of.
-    pub requested_scope: Vec<String>,
+    pub requested_scope: Vec<Scope>,
     /// What was given.
-    pub scope: Vec<String>,
+    pub scope: Vec<Scope>,
     /// The key that the tokens are bound to, PKCS#8 in base64 (RFC 9449).
     #[serde(default, with = "optional_secret")]
     pub dpop_key: Option<SecretString>,

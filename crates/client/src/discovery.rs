@@ -2,6 +2,7 @@
 
 use oauth::{
     challenge::Challenges,
+    identifiers::Issuer,
     metadata::{AuthorizationServerMetadata, ProtectedResourceMetadata},
 };
 
@@ -29,7 +30,7 @@ pub async fn discover(http: &Http, challenge: &Challenges, before: Option<&str>)
     let server = &settings.server;
     let challenged = challenge.param("resource_metadata");
     let not_the_chosen = |issuer: &str| {
-        if settings.issuer.as_ref().is_none_or(|chosen| chosen == issuer) {
+        if settings.issuer.as_ref().is_none_or(|chosen| *chosen == *issuer) {
             return Ok(());
         }
         Err(Failure::authorization(format!(
@@ -40,7 +41,7 @@ pub async fn discover(http: &Http, challenge: &Challenges, before: Option<&str>)
     };
     let (document, metadata) = match search::protected_resource(http, server, challenged).await? {
         Ok(document) => {
-            let issuer = choose_issuer(&document, settings.issuer.as_deref().or(before))?;
+            let issuer = choose_issuer(&document, settings.issuer.as_ref().map(Issuer::as_str).or(before))?;
             not_the_chosen(&issuer)?;
             let metadata = search::authorization_server(http, &issuer, false).await?;
             let nowhere = format!(

@@ -3,8 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use oauth::challenge::Challenges;
-use oauth::secret::ExposeSecret;
+use oauth::{challenge::Challenges, identifiers::Scope, secret::ExposeSecret};
 use serde_json::Value;
 
 use crate::{
@@ -181,7 +180,7 @@ impl Flow {
         let wanted = scopes::parse(challenge.error("scope").unwrap_or_default())
             .map_err(|failure| failure.at(answer.exchange))?;
         let grant = self.kept.grant();
-        let has_all = |scopes: &[String]| wanted.iter().all(|scope| scopes.contains(scope));
+        let has_all = |scopes: &[Scope]| wanted.iter().all(|scope| scopes.contains(scope));
         if wanted.is_empty() {
             let advice =
                 "The server does not say which scopes it wants. If you know them, name them with `Settings::scope`.";
@@ -193,8 +192,8 @@ impl Flow {
         }
         if let Some(chosen) = &self.settings().scope {
             if !has_all(chosen) {
-                let union: BTreeSet<&String> = chosen.iter().chain(&wanted).collect();
-                let union = union.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+                let union: BTreeSet<&Scope> = chosen.iter().chain(&wanted).collect();
+                let union = scopes::written(union);
                 let advice = format!("Run it with `Settings::scope` '{union}', or leave `Settings::scope` out.");
                 return Err(refusal(answer, challenge, what).advice(advice));
             }
@@ -209,23 +208,23 @@ impl Flow {
         }
         self.step_ups += 1;
         let requested = self.kept.grant().map(|grant| grant.requested_scope.clone()).unwrap_or_default();
-        let union: BTreeSet<String> = requested.into_iter().chain(wanted).collect();
+        let union: BTreeSet<Scope> = requested.into_iter().chain(wanted).collect();
         self.http.note("The token is not enough for this. Back to the authorization server, for more scopes.");
         self.authorize(challenge, &union).await
     }
 
     /// The way to a token, from the challenge on. What fails between two exchanges is the earlier one's fault: it is what
     /// a server said there.
-    async fn authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<String>) -> Result<()> {
+    async fn authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<Scope>) -> Result<()> {
         let outcome = Box::pin(self.try_to_authorize(challenge, step_up)).await;
         outcome.map_err(|failure| if failure.kind == Kind::Local { failure } else { failure.at(self.http.last()) })
     }
 
-    async fn try_to_authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<String>) -> Result<()> {
+    async fn try_to_authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<Scope>) -> Result<()> {
         let Flow { http, kept, .. } = self;
         let before = kept.grant();
         let found = discover(http, challenge, before.map(|grant| grant.issuer.as_str())).await?;
-        let before = before.filter(|grant| grant.issuer == found.server.issuer);
+        let before = before.filter(|grant| grant.issuer == *found.server.issuer);
         let scope = Choice {
             named: http.settings.scope.as_deref(),
             step_up,
@@ -238,7 +237,7 @@ impl Flow {
         .choose()?;
         kept.dpop = choose_dpop(http.settings.dpop, challenge, &found)?;
         let token_endpoint = endpoint(&found.server, "token_endpoint", found.server.token_endpoint.as_deref())?;
-        Wanted { found: &found, scope: scope.join(" "), token_endpoint }.get(http, kept).await
+        Wanted { found: &found, scope: scopes::written(&scope), token_endpoint }.get(http, kept).await
     }
 }
 

@@ -1,6 +1,9 @@
 //! From the two servers to a token that is kept, by whatever way the settings choose.
 
-use oauth::secret::ExposeSecret;
+use oauth::{
+    identifiers::{Issuer, Resource, Scope},
+    secret::ExposeSecret,
+};
 use url::Url;
 
 use crate::{
@@ -32,7 +35,7 @@ impl Wanted<'_> {
     /// # Errors
     /// If nobody gives one.
     pub async fn get(&self, http: &Http, kept: &mut Kept) -> Result<()> {
-        let issuer = &self.found.server.issuer;
+        let issuer = &Issuer::new(self.found.server.issuer.as_str());
         let settings = &http.settings;
         let registers = settings.client.is_none() && described_at(settings, &self.found.server).is_none();
         let known = kept.credentials.registrations.get(issuer).map(|registration| registration.client_id.clone());
@@ -80,11 +83,11 @@ impl Wanted<'_> {
                 (client, tokens)
             }
         };
-        let requested_scope: Vec<String> = self.scope.split_whitespace().map(str::to_owned).collect();
+        let requested_scope: Vec<Scope> = self.scope.split_whitespace().map(Scope::new).collect();
         let own = client.authentication.shared().filter(|_| settings.client.is_none());
         let grant = Grant {
-            issuer: server.issuer.clone(),
-            resource: resource.clone(),
+            issuer: Issuer::new(server.issuer.as_str()),
+            resource: Resource::new(resource.as_str()),
             client_id: client.id,
             token_endpoint: self.token_endpoint.to_string(),
             token_endpoint_auth_method: client.authentication.method().to_owned(),

@@ -2,7 +2,10 @@
 //! or registered (MCP 2026-07-28 "Client Registration"); and who it was when it got the tokens that are kept.
 
 use chrono::Utc;
-use oauth::metadata::AuthorizationServerMetadata;
+use oauth::{
+    identifiers::{ClientId, Issuer},
+    metadata::AuthorizationServerMetadata,
+};
 use url::Url;
 
 use crate::{
@@ -35,15 +38,16 @@ pub async fn client_for(
         return Ok((Identity { id: id.clone(), authentication: Authentication::None }, shared()?));
     }
     let redirect_uri = chosen.clone().unwrap_or_else(|| redirect_uri_for(&server.issuer));
-    let known = kept.credentials.registrations.get(&server.issuer);
+    let issuer = Issuer::new(server.issuer.as_str());
+    let known = kept.credentials.registrations.get(&issuer);
     let fresh = known.filter(|known| {
         known.client_secret_expires_at.is_none_or(|at| Utc::now() < at)
-            && is_redirect_uri(&known.redirect_uri, &redirect_uri)
+            && is_redirect_uri(known.redirect_uri.as_str(), &redirect_uri)
     });
     if let Some(known) = fresh
             && let Some(authentication) =
                 Authentication::secret(known.client_secret.as_ref(), &known.token_endpoint_auth_method)
-            && let Ok(registered) = Url::parse(&known.redirect_uri)
+            && let Ok(registered) = Url::parse(known.redirect_uri.as_str())
             // Some servers compare the port with the one that was registered; if it is taken, we register another.
             && let Ok(loopback) = Loopback::bind(&registered)
     {
@@ -65,13 +69,12 @@ pub async fn client_for(
         Authentication::secret(registration.client_secret.as_ref(), &registration.token_endpoint_auth_method)
             .unwrap_or(Authentication::None);
     let client = Identity { id: registration.client_id.clone(), authentication };
-    let issuer = server.issuer.clone();
     kept.update(http, |credentials| drop(credentials.registrations.insert(issuer, registration))).await?;
     Ok((client, loopback))
 }
 
 /// The URL of a document about us, where the server takes one.
-pub fn described_at<'a>(settings: &'a Settings, server: &AuthorizationServerMetadata) -> Option<&'a String> {
+pub fn described_at<'a>(settings: &'a Settings, server: &AuthorizationServerMetadata) -> Option<&'a ClientId> {
     settings.client_metadata.as_ref().filter(|_| server.client_id_metadata_document_supported)
 }
 
@@ -79,7 +82,7 @@ pub fn described_at<'a>(settings: &'a Settings, server: &AuthorizationServerMeta
 pub fn preregistered(settings: &Settings, server: &AuthorizationServerMetadata) -> Result<Identity> {
     let methods = server.auth_methods();
     let Some(client) = &settings.client else {
-        return Ok(Identity { id: String::new(), authentication: Authentication::None });
+        return Ok(Identity { id: ClientId::new(""), authentication: Authentication::None });
     };
     let authentication = match (&client.key, &client.secret) {
         (Some(key), _) => Authentication::PrivateKey(key.clone()),

@@ -1,7 +1,10 @@
 //! A person whose company vouches for them (Enterprise-Managed Authorization, RFC 8693).
 
-use oauth::document::{Document, Malformed};
-use oauth::secret::{ExposeSecret, SecretString};
+use oauth::{
+    document::{Document, Malformed},
+    identifiers::ClientId,
+    secret::{ExposeSecret, SecretString},
+};
 use url::Url;
 
 use crate::{
@@ -25,7 +28,7 @@ const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 pub async fn identity_assertion(
     http: &Http,
     idp: &Url,
-    client_id: &str,
+    client_id: &ClientId,
     id_token: &SecretString,
     (issuer, resource, scope): (&str, &str, &str),
 ) -> Result<String> {
@@ -36,7 +39,7 @@ pub async fn identity_assertion(
         ("resource", resource.to_owned()),
         ("subject_token", id_token.expose_secret().to_owned()),
         ("subject_token_type", ID_TOKEN.to_owned()),
-        ("client_id", client_id.to_owned()),
+        ("client_id", client_id.to_string()),
     ];
     form.extend((!scope.is_empty()).then(|| ("scope", scope.to_owned())));
     let why = "Exchange the ID token at the identity provider for a grant (RFC 8693)";

@@ -48,7 +48,7 @@ pub mod urls;
 mod words;
 
 pub use oauth::{
-    identifiers::{ClientId, Issuer, Resource},
+    identifiers::{ClientId, Issuer, RedirectUri, Resource, Scope},
     secret::SecretString,
 };
 

@@ -66,9 +66,9 @@ pub async fn refresh(http: &Http, kept: &mut Kept, used: &SecretString) -> Resul
     let endpoint = TokenEndpoint {
         http,
         url,
-        issuer: &grant.issuer,
+        issuer: grant.issuer.as_str(),
         client: &client,
-        resource: &grant.resource,
+        resource: grant.resource.as_str(),
         dpop: kept.dpop.as_ref(),
     };
     let form = [("grant_type", REFRESH_TOKEN), ("refresh_token", refresh_token.expose_secret())];

@@ -1,9 +1,12 @@
 //! Registers this client with an authorization server (RFC 7591; MCP 2026-07-28 "Client Registration").
 
 use chrono::DateTime;
-use oauth::document::{Document, Malformed};
-use oauth::metadata::AuthorizationServerMetadata;
-use oauth::secret::{ExposeSecret, SecretString};
+use oauth::{
+    document::{Document, Malformed},
+    identifiers::{ClientId, RedirectUri},
+    metadata::AuthorizationServerMetadata,
+    secret::{ExposeSecret, SecretString},
+};
 use serde_json::json;
 use url::Url;
 
@@ -75,10 +78,10 @@ pub async fn register(
     let expires = information.seconds("client_secret_expires_at").map_err(at)?.filter(|at| *at > 0);
     http.note(&format!("We are {client_id} from now on, at this authorization server only."));
     Ok(Registration {
-        client_id,
+        client_id: ClientId::new(client_id),
         client_secret,
         client_secret_expires_at: expires.and_then(|at| DateTime::from_timestamp(i64::try_from(at).ok()?, 0)),
         token_endpoint_auth_method: method,
-        redirect_uri: redirect_uri.to_string(),
+        redirect_uri: RedirectUri::new(redirect_uri.as_str()),
     })
 }

@@ -34,7 +34,7 @@ pub async fn revoke(http: &Http, grant: &Grant) -> Result<()> {
             grant.client_id, grant.issuer
         ))
     })?;
-    client.authenticate(&http.secrets, &grant.issuer, &mut request)?;
+    client.authenticate(&http.secrets, grant.issuer.as_str(), &mut request)?;
     let answer = http.send("Withdraw the tokens (RFC 7009)", &request).await?;
     if !answer.status.is_success() {
         return Err(oauth_failure(&answer, "the authorization server refuses"));

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use oauth::secret::{ExposeSecret, SecretString};
+use oauth::{
+    identifiers::{ClientId, Issuer, Scope},
+    secret::{ExposeSecret, SecretString},
+};
 use url::Url;
 
 use crate::{
@@ -26,7 +29,7 @@ pub enum GrantType {
         /// The identity provider's token endpoint.
         idp_token_endpoint: Url,
         /// This client's id at the identity provider.
-        idp_client_id: String,
+        idp_client_id: ClientId,
     },
     /// A workload with a JWT from its platform (Workload Identity Federation, RFC 7523).
     JwtBearer {
@@ -49,7 +52,7 @@ impl GrantType {
 /// A client that was registered beforehand.
 pub struct Preregistered {
     /// Its `client_id`.
-    pub id: String,
+    pub id: ClientId,
     /// The secret that it shares with the authorization server.
     pub secret: Option<SecretString>,
     /// Its private key, which is used instead of a secret (`private_key_jwt`).
@@ -92,7 +95,7 @@ pub struct Settings {
     /// `None`: one for each authorization server where we register ourselves, else any free port's `/callback`.
     pub redirect_uri: Option<Url>,
     /// The scopes that are asked for, instead of those that the server names.
-    pub scope: Option<Vec<String>>,
+    pub scope: Option<Vec<Scope>>,
     /// Whether only tokens are used that are bound to a key (DPoP, RFC 9449). Without this they are where both servers offer
     /// it.
     pub dpop: bool,
@@ -101,9 +104,9 @@ pub struct Settings {
     /// `None`: a client that is described at a URL, or registers itself.
     pub client: Option<Preregistered>,
     /// The authorization server that knows the client; no other will hear of it. `None`: whichever the MCP server names.
-    pub issuer: Option<String>,
-    /// The URL of a document that describes this client (Client ID Metadata Document).
-    pub client_metadata: Option<String>,
+    pub issuer: Option<Issuer>,
+    /// A `client_id` that is the URL of a document which describes this client (Client ID Metadata Document).
+    pub client_metadata: Option<ClientId>,
     /// A token that the person has already: then none is got.
     pub token: Option<SecretString>,
     /// How a token is got.
@@ -151,17 +154,17 @@ impl Settings {
             ));
         }
         if let Some(issuer) = &self.issuer {
-            url("`Settings::issuer`", issuer)?;
+            url("`Settings::issuer`", issuer.as_str())?;
         }
         if let Some(document) = &self.client_metadata {
-            let url = url("`Settings::client_metadata`", document)?;
-            if url.scheme() != "https" || url.path() == "/" || url.as_str() != document {
+            let url = url("`Settings::client_metadata`", document.as_str())?;
+            if url.scheme() != "https" || url.path() == "/" || url.as_str() != document.as_str() {
                 return Err(Failure::usage("`Settings::client_metadata` must be an https URL with a path"));
             }
         }
         if let GrantType::IdentityAssertion { id_token, idp_token_endpoint, idp_client_id } = &self.grant_type {
             url("`GrantType::idp_token_endpoint`", idp_token_endpoint.as_str())?;
-            if id_token.expose_secret().is_empty() || idp_client_id.is_empty() {
+            if id_token.expose_secret().is_empty() || idp_client_id.as_str().is_empty() {
                 return Err(Failure::usage("identity-assertion needs an ID token and `GrantType::idp_client_id`"));
             }
         }
@@ -201,12 +204,12 @@ impl Settings {
 
     /// Which of a server's credentials are meant.
     pub fn profile(&self) -> String {
-        format!("{} {}", self.grant_type.name(), self.client.as_ref().map_or("", |client| &client.id))
+        format!("{} {}", self.grant_type.name(), self.client.as_ref().map_or("", |client| client.id.as_str()))
     }
 
     /// Hosts that the person named, and that may therefore be anywhere.
     pub fn chosen(&self) -> Vec<Url> {
-        let issuer = self.issuer.as_deref().and_then(|issuer| Url::parse(issuer).ok());
+        let issuer = self.issuer.as_ref().and_then(|issuer| Url::parse(issuer.as_str()).ok());
         let idp = match &self.grant_type {
             GrantType::IdentityAssertion { idp_token_endpoint, .. } => Some(idp_token_endpoint.clone()),
             _ => None,

@@ -1,7 +1,10 @@
 //! The token endpoint (RFC 6749 §3.2): all grants are one request with different parameters.
 
-use oauth::document::{Document, Malformed};
-use oauth::secret::{ExposeSecret, SecretString};
+use oauth::{
+    document::{Document, Malformed},
+    identifiers::Scope,
+    secret::{ExposeSecret, SecretString},
+};
 use url::Url;
 
 use crate::{
@@ -37,7 +40,7 @@ pub struct Tokens {
     /// In seconds. `None`: the server did not say.
     pub expires_in: Option<u64>,
     /// `None`: what was asked for (RFC 6749 §5.1).
-    pub scope: Option<Vec<String>>,
+    pub scope: Option<Vec<Scope>>,
 }
 
 /// A token response that has not been judged yet.
@@ -144,7 +147,7 @@ impl TokenResponse {
 /// Says which member is missing, or cannot be read.
 fn read(body: &[u8]) -> std::result::Result<(Tokens, String), Malformed> {
     let document = Document::read(body)?;
-    let scopes = |text: String| text.split_whitespace().map(str::to_owned).collect();
+    let scopes = |text: String| text.split_whitespace().map(Scope::new).collect();
     let tokens = Tokens {
         access_token: SecretString::from(document.required_text("access_token")?),
         refresh_token: document.text("refresh_token")?.map(SecretString::from),
@@ -173,7 +176,7 @@ mod tests {
             assert!(tokens.refresh_token.is_none() && tokens.expires_in.is_none() && tokens.scope.is_none());
         }
         let (tokens, _) = response(json!({ "scope": " a  b ", "expires_in": 3599.0 })).unwrap();
-        assert_eq!((tokens.scope.unwrap(), tokens.expires_in), (vec!["a".to_owned(), "b".to_owned()], Some(3599)));
+        assert_eq!((tokens.scope.unwrap(), tokens.expires_in), (["a", "b"].map(Scope::new).to_vec(), Some(3599)));
         for (change, why) in [
             (json!({ "access_token": null }), "access_token is missing"),
             (json!({ "access_token": "" }), "access_token is missing"),

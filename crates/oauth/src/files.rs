@@ -3,13 +3,13 @@
 //! opened: a path may lead elsewhere a moment later.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io::{self, Error, Read, Result},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
 use rustix::{fs::OFlags, io::Errno, process::geteuid};
 
 /// The right to write of the group and of everybody.
@@ -24,13 +24,13 @@ const ALL: u32 = 0o077;
 pub fn folder(path: &Path) -> Result<()> {
     let path: PathBuf = path.components().collect(); // a slash at the end would follow a symbolic link
     let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
-    let cannot = || format!("cannot use the folder {}", path.display());
+    let cannot = |error| with_name(error, &format!("cannot use the folder {}", path.display()));
     // Not over a link, which may lead nowhere yet.
     if fs::symlink_metadata(&path).is_err() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(cannot)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(cannot)?;
     }
-    let opened = open(OpenOptions::new().read(true), OFlags::DIRECTORY, &path).with_context(cannot)?;
-    check(&opened, WRITE).with_context(cannot)
+    let opened = open(OpenOptions::new().read(true), OFlags::DIRECTORY, &path).map_err(cannot)?;
+    check(&opened, WRITE).map_err(cannot)
 }
 
 /// A file that others may read, but not write, and not put another in its place.
@@ -86,9 +86,8 @@ pub fn database(path: &Path) -> Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(suffix);
         match open(OpenOptions::new().read(true), OFlags::empty(), Path::new(&beside)) {
-            Err(error)
-                if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {}
-            opened => check(&opened?, ALL).with_context(|| Path::new(&beside).display().to_string())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => check(&opened?, ALL).map_err(|error| with_name(error, &Path::new(&beside).display()))?,
         }
     }
     Ok(())
@@ -101,15 +100,12 @@ fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> Result<File> {
         let link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
         // macOS and Linux say ELOOP; Linux says ENOTDIR of a link where a folder was asked for.
         match Errno::from_io_error(&error) {
-            Some(Errno::LOOP | Errno::NOTDIR) if link => {
-                anyhow::anyhow!("it is a symbolic link: name what it leads to")
-            }
-            _ => error.into(),
+            Some(Errno::LOOP | Errno::NOTDIR) if link => Error::other("it is a symbolic link: name what it leads to"),
+            _ => error,
         }
     })?;
     let kind = file.metadata()?.file_type();
-    ensure!(kind.is_file() || flags.contains(OFlags::DIRECTORY), "it is not a file");
-    Ok(file)
+    if kind.is_file() || flags.contains(OFlags::DIRECTORY) { Ok(file) } else { Err(Error::other("it is not a file")) }
 }
 
 /// Refuses a file in whose folder others may remove or rename it.
@@ -117,28 +113,32 @@ fn check_place(path: &Path) -> Result<()> {
     const STICKY: u32 = 0o1000;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mode = fs::metadata(folder)?.mode() & 0o7777;
-    ensure!(
-        mode & WRITE == 0 || mode & STICKY != 0,
-        "others may write into its folder {} (mode {mode:04o}): chmod go-w it",
-        folder.display()
-    );
-    Ok(())
+    if mode & WRITE == 0 || mode & STICKY != 0 {
+        return Ok(());
+    }
+    let folder = folder.display();
+    Err(Error::other(format!("others may write into its folder {folder} (mode {mode:04o}): chmod go-w it")))
 }
 
 /// Refuses what belongs to somebody else than us and root, and what others have one of these rights to.
 fn check(opened: &File, rights: u32) -> Result<()> {
     let found = opened.metadata()?;
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
-    if owner != 0 && owner != geteuid().as_raw() {
-        bail!("it belongs to another user (uid {owner})");
-    }
-    if mode & rights & WRITE != 0 {
-        bail!("others may write there (mode {mode:04o}): chmod go-w it");
-    }
-    if mode & rights != 0 {
-        bail!("it can be read by others (mode {mode:04o}): chmod 600 it");
-    }
-    Ok(())
+    let why = if owner != 0 && owner != geteuid().as_raw() {
+        format!("it belongs to another user (uid {owner})")
+    } else if mode & rights & WRITE != 0 {
+        format!("others may write there (mode {mode:04o}): chmod go-w it")
+    } else if mode & rights != 0 {
+        format!("it can be read by others (mode {mode:04o}): chmod 600 it")
+    } else {
+        return Ok(());
+    };
+    Err(Error::other(why))
+}
+
+/// The same error, which says what it is about.
+fn with_name(error: Error, name: &dyn fmt::Display) -> Error {
+    Error::new(error.kind(), format!("{name}: {error}"))
 }
 
 #[cfg(test)]

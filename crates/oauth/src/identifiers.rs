@@ -59,3 +59,7 @@ identifier! {
     /// Whom a token is about: `sub`, unique within its issuer (RFC 7519 §4.1.2).
     Subject
 }
+identifier! {
+    /// A scope (RFC 6749 §3.3).
+    Scope
+}

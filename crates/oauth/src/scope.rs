@@ -4,6 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+/// Whether this is a scope: printable ASCII characters other than `"` and `\` (RFC 6749 §3.3).
+pub fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
 /// A set of scopes, written with spaces between them (RFC 6749 §3.3); each is there once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Scopes(String);
@@ -14,10 +19,9 @@ impl Scopes {
     /// # Errors
     /// If a scope has a character that RFC 6749 §3.3 does not allow.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let allowed = |c: char| matches!(c, '\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e');
         let mut scopes = Vec::new();
         for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
-            if !scope.chars().all(allowed) {
+            if !is_scope(scope) {
                 return Err("a scope has printable ASCII characters other than \" and \\ only".to_owned());
             }
             if !scopes.contains(&scope) {
