@@ -58,6 +58,7 @@ fn calls(host: &str, token: &str, count: usize, pipelined: usize) -> Result<()> 
 
 /// An issuer may put much into its tokens, and a server remembers those that it has verified.
 #[test]
+#[cfg_attr(not(ci), ignore = "needs more than a minute")]
 fn resident_memory_does_not_follow_the_size_of_the_tokens_that_were_seen() -> Result<()> {
     for step in ["step9", "step10"] {
         let server = Server::start(step)?;
@@ -90,6 +91,7 @@ fn resident_memory_does_not_follow_the_size_of_the_tokens_that_were_seen() -> Re
 }
 
 #[test]
+#[cfg_attr(not(ci), ignore = "needs more than a minute")]
 fn resident_memory_after_200_000_requests_is_that_after_20_000() -> Result<()> {
     let server = Server::start("step9")?;
     let host = server.url().trim_start_matches("http://").to_owned();
@@ -143,6 +145,7 @@ fn send_tokens(server: &str, issuer: &str, key: &Signer, count: usize) {
 }
 
 #[test]
+#[cfg_attr(not(ci), ignore = "needs more than a minute")]
 fn nothing_grows_with_the_number_of_tokens() {
     let key = Arc::new(Signer::ed("k1"));
     let mock = Provider::good(&[&key]);
