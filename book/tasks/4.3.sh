@@ -1,0 +1,11 @@
+# 4.3: a legacy request whose headers disagree with its body is refused.
+rpc tools/call '{"name":"echo","arguments":{"message":"hi"}}' -H 'Mcp-Method: ping'
+json 'a method that is not the one in the header is refused' 400 '.error.code == -32020'
+rpc tools/call '{"name":"echo","arguments":{"message":"hi"}}' -H 'Mcp-Method: tools/call' -H 'Mcp-Name: get_time'
+json 'so is a tool that is not the one in the header' 400 '.error.code == -32020'
+rpc ping '{}' -H 'Mcp-Name: echo'
+json 'so is a name for a method that names nothing' 400 '.error.code == -32020'
+rpc tools/call '{"name":"echo","arguments":{"message":"hi"}}' -H 'Mcp-Method: tools/call' -H 'Mcp-Name: =?base64?ZWNobw==?='
+json 'headers that say the same are fine' 200 '.result.structuredContent.text == "hi"'
+tool echo '{"message":"hi"}'
+json 'a legacy client need not send them' 200 '.result.structuredContent.text == "hi"'
