@@ -4,38 +4,32 @@ set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-start 10 "$@"
-TOKEN=$(token alice mcp:read,mcp:tools,mcp:prompts)
-check_health
-json '/health says how the issuers are' 200 '.issuers | length > 0 and ([.[].state == "ready"] | all)'
+LESSONS='1.1 1.2 2.1 2.2 2.3 3.1 3.2 4.1 4.2 4.3 5.1 5.2 6.1 6.2 6.3 7.1 7.2 8.1 9.1 9.2 9.3 9.4 9.5 10'
 
-tool whoami
-json 'whoami says who calls' 200 '.result.structuredContent | .sub == "user_alice" and .roles == ["user"]'
-TOKEN=''
-rpc tools/list
-header 'a refusal has an id' 401 x-correlation-id '^[0-9a-f-]{36}$'
-json 'the body has the same id, and a reason' 401 '.error.data | .correlation_id == "'"$(header_value x-correlation-id)"'" and .reason == "token_missing"'
-TOKEN=$(token alice mcp:tools --audience http://elsewhere.example/mcp)
-rpc tools/list
-json 'a reason says which check failed' 401 '.error.data.reason == "audience_other"'
-TOKEN=$(token guest mcp:tools)
-tool echo '{"message":"hi"}'
-json 'a guest is told that it is the role' 403 '.error.data.reason == "roles_missing"'
-TOKEN=$(token alice mcp:read,mcp:tools,mcp:prompts)
+lesson_10() {
+    get /health
+    json '/health says how the issuers are' 200 '.issuers | length > 0 and ([.[].state == "ready"] | all)'
 
-check_permissions
-check_metadata
-check_keys
-check_tokens
-check_rpc
-check_lists
-check_calls
+    tool whoami
+    json 'whoami says who calls' 200 '.result.structuredContent | .sub == "user_alice" and .roles == ["user"]'
+    TOKEN=''
+    rpc tools/list
+    header 'a refusal has an id' 401 x-correlation-id '^[0-9a-f-]{36}$'
+    json 'the body has the same id, and a reason' 401 '.error.data | .correlation_id == "'"$(header_value x-correlation-id)"'" and .reason == "token_missing"'
+    TOKEN=$(token alice mcp:tools --audience http://elsewhere.example/mcp)
+    rpc tools/list
+    json 'a reason says which check failed' 401 '.error.data.reason == "audience_other"'
+    TOKEN=$(token guest mcp:tools)
+    tool echo '{"message":"hi"}'
+    json 'a guest is told that it is the role' 403 '.error.data.reason == "roles_missing"'
+    [ -z "$SERVER" ] || beside_its_issuer
+}
 
 # A second server, which trusts the first as its provider.
 SECOND=''
 trust() {
     : >"$TMP/second"
-    (cd "$TMP" && exec "$PROGRAM" --port 0 --issuer "$1" --database "$TMP/second.db") >"$TMP/second" 2>"$TMP/second.err" &
+    (cd "$TMP" && exec "$BINARY" --port 0 --issuer "$1" --database "$TMP/second.db") >"$TMP/second" 2>"$TMP/second.err" &
     SECOND=$!
     local end=$((SECONDS + 30))
     until URL=$(sed -n 's/^listening on //p' "$TMP/second") && [ -n "$URL" ]; do
@@ -49,12 +43,12 @@ distrust() {
     SECOND=''
 }
 
-if [ -n "$SERVER" ]; then
+# Ends the first server: what it judges comes last.
+beside_its_issuer() {
     ISSUER=$URL
-    PROGRAM=$(build step10) || exit 1
     trap 'distrust; stop' EXIT
     trust "$ISSUER"
-    check_health
+    get /health
     json 'it has the keys of its issuer' 200 '.issuers["'"$ISSUER"'"] | .state == "ready" and .keys == 1'
     get /.well-known/oauth-protected-resource/mcp
     json 'its document names the issuer' 200 '.authorization_servers == ["'"$ISSUER"'"]'
@@ -73,9 +67,9 @@ if [ -n "$SERVER" ]; then
     tool whoami
     json 'a person without a role is a guest' 403 '.error.data.reason == "roles_missing"'
 
-    "$PROGRAM" doctor --issuer "$ISSUER" >"$TMP/doctor" 2>&1
+    "$BINARY" doctor --issuer "$ISSUER" >"$TMP/doctor" 2>&1
     verdict 'doctor finds the issuer well' $? "$(cat "$TMP/doctor")"
-    ! "$PROGRAM" doctor --issuer http://localhost:1 >"$TMP/doctor" 2>&1
+    ! "$BINARY" doctor --issuer http://localhost:1 >"$TMP/doctor" 2>&1
     verdict 'doctor says when nobody is there' $? "$(cat "$TMP/doctor")"
 
     TOKEN=$(token alice mcp:tools --issuer "$ISSUER")
@@ -89,5 +83,8 @@ if [ -n "$SERVER" ]; then
     header 'without any keys, it says when to come again' 503 retry-after '^[0-9]+$'
     get /health
     json '/health says why, with a status that probes see' 503 '.status == "unavailable" and (.issuers["'"$ISSUER"'"].problem | length > 0)'
-fi
+}
+
+start 10 "$@"
+judge
 finish

@@ -33,7 +33,7 @@ trap 'exit 143' TERM
 command -v curl >/dev/null || die 'curl is missing'
 find_jq
 [ -n "$CLIENT" ] || CLIENT=$(build step11) || exit 1
-STEP=9
+STEP=9 LESSON=11
 MCP_DEV_PASSWORD='correct horse battery staple'
 export MCP_DEV_PASSWORD MCP_CREDENTIALS=$TMP/credentials
 start_server

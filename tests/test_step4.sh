@@ -4,13 +4,7 @@ set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+LESSONS='1.1 1.2 2.1 2.2 2.3 3.1 3.2 4.1 4.2 4.3'
 start 4 "$@"
-check_health
-check_rpc
-check_lists
-check_calls
-tool echo '{"message":7}'
-json 'an argument of the wrong type is a result that says so' 200 '.result.isError == true'
-rpc prompts/get '{"name":"greeting"}'
-json 'greeting without a name is an error' 200 '.error.code == -32602'
+judge
 finish

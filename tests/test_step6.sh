@@ -4,12 +4,7 @@ set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+LESSONS='1.1 1.2 2.1 2.2 2.3 3.1 3.2 4.1 4.2 4.3 5.1 5.2 6.1 6.2 6.3'
 start 6 "$@"
-TOKEN=$(token alice mcp:read,mcp:tools)
-check_health
-check_keys
-check_tokens
-check_rpc
-check_lists
-check_calls
+judge
 finish

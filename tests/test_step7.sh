@@ -4,21 +4,7 @@ set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+LESSONS='1.1 1.2 2.1 2.2 2.3 3.1 3.2 4.1 4.2 4.3 5.1 5.2 6.1 6.2 6.3 7.1 7.2'
 start 7 "$@"
-TOKEN=$(token alice mcp:read,mcp:tools)
-check_health
-check_metadata
-get /.well-known/oauth-authorization-server
-for endpoint in $("$JQ" -r 'to_entries[] | select(.key | test("_endpoint$|^jwks_uri$")) | .value' <<<"$BODY" 2>/dev/null); do
-    TOKEN='' ask "$endpoint"
-    case $STATUS in
-    404 | 5* | 000) verdict "$endpoint is there" 1 "$(answer)" ;;
-    *) verdict "$endpoint is there" 0 '' ;;
-    esac
-done
-check_keys
-check_tokens
-check_rpc
-check_lists
-check_calls
+judge
 finish

@@ -24,7 +24,6 @@ use common::{
 };
 use guards::Guards;
 use health::Health;
-use jwks::JwkSet;
 use methods::{Call, Methods};
 
 /// An MCP server, step by step.
@@ -47,7 +46,7 @@ async fn main() -> ExitCode {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
     let guards = web::Data::new(Guards::new(&listener)?);
-    let keys = web::Data::new(JwkSet::new(&args.keys.public_key()?.rsa));
+    let key = web::Data::new(args.keys.public_key()?.rsa);
 
     let tools = Arc::new(tools::tools());
     let (listed, called) = (tools.clone(), tools);
@@ -70,7 +69,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .app_data(guards.clone())
             .app_data(health.clone())
             .app_data(methods.clone())
-            .app_data(keys.clone())
+            .app_data(key.clone())
             .service(web::resource("/health").get(health::health))
             .service(web::resource("/mcp").post(jsonrpc::handle))
             .service(web::resource("/.well-known/jwks.json").get(jwks::jwks))

@@ -30,7 +30,7 @@ use common::{
 };
 use guards::Guards;
 use health::Health;
-use jwks::JwkSet;
+use jwks::Jwk;
 use methods::{Call, Methods};
 use verify::Verifier;
 
@@ -56,10 +56,10 @@ async fn main() -> ExitCode {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = args.server.bind()?;
     let guards = web::Data::new(Guards::new(&listener)?);
-    let keys = web::Data::new(JwkSet::new(&args.keys.public_key()?.rsa));
+    let key = web::Data::new(args.keys.public_key()?.rsa);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
     listener.require_https("--issuer", &issuer)?;
-    let auth = Auth::new(Verifier::new(&keys.keys[0], &issuer, &audience)?, Challenge::default());
+    let auth = Auth::new(Verifier::new(&Jwk::new(&key), &issuer, &audience)?, Challenge::default());
 
     let tools = Arc::new(tools::tools());
     let (listed, called) = (tools.clone(), tools);
@@ -83,7 +83,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .app_data(guards.clone())
             .app_data(health.clone())
             .app_data(methods.clone())
-            .app_data(keys.clone())
+            .app_data(key.clone())
             .app_data(auth.clone())
             .service(web::resource("/health").get(health::health))
             .service(web::resource("/mcp").post(jsonrpc::handle).wrap(from_fn(auth::authenticate)))

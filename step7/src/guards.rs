@@ -4,7 +4,7 @@
 
 use actix_cors::Cors;
 use actix_web::{
-    Error,
+    Error, HttpResponse,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -76,13 +76,16 @@ impl Guards {
         let mut origins = headers.get_all(header::ORIGIN);
         match (origins.next(), origins.next()) {
             (None, _) => true,
-            (Some(value), None) => value
-                .to_str()
-                .ok()
-                .and_then(Origin::parse)
-                .is_some_and(|origin| origin.is_loopback() || self.origins.contains(&origin)),
+            (Some(value), None) => {
+                value.to_str().ok().and_then(Origin::parse).is_some_and(|origin| self.allows(&origin))
+            }
             (Some(_), Some(_)) => false,
         }
+    }
+
+    /// Whether pages of this origin may call us.
+    fn allows(&self, origin: &Origin) -> bool {
+        origin.is_loopback() || self.origins.contains(origin)
     }
 
     fn host_allowed(&self, req: &ServiceRequest) -> bool {
@@ -126,10 +129,7 @@ impl Guards {
             None
         };
         if let Some((error, description)) = refused {
-            let response = match req.path() {
-                "/mcp" => ErrorBody::new(error, description).on_mcp(StatusCode::FORBIDDEN, None),
-                _ => error_response(StatusCode::FORBIDDEN, error, description),
-            };
+            let response = forbid(req.path(), error, description);
             return Ok(req.into_response(response).map_into_right_body());
         }
         let preflight = req.method() == Method::OPTIONS;
@@ -142,6 +142,14 @@ impl Guards {
             response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         }
         Ok(response.map_into_left_body())
+    }
+}
+
+/// The refusal, in the form that the path's clients read.
+fn forbid(path: &str, error: &str, description: &str) -> HttpResponse {
+    match path {
+        "/mcp" => ErrorBody::new(error, description).on_mcp(StatusCode::FORBIDDEN, None),
+        _ => error_response(StatusCode::FORBIDDEN, error, description),
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Jwk {
 }
 
 impl Jwk {
-    fn new(key: &RsaPublicKey) -> Self {
+    pub fn new(key: &RsaPublicKey) -> Self {
         let [n, e] = [key.n(), key.e()].map(|number| URL_SAFE_NO_PAD.encode(number.to_bytes_be()));
         // The name follows from the key (RFC 7638): the digest of these members, in this order and without spaces.
         let thumbprint = digest(&SHA256, format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#).as_bytes());
@@ -33,17 +33,12 @@ impl Jwk {
 
 /// The document (RFC 7517 §5). There may be several keys; we have one.
 #[derive(Serialize)]
-pub struct JwkSet {
-    pub keys: [Jwk; 1],
-}
-
-impl JwkSet {
-    pub fn new(key: &RsaPublicKey) -> Self {
-        JwkSet { keys: [Jwk::new(key)] }
-    }
+struct JwkSet {
+    keys: [Jwk; 1],
 }
 
 /// Public keys are public: anyone may read and keep them for five minutes.
-pub async fn jwks(keys: web::Data<JwkSet>) -> HttpResponse {
-    HttpResponse::Ok().insert_header(("Cache-Control", "public, max-age=300")).json(&**keys)
+pub async fn jwks(key: web::Data<RsaPublicKey>) -> HttpResponse {
+    let document = JwkSet { keys: [Jwk::new(&key)] };
+    HttpResponse::Ok().insert_header(("Cache-Control", "public, max-age=300")).json(document)
 }

@@ -82,11 +82,18 @@ pub async fn authenticate<B: MessageBody + 'static>(
     req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let caller = match auth.caller(req.headers()) {
-        Ok(caller) => caller,
-        Err(refusal) => return Ok(req.into_response(refusal).map_into_right_body()),
-    };
+    match auth.caller(req.headers()) {
+        Ok(caller) => Ok(admit(caller, req, next).await?.map_into_left_body()),
+        Err(refusal) => Ok(req.into_response(refusal).map_into_right_body()),
+    }
+}
+
+/// Hands the request on to its handler, with the caller in it.
+async fn admit<B>(caller: Caller, req: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error>
+where
+    B: MessageBody + 'static,
+{
     req.extensions_mut().insert(LogUser(caller.username().to_owned()));
     req.extensions_mut().insert(caller);
-    Ok(next.call(req).await?.map_into_left_body())
+    next.call(req).await
 }

@@ -35,7 +35,7 @@ use common::{
 };
 use guards::Guards;
 use health::Health;
-use jwks::JwkSet;
+use jwks::Jwk;
 use metadata::Metadata;
 use methods::{Call, Methods};
 use serde_json::json;
@@ -68,7 +68,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let scopes = args.scopes.basic()?;
     let listener = args.server.bind()?;
     let guards = web::Data::new(Guards::new(&listener)?);
-    let keys = web::Data::new(JwkSet::new(&args.keys.public_key()?.rsa));
+    let key = web::Data::new(args.keys.public_key()?.rsa);
     let (issuer, audience) = (args.trust.issuer(&listener.public_url), args.trust.audience(&listener.public_url));
     listener.require_https("--issuer", &issuer)?;
     let (public_url, on_loopback) = (listener.public_url.as_str(), listener.on_loopback);
@@ -77,8 +77,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let metadata = web::Data::new(Metadata::new(&listener.public_url, &issuer, scopes, auth_server.metadata()));
     let challenge = Challenge::default()
         .with("resource_metadata", &metadata.urls.protected_resource)
-        .with("scope", &metadata.resource.scopes_supported.join(" "));
-    let auth = Auth::new(Verifier::new(&keys.keys[0], &issuer, &audience)?, challenge.clone());
+        .with("scope", &metadata.scopes.join(" "));
+    let auth = Auth::new(Verifier::new(&Jwk::new(&key), &issuer, &audience)?, challenge.clone());
 
     let tools = Arc::new(tools::tools());
     let (required, listed, called) = (tools.clone(), tools.clone(), tools);
@@ -113,7 +113,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             .app_data(health.clone())
             .app_data(readiness.clone())
             .app_data(methods.clone())
-            .app_data(keys.clone())
+            .app_data(key.clone())
             .app_data(auth.clone())
             .app_data(metadata.clone())
             .service(web::resource("/health").get(health::health))

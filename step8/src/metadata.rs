@@ -18,12 +18,15 @@ pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server"
 const JWKS: &str = "/.well-known/jwks.json";
 pub const DOCUMENTATION: &str = "/docs";
 
-/// Both documents, and their URLs.
+/// What the documents say, and where they are.
 #[derive(Clone)]
 pub struct Metadata {
-    pub resource: ProtectedResourceMetadata,
+    public_url: PublicUrl,
+    issuer: String,
+    /// What basic use needs.
+    pub scopes: Vec<&'static str>,
     /// Only if we are the issuer: a client believes this document of nobody else (RFC 8414 §3.3).
-    pub server: Option<AuthorizationServerMetadata>,
+    server: Option<AuthorizationServerMetadata>,
     pub urls: OAuthUrls,
 }
 
@@ -39,14 +42,14 @@ pub struct OAuthUrls {
 /// What MCP clients learn with the handshake.
 #[derive(Serialize)]
 pub struct OAuthMeta<'a> {
-    resource: &'a str,
+    resource: String,
     resource_metadata: &'a str,
-    authorization_servers: &'a [String],
+    authorization_servers: [&'a str; 1],
     scopes_supported: &'a [&'static str],
 }
 
 impl Metadata {
-    /// `scopes`: what basic use needs. Every URL is built from the public one, never from a request's `Host`.
+    /// Every URL is built from the public one, never from a request's `Host`.
     pub fn new(
         public_url: &PublicUrl,
         issuer: &str,
@@ -55,14 +58,9 @@ impl Metadata {
     ) -> Self {
         let ours = issuer == public_url.as_str();
         Metadata {
-            resource: ProtectedResourceMetadata {
-                resource: public_url.resource(),
-                authorization_servers: vec![issuer.to_owned()],
-                scopes_supported: scopes,
-                bearer_methods_supported: ["header"],
-                resource_name: "MCP authorization, step by step",
-                resource_documentation: public_url.join(DOCUMENTATION),
-            },
+            public_url: public_url.clone(),
+            issuer: issuer.to_owned(),
+            scopes,
             server: ours.then_some(server),
             urls: OAuthUrls {
                 protected_resource: public_url.join(PROTECTED_RESOURCE),
@@ -72,19 +70,31 @@ impl Metadata {
         }
     }
 
+    /// The document about `/mcp` (RFC 9728 §2).
+    fn resource(&self) -> ProtectedResourceMetadata {
+        ProtectedResourceMetadata {
+            resource: self.public_url.resource(),
+            authorization_servers: vec![self.issuer.clone()],
+            scopes_supported: self.scopes.clone(),
+            bearer_methods_supported: ["header"],
+            resource_name: "MCP authorization, step by step",
+            resource_documentation: self.public_url.join(DOCUMENTATION),
+        }
+    }
+
     /// What the results of `initialize` and `server/discover` carry.
     pub fn in_handshake(&self) -> OAuthMeta<'_> {
         OAuthMeta {
-            resource: &self.resource.resource,
+            resource: self.public_url.resource(),
             resource_metadata: &self.urls.protected_resource,
-            authorization_servers: &self.resource.authorization_servers,
-            scopes_supported: &self.resource.scopes_supported,
+            authorization_servers: [&self.issuer],
+            scopes_supported: &self.scopes,
         }
     }
 }
 
 pub async fn protected_resource(metadata: web::Data<Metadata>) -> HttpResponse {
-    HttpResponse::Ok().json(&metadata.resource)
+    HttpResponse::Ok().json(metadata.resource())
 }
 
 pub async fn authorization_server(metadata: web::Data<Metadata>) -> HttpResponse {

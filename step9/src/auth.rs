@@ -91,13 +91,20 @@ pub async fn authenticate<B: MessageBody + 'static>(
     req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let caller = match auth.caller(req.headers()) {
-        Ok(caller) => caller,
-        Err(refusal) => return Ok(req.into_response(refusal).map_into_right_body()),
-    };
+    match auth.caller(req.headers()) {
+        Ok(caller) => Ok(admit(caller, req, next).await?.map_into_left_body()),
+        Err(refusal) => Ok(req.into_response(refusal).map_into_right_body()),
+    }
+}
+
+/// Hands the request on to its handler, with the caller in it.
+async fn admit<B>(caller: Caller, req: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error>
+where
+    B: MessageBody + 'static,
+{
     req.extensions_mut().insert(LogUser(caller.username().to_owned()));
     req.extensions_mut().insert(caller.clone());
-    let mut response = next.call(req).await?.map_into_left_body();
+    let mut response = next.call(req).await?;
     caller.naming().put_into(response.headers_mut());
     Ok(response)
 }

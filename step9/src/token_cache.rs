@@ -57,10 +57,8 @@ impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
     pub fn get_or_verify<E>(&self, token: &str, verify: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(i64::MAX, |time| time.as_secs().try_into().unwrap_or(i64::MAX));
         match self.cache.get(&key) {
-            Some(known) if known.value.exp.seconds().saturating_add(self.leeway) > now => return Ok(known.value),
+            Some(known) if self.still_good(&known.value) => return Ok(known.value),
             Some(_) => drop(self.cache.remove(&key)),
             None => {}
         }
@@ -69,6 +67,13 @@ impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
         let bytes = 256 + value.bytes() + 3 * token.len();
         self.cache.insert(key, Entry { value: value.clone(), bytes: bytes as u64 });
         Ok(value)
+    }
+
+    /// Whether a token that was good has not expired since.
+    fn still_good(&self, claims: &Claims) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(i64::MAX, |time| time.as_secs().try_into().unwrap_or(i64::MAX));
+        claims.exp.seconds().saturating_add(self.leeway) > now
     }
 }
 

@@ -157,17 +157,12 @@ fn fifty() -> Integer<1, 100> {
     Integer(50)
 }
 
-/// What a cursor says is our business (MCP "Pagination"). It names its tool, since in another list it would lead anywhere.
 impl Page {
     /// The position after which the page begins.
     fn after(&self, call: &Call<'_>) -> Result<Position, ToolError> {
         let Some(cursor) = &self.cursor else { return Ok(Position::default()) };
         let tool = call.name().unwrap_or_default();
-        let json = URL_SAFE_NO_PAD.decode(cursor).ok();
-        match json.and_then(|json| serde_json::from_slice::<(String, String, String)>(&json).ok()) {
-            Some((of, first, second)) if of == tool => Ok((first, second)),
-            _ => Err(ToolError::Mend(format!("cursor must be a next_cursor of {tool}."))),
-        }
+        position(&tool, cursor).ok_or_else(|| ToolError::Mend(format!("cursor must be a next_cursor of {tool}.")))
     }
 
     /// How many rows to look for: one more than the page has, to see whether there is another.
@@ -182,8 +177,20 @@ impl Page {
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(|row| {
             let (first, second) = at(row);
-            URL_SAFE_NO_PAD.encode(json!([call.name(), first, second]).to_string())
+            cursor(&call.name().unwrap_or_default(), first, second)
         });
         (rows, next)
     }
+}
+
+/// What a cursor says is our business (MCP "Pagination"). It names its tool, since in another list it would lead anywhere.
+fn cursor(tool: &str, first: &str, second: &str) -> String {
+    URL_SAFE_NO_PAD.encode(json!([tool, first, second]).to_string())
+}
+
+/// The position that a cursor of this tool says.
+fn position(tool: &str, cursor: &str) -> Option<Position> {
+    let json = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (of, first, second) = serde_json::from_slice::<(String, String, String)>(&json).ok()?;
+    (of == tool).then_some((first, second))
 }
