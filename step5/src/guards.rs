@@ -76,16 +76,13 @@ impl Guards {
         let mut origins = headers.get_all(header::ORIGIN);
         match (origins.next(), origins.next()) {
             (None, _) => true,
-            (Some(value), None) => {
-                value.to_str().ok().and_then(Origin::parse).is_some_and(|origin| self.allows(&origin))
-            }
+            (Some(value), None) => value
+                .to_str()
+                .ok()
+                .and_then(Origin::parse)
+                .is_some_and(|origin| origin.is_loopback() || self.origins.contains(&origin)),
             (Some(_), Some(_)) => false,
         }
-    }
-
-    /// Whether pages of this origin may call us.
-    fn allows(&self, origin: &Origin) -> bool {
-        origin.is_loopback() || self.origins.contains(origin)
     }
 
     fn host_allowed(&self, req: &ServiceRequest) -> bool {
@@ -107,9 +104,6 @@ impl Guards {
     }
 
     /// Answers 403 to foreign origins and hosts.
-    ///
-    /// # Errors
-    /// What the service itself fails with.
     pub async fn check<B: MessageBody + 'static>(
         guards: web::Data<Guards>,
         mut req: ServiceRequest,

@@ -175,17 +175,14 @@ impl Page {
         let limit = usize::from(self.limit.0);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|row| {
-            let (first, second) = at(row);
-            cursor(&call.name().unwrap_or_default(), first, second)
-        });
+        let next = rows.last().filter(|_| more).map(|row| cursor(call, at(row)));
         (rows, next)
     }
 }
 
 /// What a cursor says is our business (MCP "Pagination"). It names its tool, since in another list it would lead anywhere.
-fn cursor(tool: &str, first: &str, second: &str) -> String {
-    URL_SAFE_NO_PAD.encode(json!([tool, first, second]).to_string())
+fn cursor(call: &Call<'_>, (first, second): (&String, &String)) -> String {
+    URL_SAFE_NO_PAD.encode(json!([call.name(), first, second]).to_string())
 }
 
 /// The position that a cursor of this tool says.
