@@ -1,5 +1,7 @@
 //! Signs access tokens as an authorization server would (RFC 9068), for trying out the steps.
 
+mod attack;
+
 use std::{
     io::{self, ErrorKind, Write},
     path::PathBuf,
@@ -7,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use attack::Attack;
 use clap::{ArgGroup, Parser};
 use common::{
     claims::{Audience, Claims, NumericDate, SCOPES, Scopes},
@@ -15,6 +18,7 @@ use common::{
     server,
 };
 use jsonwebtoken::{Algorithm, Header};
+use serde::Serialize;
 
 /// Prints an access token, and nothing else, to standard output.
 ///
@@ -61,6 +65,9 @@ struct Args {
     /// Print a token each for alice, bob, admin and guest, as lines "NAME TOKEN"
     #[arg(long, conflicts_with_all = ["username", "scopes", "roles"])]
     demo: bool,
+    /// A hostile token instead, for trying out a server: every server must refuse all of them
+    #[arg(long, value_enum, requires = "username", value_name = "ATTACK")]
+    attack: Option<Attack>,
     /// Also print the decoded header and claims to standard error
     #[arg(long)]
     show: bool,
@@ -101,7 +108,23 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Header, claims and signature, as a JWT.
 fn token(args: &Args, server: &PublicUrl, keys: &KeyPair, name: &str, scopes: &str) -> Result<String> {
+    let claims = claims(args, server, name, scopes)?;
+    let mut header = Header::new(Algorithm::RS256);
+    header.typ = Some("at+jwt".to_owned());
+    header.kid = Some(keys.public.kid.clone());
+    if let Some(attack) = args.attack {
+        let (header, token) = attack.token(&header, &claims, keys)?;
+        show(args, &header, &claims)?;
+        return Ok(token);
+    }
+    show(args, &header, &claims)?;
+    jsonwebtoken::encode(&header, &claims, &keys.encoding_key).context("the token could not be signed")
+}
+
+/// What the token says (RFC 9068 §2.2).
+fn claims(args: &Args, server: &PublicUrl, name: &str, scopes: &str) -> Result<Claims> {
     let given = args
         .roles
         .as_ref()
@@ -114,7 +137,7 @@ fn token(args: &Args, server: &PublicUrl, keys: &KeyPair, name: &str, scopes: &s
     let now = chrono::Utc::now().timestamp();
     #[allow(clippy::cast_precision_loss)] // exact up to the year 285 million
     let date = |seconds: i64| NumericDate(seconds as f64);
-    let claims = Claims {
+    Ok(Claims {
         iss: args.issuer.clone().unwrap_or_else(|| server.as_str().to_owned()),
         aud: Audience::One(args.audience.clone().unwrap_or_else(|| server.resource())),
         sub: format!("user_{name}"),
@@ -127,14 +150,15 @@ fn token(args: &Args, server: &PublicUrl, keys: &KeyPair, name: &str, scopes: &s
         nbf: None,
         jti: Some(uuid::Uuid::new_v4().to_string()),
         cnf: None,
-    };
-    let mut header = Header::new(Algorithm::RS256);
-    header.typ = Some("at+jwt".to_owned());
-    header.kid = Some(keys.public.kid.clone());
+    })
+}
+
+/// For `--show`.
+fn show(args: &Args, header: &impl Serialize, claims: &Claims) -> Result<()> {
     if args.show {
-        eprintln!("{}\n{}", serde_json::to_string_pretty(&header)?, serde_json::to_string_pretty(&claims)?);
+        eprintln!("{}\n{}", serde_json::to_string_pretty(header)?, serde_json::to_string_pretty(claims)?);
     }
-    jsonwebtoken::encode(&header, &claims, &keys.encoding_key).context("the token could not be signed")
+    Ok(())
 }
 
 fn username(text: &str) -> Result<String, &'static str> {

@@ -8,7 +8,10 @@ use integration_tests::{
     Reply, Server, gen_token, rpc,
     signer::{changed, encoding_key, now, rsa_key, signed},
 };
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, crypto,
+    jwk::{Jwk, ThumbprintHash},
+};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -319,6 +322,13 @@ async fn the_challenge_says_which_check_failed() {
             (alg("RS384", Algorithm::RS384), "The token is not signed with RS256.", "alg"),
             (alg("PS256", Algorithm::PS256), "The token is not signed with RS256.", ""),
             (alg("none", Algorithm::RS256), JWT, "not a JWT"),
+            (made(&["--username", "admin", "--attack", "none"]), JWT, "not a JWT"),
+            (made(&["--username", "admin", "--attack", "hs256"]), "The token is not signed with RS256.", "alg"),
+            (
+                made(&["--username", "admin", "--attack", "kid"]),
+                "The token was signed with an unknown key (kid).",
+                "(kid)",
+            ),
             ("abc.def.ghi".to_owned(), JWT, "not a JWT"),
             (header("kid", json!(null)), JWT, "not a JWT"),
             (header("typ", json!(null)), JWT, "not a JWT"),
@@ -353,6 +363,45 @@ async fn the_challenge_says_which_check_failed() {
         }
     })
     .await;
+}
+
+/// Refused they are for what they claim to be, and for nothing else.
+#[test]
+fn each_attack_of_gen_token_is_what_it_says() {
+    let url = "http://localhost:9000";
+    let made = |attack: &[&str]| {
+        let token = gen_token(Path::new(KEYS), url, &[&["--username", "admin"], attack].concat()).unwrap();
+        let parts: Vec<String> = token.split('.').map(str::to_owned).collect();
+        let part = |number: usize| -> Value {
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(&parts[number]).unwrap()).unwrap()
+        };
+        (part(0), part(1), format!("{}.{}", parts[0], parts[1]), parts[2..].join("."))
+    };
+    let (good, claims, ..) = made(&[]);
+    let public_pem = fs::read(Path::new(KEYS).join("mcp_public_key.pem")).unwrap();
+    let with_alg = |alg: &str| changed(&good, "alg", Some(json!(alg)));
+    let hs256 = |message: &str| {
+        crypto::sign(message.as_bytes(), &EncodingKey::from_secret(&public_pem), Algorithm::HS256).unwrap()
+    };
+    let same = ["iat", "exp", "jti"].iter().fold(claims, |claims, name| changed(&claims, name, None));
+    for attack in ["none", "hs256", "kid"] {
+        let (header, claims, message, signature) = made(&["--attack", attack]);
+        let claims = ["iat", "exp", "jti"].iter().fold(claims, |claims, name| changed(&claims, name, None));
+        assert_eq!(claims, same, "{attack}: its claims are an admin's");
+        match attack {
+            "none" => assert_eq!((header, &*signature), (with_alg("none"), "")),
+            "hs256" => assert_eq!((header, &signature), (with_alg("HS256"), &hs256(&message))),
+            _ => {
+                let jwk: Jwk = serde_json::from_value(header["jwk"].clone()).unwrap();
+                let kid = jwk.thumbprint(ThumbprintHash::SHA256).unwrap();
+                assert_ne!(header["kid"], good["kid"], "the key is another's");
+                assert_eq!(header, changed(&changed(&good, "kid", Some(json!(kid))), "jwk", Some(json!(jwk))));
+                let key = DecodingKey::from_jwk(&jwk).unwrap();
+                assert!(crypto::verify(&signature, message.as_bytes(), &key, Algorithm::RS256).unwrap());
+                assert!(header["jwk"].get("d").is_none(), "the private half stays at home");
+            }
+        }
+    }
 }
 
 #[tokio::test]
