@@ -17,10 +17,10 @@ pub struct Requirement {
     pub roles: &'static [Role],
 }
 
-/// For tools that are everybody's who may call tools at all.
+/// For tools without a requirement of their own: the same as `tools/call`.
 pub const CALL_TOOLS: Requirement = Requirement { scopes: &["mcp:tools"], roles: &[Admin, User] };
 
-/// The table of the methods. One that is not in it is nobody's.
+/// The table of the methods. A method that is not in it is forbidden to everybody.
 fn of_method(method: &str) -> Option<Requirement> {
     Some(match method {
         "tools/list" => Requirement { scopes: &["mcp:read", "mcp:tools"], roles: &[Admin, User, Guest] },
@@ -54,8 +54,9 @@ pub fn check(call: &Call<'_>, tool: Option<Requirement>, server: &ResourceServer
         return refuse(server.role_missing(call.caller.verified()));
     }
     let granted = |required: &Requirement| required.scopes.iter().any(|scope| call.caller.scope.contains(scope));
-    if let Some(Requirement { scopes, .. }) = requirements.iter().find(|required| !granted(required)) {
-        return refuse(Refusal::insufficient_scope(scopes));
+    if !requirements.iter().all(granted) {
+        // All that the call needs, granted or not: a client asks for exactly this.
+        return refuse(Refusal::insufficient_scope(&requirements.map(|required| required.scopes)));
     }
     Ok(())
 }

@@ -19,10 +19,10 @@ pub struct Requirement {
     pub roles: &'static [Role],
 }
 
-/// For tools that are everybody's who may call tools at all.
+/// For tools without a requirement of their own: the same as `tools/call`.
 pub const CALL_TOOLS: Requirement = Requirement { scopes: &["mcp:tools"], roles: &[Admin, User] };
 
-/// The table of the methods. One that is not in it is nobody's.
+/// The table of the methods. A method that is not in it is forbidden to everybody.
 fn of_method(method: &str) -> Option<Requirement> {
     Some(match method {
         "tools/list" => Requirement { scopes: &["mcp:read", "mcp:tools"], roles: &[Admin, User, Guest] },
@@ -56,9 +56,14 @@ pub fn check(call: &Call<'_>, tool: Option<Requirement>, challenge: &Challenge) 
         return Err(forbidden("Your role does not allow this."));
     }
     let granted = |required: &Requirement| required.scopes.iter().any(|scope| call.caller.scope.contains(scope));
-    if let Some(Requirement { scopes, .. }) = requirements.iter().find(|required| !granted(required)) {
-        let description = format!("This needs the scope {}.", scopes.join(" or "));
-        let challenge = challenge.clone().with("scope", scopes[0]);
+    if !requirements.iter().all(granted) {
+        // All that the call needs, granted or not: a client asks for exactly this.
+        let mut needed = requirements.map(|required| required.scopes).to_vec();
+        needed.dedup();
+        let sentence: Vec<_> = needed.iter().map(|scopes| scopes.join(" or ")).collect();
+        let description = format!("This needs the scope {}.", sentence.join(" and "));
+        let scope: Vec<_> = needed.iter().map(|scopes| scopes[0]).collect();
+        let challenge = challenge.clone().with("scope", &scope.join(" "));
         return Err(challenge.refuse(StatusCode::FORBIDDEN, Some(call.id), Some("insufficient_scope"), &description));
     }
     Ok(())

@@ -67,12 +67,17 @@ impl Refusal {
         Self::new(403, Some("forbidden"), reason, description)
     }
 
-    /// A client that the person has not given the scope to (RFC 6750 §3.1; MCP 2026-07-28 "Scope Challenge Handling"):
-    /// 403, and what it needs. One of the scopes is enough.
-    pub fn insufficient_scope(scopes: &[&str]) -> Self {
-        let description = format!("This needs the scope {}.", scopes.join(" or "));
+    /// A client that the person has not given the scopes to (RFC 6750 §3.1; MCP 2026-07-28 "Scope Challenge Handling"):
+    /// 403, and all that the operation needs, granted or not, since a client asks for exactly this. Of each list one
+    /// scope is enough.
+    pub fn insufficient_scope(needed: &[&[&str]]) -> Self {
+        let mut needed = needed.to_vec();
+        needed.dedup();
+        let sentence: Vec<_> = needed.iter().map(|scopes| scopes.join(" or ")).collect();
+        let description = format!("This needs the scope {}.", sentence.join(" and "));
         let refusal = Self::new(403, Some("insufficient_scope"), "scope_missing", description);
-        Refusal { scope: scopes.first().map(|scope| (*scope).to_owned()), ..refusal }
+        let scope: Vec<_> = needed.iter().filter_map(|scopes| scopes.first().copied()).collect();
+        Refusal { scope: Some(scope.join(" ")).filter(|scope| !scope.is_empty()), ..refusal }
     }
 
     /// A payload that cannot be read.

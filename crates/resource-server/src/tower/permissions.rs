@@ -94,7 +94,7 @@ impl Table {
             return Ok(());
         }
         let scopes: Vec<_> = scopes.iter().map(String::as_str).collect();
-        Err(self.resource_server.answer(&Refusal::insufficient_scope(&scopes), id))
+        Err(self.resource_server.answer(&Refusal::insufficient_scope(&[&scopes]), id))
     }
 }
 
