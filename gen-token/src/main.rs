@@ -171,15 +171,10 @@ fn scopes(text: &str) -> Result<String, String> {
 }
 
 /// Seconds; at most ten years either way.
-fn duration(text: &str) -> Result<i64, &'static str> {
-    const WANTED: &str = "give a number with s, m, h or d, such as 90s, 1h or -5m; at most 3650d";
-    let factor = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        Some('d') => 86400,
-        _ => return Err(WANTED),
-    };
-    let seconds = text[..text.len() - 1].parse::<i64>().ok().and_then(|number| number.checked_mul(factor));
-    seconds.filter(|seconds| seconds.unsigned_abs() <= 3650 * 86400).ok_or(WANTED)
+fn duration(text: &str) -> Result<i64, String> {
+    let wanted = |why: &str| format!("{why}: give a time such as 90s, 1h or -5m; at most 3650d");
+    let (sign, time) = text.strip_prefix('-').map_or((1, text), |time| (-1, time));
+    let time = humantime::parse_duration(time).map_err(|why| wanted(&why.to_string()))?;
+    let seconds = i64::try_from(time.as_secs()).ok().filter(|seconds| *seconds <= 3650 * 86400);
+    seconds.map(|seconds| sign * seconds).ok_or_else(|| wanted("it is too long"))
 }

@@ -116,13 +116,8 @@ fn not_empty(issuer: &str) -> Result<String, &'static str> {
 
 /// A time such as `90s`, `10m`, `24h`, within bounds in seconds.
 fn seconds<const LEAST: u64, const MOST: u64>(text: &str) -> Result<Duration, String> {
-    let wanted = || format!("give a number with s, m or h, such as 90s, 10m or 24h, between {LEAST}s and {MOST}s");
-    let factor = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        _ => return Err(wanted()),
-    };
-    let seconds = text[..text.len() - 1].parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    seconds.filter(|seconds| (LEAST..=MOST).contains(seconds)).map(Duration::from_secs).ok_or_else(wanted)
+    let wanted = format!("give a time such as 90s, 10m or 24h, between {LEAST}s and {MOST}s");
+    let time = humantime::parse_duration(text).map_err(|why| format!("{why}: {wanted}"))?;
+    let bounds = Duration::from_secs(LEAST)..=Duration::from_secs(MOST);
+    if bounds.contains(&time) { Ok(time) } else { Err(wanted) }
 }

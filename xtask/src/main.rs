@@ -91,7 +91,7 @@ enum Task {
     ///
     /// Prints for each step its new files and the lines to read in each, and how many lines it changes in others.
     /// Fails if a file is new, differs or is gone that has no reason to (xtask/src/drift.rs has the list), if a lesson
-    /// is too long, and if modules of any package need each other in a circle.
+    /// or a file is too long, and if modules of any package need each other in a circle.
     Drift,
     /// Write a step as a workspace of its own, to build something else on it
     ///

@@ -221,6 +221,14 @@ async fn what_could_hurt_somebody_or_leaves_nothing_is_refused() -> Result<()> {
             json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] } }),
             other,
         ),
+        (
+            "a key with its private half, which whoever reads it could sign with (RFC 8037, Appendix A)",
+            json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [{
+                "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+            }] } }),
+            other,
+        ),
         ("a page that is script", json!({ "client_uri": "javascript:x" }), other),
         ("grant types that are no list", json!({ "grant_types": "authorization_code" }), other),
         ("a name that is no text", json!({ "client_name": 5 }), other),
