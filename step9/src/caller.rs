@@ -19,8 +19,6 @@ pub struct Naming {
     /// The name may be in any script, so it is percent-encoded UTF-8.
     name: HeaderValue,
     scopes: HeaderValue,
-    /// Encoded like the name.
-    client: Option<HeaderValue>,
 }
 
 impl Naming {
@@ -34,10 +32,6 @@ impl Naming {
             })),
             name: value(name),
             scopes: value(claims.scope.to_string()),
-            client: claims
-                .client_id
-                .as_deref()
-                .map(|client| value(utf8_percent_encode(client, NON_ALPHANUMERIC).to_string())),
         }
     }
 
@@ -45,9 +39,6 @@ impl Naming {
     pub fn put_into(&self, headers: &mut HeaderMap) {
         headers.insert(HeaderName::from_static("x-mcp-user"), self.name.clone());
         headers.insert(HeaderName::from_static("x-mcp-scopes"), self.scopes.clone());
-        if let Some(client) = &self.client {
-            headers.insert(HeaderName::from_static("x-mcp-client"), client.clone());
-        }
     }
 }
 

@@ -103,8 +103,7 @@ impl Notes {
         let created_at = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let saved = sqlx::query(
             "INSERT INTO notes (id, iss, sub, username, text, created_at) SELECT ?, ?, ?, ?, ?, ?
-             WHERE (SELECT count(*) FROM notes WHERE iss = ? AND sub = ?) < ?
-             AND NOT EXISTS (SELECT 1 FROM notes WHERE iss = ? AND sub = ? AND text = ?)",
+             WHERE (SELECT count(*) FROM notes WHERE iss = ? AND sub = ?) < ?",
         )
         .bind(&id)
         .bind(&owner.iss)
@@ -115,22 +114,9 @@ impl Notes {
         .bind(&owner.iss)
         .bind(&owner.sub)
         .bind(MAX_NOTES)
-        .bind(&owner.iss)
-        .bind(&owner.sub)
-        .bind(&text)
         .execute(&self.0)
         .await?;
-        if saved.rows_affected() == 1 {
-            return Ok(Some(Note { id, text, created_at }));
-        }
-        let there: Option<(String, String)> =
-            sqlx::query_as("SELECT id, created_at FROM notes WHERE iss = ? AND sub = ? AND text = ?")
-                .bind(&owner.iss)
-                .bind(&owner.sub)
-                .bind(&text)
-                .fetch_optional(&self.0)
-                .await?;
-        Ok(there.map(|(id, created_at)| Note { id, text, created_at }))
+        Ok((saved.rows_affected() == 1).then_some(Note { id, text, created_at }))
     }
 
     /// At most `limit` notes after a position, oldest first.
@@ -160,15 +146,6 @@ impl Notes {
         Ok(deleted.rows_affected() == 1)
     }
 
-    /// How many notes this user has.
-    pub async fn count(&self, owner: &Claims) -> sqlx::Result<i64> {
-        sqlx::query_scalar("SELECT count(*) FROM notes WHERE iss = ? AND sub = ?")
-            .bind(&owner.iss)
-            .bind(&owner.sub)
-            .fetch_one(&self.0)
-            .await
-    }
-
     /// At most `limit` of those who keep notes, after a position, by the name of their newest note.
     pub async fn keepers(&self, after: &Position, limit: i64) -> sqlx::Result<Vec<Keeper>> {
         // SQLite takes `username` from the row that max() found.
@@ -182,12 +159,5 @@ impl Notes {
         .fetch_all(&self.0)
         .await?;
         Ok(rows.into_iter().map(|(iss, sub, username, notes)| Keeper { iss, sub, username, notes }).collect())
-    }
-
-    /// Deletes all notes of one user, and says how many they were.
-    pub async fn forget(&self, iss: &str, sub: &str) -> sqlx::Result<u64> {
-        let deleted =
-            sqlx::query("DELETE FROM notes WHERE iss = ? AND sub = ?").bind(iss).bind(sub).execute(&self.0).await?;
-        Ok(deleted.rows_affected())
     }
 }

@@ -46,10 +46,6 @@ pub fn add(tools: Tools, notes: &Notes) -> Tools {
             CALL_TOOLS,
             async move |call: &Call<'_>, page: Page| list_notes(&listing, call, page).await,
         )
-        .on(Tool::reads("count_notes", "Count my notes").says("Tells how many notes you have saved."), CALL_TOOLS, {
-            let notes = notes.clone();
-            async move |call: &Call<'_>, Nothing {}: Nothing| count_notes(&notes, call).await
-        })
         .on(
             Tool::deletes("delete_note", "Delete a note").says("Deletes one of your notes."),
             CALL_TOOLS,
@@ -61,10 +57,6 @@ pub fn add(tools: Tools, notes: &Notes) -> Tools {
             ADMINS,
             async move |call: &Call<'_>, page: Page| list_users(&counting, call, page).await,
         )
-        .on(Tool::deletes("forget_user", "Forget a user").says("Deletes all notes of one user."), ADMINS, {
-            let notes = notes.clone();
-            async move |_: &Call<'_>, user: ForgetUser| forget_user(&notes, user).await
-        })
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -132,18 +124,6 @@ async fn list_notes(notes: &Notes, call: &Call<'_>, page: Page) -> Result<NotesP
 
 #[derive(JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
-struct NotesCount {
-    notes: i64,
-}
-
-impl ToolResult for NotesCount {}
-
-async fn count_notes(notes: &Notes, call: &Call<'_>) -> Result<NotesCount, ToolError> {
-    Ok(NotesCount { notes: notes.count(call.caller).await.map_err(ErrorObject::internal)? })
-}
-
-#[derive(JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
 struct UsersPage {
     users: Vec<Keeper>,
     /// There is more: the cursor of the next page
@@ -158,27 +138,6 @@ async fn list_users(notes: &Notes, call: &Call<'_>, page: Page) -> Result<UsersP
     let rows = notes.keepers(&page.after(call)?, page.rows()).await.map_err(ErrorObject::internal)?;
     let (users, next_cursor) = page.cut(call, rows, |keeper| (&keeper.iss, &keeper.sub));
     Ok(UsersPage { users, next_cursor })
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ForgetUser {
-    /// As list_users shows it
-    iss: String,
-    sub: String,
-}
-
-#[derive(JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Forgotten {
-    /// How many notes they were
-    deleted: u64,
-}
-
-impl ToolResult for Forgotten {}
-
-async fn forget_user(notes: &Notes, ForgetUser { iss, sub }: ForgetUser) -> Result<Forgotten, ToolError> {
-    Ok(Forgotten { deleted: notes.forget(&iss, &sub).await.map_err(ErrorObject::internal)? })
 }
 
 /// Which part of a list is asked for.
