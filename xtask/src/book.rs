@@ -194,7 +194,7 @@ impl Book {
 /// # Errors
 /// As [`read`], or if mdBook fails.
 pub fn build(root: &Path, open: bool) -> Result<()> {
-    mdbook::build(root, &read(root)?, open)
+    mdbook::build(root, &read(root)?.files().collect(), open)
 }
 
 #[cfg(test)]

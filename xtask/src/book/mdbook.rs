@@ -1,12 +1,13 @@
 //! mdBook, which makes HTML of the pages. It is a program of its own, installed into `target/tools`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Book, links, sources};
+use super::{links, sources};
 
 /// The version that the book is tested with.
 const VERSION: &str = "0.5.4";
@@ -16,7 +17,7 @@ const VERSION: &str = "0.5.4";
 ///
 /// # Errors
 /// If mdBook cannot be installed or fails, or a file cannot be written.
-pub fn build(root: &Path, book: &Book, open: bool) -> Result<()> {
+pub fn build(root: &Path, files: &BTreeMap<&str, &str>, open: bool) -> Result<()> {
     let folder = root.join("target/book-src");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
@@ -26,11 +27,11 @@ pub fn build(root: &Path, book: &Book, open: bool) -> Result<()> {
     fs::copy(root.join("book/book.toml"), folder.join("book.toml")).context("cannot copy book/book.toml")?;
     copy(&root.join("book/theme"), &folder.join("theme"))?;
     copy(&root.join("book/src"), &pages)?;
-    for (name, text) in book.files() {
+    for (name, text) in files {
         let text = links::rewrite(text, &sources::address);
         fs::write(pages.join(name), text).with_context(|| format!("cannot write {name}"))?;
     }
-    sources::write(root, &book.pages, &pages)?;
+    sources::write(root, files, &pages)?;
 
     let program = installed(root)?;
     let target = root.join("target/book");

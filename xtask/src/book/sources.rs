@@ -33,7 +33,7 @@ pub fn address(target: &str) -> String {
 ///
 /// # Errors
 /// If one cannot be read or written.
-pub fn write(root: &Path, pages: &BTreeMap<String, String>, to: &Path) -> Result<()> {
+pub fn write(root: &Path, pages: &BTreeMap<&str, &str>, to: &Path) -> Result<()> {
     let targets = pages.values().flat_map(|page| links::targets(page));
     let paths = targets.filter_map(|target| {
         let path = target.strip_prefix("repo:")?.split('#').next()?.trim_end_matches('/');
@@ -124,7 +124,7 @@ mod tests {
         fs::create_dir_all(root.path().join("a/b/keys"))?;
         fs::write(root.path().join("a/b/c.rs"), "if 1 < 2 {\n}\n")?;
         fs::write(root.path().join("other.rs"), "")?;
-        let pages = [("x.md".to_owned(), "[b](repo:a/b) [c](repo:a/b/c.rs#L2)".to_owned())].into();
+        let pages = [("x.md", "[b](repo:a/b) [c](repo:a/b/c.rs#L2)")].into();
         let to = root.path().join("out");
         write(root.path(), &pages, &to)?;
         let page = fs::read_to_string(to.join("source/a/b/c.rs.html"))?;
