@@ -6,13 +6,13 @@
 # TOKEN is sent when it is set.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-STEP='' URL='' KEYS='' GEN_TOKEN='' SERVER='' TOKEN='' BINARY='' ONLY='' LESSONS='' LESSON=''
+SCRIPT="tests/${0##*/}" STEP='' URL='' KEYS='' GEN_TOKEN='' SERVER='' TOKEN='' BINARY='' ONLY='' LESSONS='' LESSON=''
 STATUS='' HEADERS='' BODY='' PASSED=0 FAILED=0
 META='"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}'
 ACCEPT='Accept: application/json, text/event-stream'
 
 green='' red='' plain=''
-if [ -t 1 ]; then green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'; fi
+if [ -t 1 ] || [ -n "${CLICOLOR_FORCE:-}" ]; then green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'; fi
 
 usage() {
     local keys='' text='' lesson
@@ -22,7 +22,7 @@ usage() {
   --keys DIR       with --url: the folder with the keys that this server trusts (default: keys/)"
     fi
     cat <<END
-Usage: tests/test_step$STEP.sh [--only LESSON] [--program FILE | --url URL$keys]
+Usage: $SCRIPT [--only LESSON] [--program FILE | --url URL$keys]
 
 Builds and starts step $STEP on a free port and checks what it promises, one line a check.
 Exits 0 if all checks passed, 1 if one failed, 2 if the arguments are wrong. Needs bash and curl.
@@ -150,7 +150,7 @@ stop() {
 
 finish() {
     printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
-    [ "$FAILED" -eq 0 ]
+    [ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ]
     exit
 }
 

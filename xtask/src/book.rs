@@ -2,11 +2,9 @@
 
 mod citations;
 mod expand;
-mod item;
-mod lessons;
 mod links;
 mod mdbook;
-mod sources;
+pub mod sources;
 mod specifications;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +13,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::lessons::{self, Lesson, Part};
 use expand::Shown;
-use lessons::{Lesson, Part};
 
 /// The page that is made of the sources' comments.
 const RFCS: &str = "rfcs.md";

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use similar::{ChangeTag, TextDiff};
 
-use crate::step::{Change, Kind, LAST, changes, files};
+use crate::step::{Change, Kind, LAST, changes, compare, files, files_in};
 
 const BOLD: &str = "1";
 const RED: &str = "31";
@@ -27,27 +27,51 @@ pub fn show(root: &Path, n: u8, full: bool, mut out: impl Write + IsTerminal) ->
         writeln!(out, "Read step{n}/README.md, which says what it is and in which order to read its files.")?;
         return Ok(());
     }
-    let colour = out.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut page = Page { out, colour };
+    let (from, to) = (format!("step{}", n - 1), format!("step{n}"));
+    let mut page = Page::new(out, &from, &to);
     let (new, old): (Vec<Change>, Vec<Change>) = changes(root, n)?.into_iter().partition(|c| c.kind == Kind::New);
     for Change { path, after, .. } in &new {
-        page.line(GREEN, &format!("new file: step{n}/{path} ({} lines)", after.lines().count()))?;
+        page.line(GREEN, &format!("new file: {to}/{path} ({} lines)", after.lines().count()))?;
     }
     for change in if full { new.iter() } else { [].iter() }.chain(&old) {
-        page.change(n, change)?;
+        page.change(change)?;
     }
     Ok(())
 }
 
-struct Page<W> {
-    out: W,
-    colour: bool,
+/// Writes how the step in `folder` must be changed to become our step `n`. Manifests are left out: that of a step in `mine`
+/// is that of a workspace, too.
+pub fn solution(root: &Path, folder: &Path, n: u8, out: impl Write + IsTerminal) -> Result<()> {
+    let [mut mine, mut ours] = [files_in(folder)?, files(root, n)?];
+    for files in [&mut mine, &mut ours] {
+        files.retain(|path, _| !path.starts_with("Cargo."));
+    }
+    let (from, to) = (folder.strip_prefix(root).unwrap_or(folder).display().to_string(), format!("step{n}"));
+    let changes = compare(mine, ours);
+    let mut page = Page::new(out, &from, &to);
+    if changes.is_empty() {
+        page.line("", &format!("{from} is the same as {to}."))?;
+    }
+    changes.iter().try_for_each(|change| page.change(change))
 }
 
-impl<W: Write> Page<W> {
-    fn change(&mut self, n: u8, Change { path, kind, before, after }: &Change) -> Result<()> {
-        let from = if *kind == Kind::New { "/dev/null".into() } else { format!("step{}/{path}", n - 1) };
-        let to = if *kind == Kind::Gone { "/dev/null".into() } else { format!("step{n}/{path}") };
+/// A page of differences, between two folders that are called so.
+struct Page<'a, W> {
+    out: W,
+    colour: bool,
+    from: &'a str,
+    to: &'a str,
+}
+
+impl<'a, W: Write + IsTerminal> Page<'a, W> {
+    fn new(out: W, from: &'a str, to: &'a str) -> Self {
+        let colour = out.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Page { out, colour, from, to }
+    }
+
+    fn change(&mut self, Change { path, kind, before, after }: &Change) -> Result<()> {
+        let from = if *kind == Kind::New { "/dev/null".into() } else { format!("{}/{path}", self.from) };
+        let to = if *kind == Kind::Gone { "/dev/null".into() } else { format!("{}/{path}", self.to) };
         writeln!(self.out)?;
         self.line(BOLD, &format!("--- {from}"))?;
         self.line(BOLD, &format!("+++ {to}"))?;

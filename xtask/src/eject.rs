@@ -35,14 +35,20 @@ pub fn eject(root: &Path, n: u8, target: &Path) -> Result<Vec<String>> {
     let write = |manifest: &DocumentMut| fs::write(target.join("Cargo.toml"), manifest.to_string());
     write(&manifest)?;
 
-    // What is not needed leaves Cargo.lock; what stays keeps its version.
+    prune(target, &mut manifest)?;
+    write(&manifest)?;
+    Ok(needed.into_iter().collect())
+}
+
+/// What is not needed in the new workspace leaves its Cargo.lock, and then the manifest's profiles; what stays in the lock
+/// keeps its version.
+pub fn prune(target: &Path, manifest: &mut DocumentMut) -> Result<()> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["update", "--workspace", "--offline", "--quiet"]).current_dir(target);
     ensure!(cargo.status().context("cannot run cargo")?.success(), "Cargo.lock cannot be written");
     let lock = read(&target.join("Cargo.lock"))?;
     retain(&mut manifest["profile"]["dev"]["package"], |name| lock.contains(&format!("\nname = \"{name}\"\n")));
-    write(&manifest)?;
-    Ok(needed.into_iter().collect())
+    Ok(())
 }
 
 /// This workspace's packages by their folders, with the folders of those that they depend on.
@@ -88,7 +94,7 @@ fn prepare(root: &Path, target: &Path) -> Result<()> {
 }
 
 /// Copies a package's folder, without hidden files and without what a run from inside leaves there.
-fn copy(from: &Path, to: &Path, is_package: bool) -> io::Result<()> {
+pub fn copy(from: &Path, to: &Path, is_package: bool) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -107,7 +113,7 @@ fn copy(from: &Path, to: &Path, is_package: bool) -> io::Result<()> {
 }
 
 /// The dependencies whose versions these packages have from their workspace.
-fn inherited(root: &Path, packages: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+pub fn inherited(root: &Path, packages: &BTreeSet<String>) -> Result<BTreeSet<String>> {
     fn collect(table: &dyn TableLike, of_dependencies: bool, found: &mut BTreeSet<String>) {
         for (name, item) in table.iter() {
             let Some(table) = item.as_table_like() else { continue };
@@ -126,7 +132,7 @@ fn inherited(root: &Path, packages: &BTreeSet<String>) -> Result<BTreeSet<String
 }
 
 /// Removes the other members from a table of a manifest.
-fn retain(item: &mut Item, keep: impl Fn(&str) -> bool) {
+pub fn retain(item: &mut Item, keep: impl Fn(&str) -> bool) {
     let Some(table) = item.as_table_like_mut() else { return };
     let others: Vec<String> = table.iter().map(|(name, _)| name.to_owned()).filter(|name| !keep(name)).collect();
     for name in others {
@@ -134,6 +140,6 @@ fn retain(item: &mut Item, keep: impl Fn(&str) -> bool) {
     }
 }
 
-fn read(file: &PathBuf) -> Result<String> {
+pub fn read(file: &PathBuf) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }

@@ -2,18 +2,23 @@
 
 mod book;
 mod carry;
+mod check;
 mod circles;
 mod diff;
 mod drift;
 mod eject;
+mod item;
+mod lessons;
+mod start;
 mod step;
 
-use std::io::{self, ErrorKind};
+use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// Commands for reading and maintaining the steps.
 ///
@@ -26,6 +31,10 @@ use clap::{Parser, Subcommand};
     after_help = "\
 To read:      cargo xtask book --open              the book, in a browser
               cargo xtask diff 6                   what does JWT validation cost?
+To build it:  cargo xtask start 6                  step 6 without its lessons, in mine/step6
+              (edit)                               write what is todo!, with the chapter open
+              cargo xtask check --only 6.2         is your lesson 6.2 right?
+              cargo xtask solution 6               how yours differs from ours
 To take away: cargo xtask eject 6 ../my-server     step 6 as a workspace of its own
 To maintain:  edit step4/src/tools.rs, then
               cargo xtask carry step4/src/tools.rs the same fix in step5, step6, …
@@ -63,6 +72,49 @@ enum Task {
         /// Show the text of new files too, not just their names
         #[arg(long)]
         full: bool,
+    },
+    /// Write a step to mine/stepN, with the functions of its lessons left to you
+    ///
+    /// The folder mine is a workspace of its own, which is not part of this one and is ignored by git: step N, in which each function
+    /// that a lesson is about is only a `todo!("lesson 6.2: …")`. Earlier lessons are there. It builds into this workspace's
+    /// target folder: cd mine && cargo run -p step6. A step that is there already is never touched.
+    Start {
+        /// The step's number
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+        step: u8,
+        #[command(flatten)]
+        mine: Mine,
+        /// For the tests: a function is left out only when the program runs, if `LESSONS_TO_DO` names its lesson
+        #[arg(long, hide = true)]
+        at_run_time: bool,
+    },
+    /// Build, start and judge your step in mine/stepN
+    ///
+    /// Runs tests/test_stepN.sh against it, on a free port and with keys of its own. Each line has the number of the lesson that
+    /// teaches what was checked; at the end are the chapters of those that failed.
+    Check {
+        /// The step's number [default: the newest in mine; with --task, that of the lesson]
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+        step: Option<u8>,
+        /// Judge one lesson, such as 6.2, or those of one step, such as 6
+        #[arg(long, value_name = "LESSON", conflicts_with = "task")]
+        only: Option<String>,
+        /// Judge the open task at the end of this lesson's chapter instead
+        #[arg(long, value_name = "LESSON")]
+        task: Option<String>,
+        #[command(flatten)]
+        mine: Mine,
+    },
+    /// Show how your step differs from ours, or how a task can be solved
+    Solution {
+        /// The step's number [default: the newest in mine]
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+        step: Option<u8>,
+        /// Show a solution of this lesson's open task
+        #[arg(long, value_name = "LESSON")]
+        task: Option<String>,
+        #[command(flatten)]
+        mine: Mine,
     },
     /// Carry a fix made in one step forward to all later steps
     ///
@@ -107,6 +159,14 @@ enum Task {
     },
 }
 
+/// Where a learner's steps are.
+#[derive(Args)]
+struct Mine {
+    /// Another folder than mine, inside this workspace
+    #[arg(id = "mine", long = "dir", value_name = "DIR", default_value = "mine", hide = true)]
+    folder: PathBuf,
+}
+
 fn main() -> ExitCode {
     run(Cli::parse().task).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -124,13 +184,37 @@ fn run(task: Task) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Task::Diff { step, full } => match diff::show(root, step, full, io::stdout().lock()) {
-            // The reader has seen enough: `cargo xtask diff 9 | head`.
-            Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
-                Ok(ExitCode::SUCCESS)
+        Task::Diff { step, full } => shown(diff::show(root, step, full, io::stdout().lock())),
+        Task::Start { step, mine, at_run_time } => {
+            let mine = root.join(mine.folder);
+            let stub = if at_run_time { start::Stub::AtRunTime } else { start::Stub::Todo };
+            let lessons = start::start(root, &mine, step, stub)?;
+            let folder = start::shown(root, &mine, step);
+            println!("{folder} is step {step} without its lessons:");
+            for lesson in lessons {
+                println!("  {:<4} {}: book/src/{}", lesson.id, lesson.title, lesson.chapter);
             }
-            shown => shown.map(|()| ExitCode::SUCCESS),
-        },
+            println!("Write what is todo! in {folder}/src, then judge it: cargo xtask check {step}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Check { step, only, task, mine } => {
+            let what = match (only, task) {
+                (_, Some(id)) => check::What::Task(id),
+                (Some(id), None) => check::What::Only(id),
+                (None, None) => check::What::Step,
+            };
+            check::check(root, &root.join(mine.folder), step, &what)
+        }
+        Task::Solution { task: Some(id), .. } => {
+            let file = root.join(format!("book/tasks/{id}.patch"));
+            let patch = fs::read(&file).with_context(|| format!("there is no task of a lesson {id}"))?;
+            shown(io::stdout().write_all(&patch).map_err(Into::into))
+        }
+        Task::Solution { step, mine, .. } => {
+            let mine = root.join(mine.folder);
+            let step = step.map_or_else(|| start::newest(&mine), Ok)?;
+            shown(diff::solution(root, &start::folder(root, &mine, step)?, step, io::stdout().lock()))
+        }
         Task::Carry { file, base } => Ok(success(carry::carry(root, &file, &base)?)),
         Task::Test { step, args } => bash(&format!("tests/test_step{step}.sh"), &args),
         Task::Ci => bash(".ci/run", &[]),
@@ -146,6 +230,16 @@ fn run(task: Task) -> Result<ExitCode> {
 /// The workspace's folder.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
+}
+
+/// What was written to standard output. Its reader may have seen enough: `cargo xtask diff 9 | head`.
+fn shown(written: Result<()>) -> Result<ExitCode> {
+    match written {
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
+            Ok(ExitCode::SUCCESS)
+        }
+        written => written.map(|()| ExitCode::SUCCESS),
+    }
 }
 
 fn success(yes: bool) -> ExitCode {

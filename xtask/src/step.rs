@@ -11,7 +11,7 @@ use similar::{ChangeTag, TextDiff};
 pub const LAST: u8 = 10;
 
 /// A step's files: their text by their path in the step's folder.
-type Files = BTreeMap<String, String>;
+pub type Files = BTreeMap<String, String>;
 
 /// A file that is not the same in a step as in the one before it.
 pub struct Change {
@@ -40,11 +40,16 @@ impl Change {
 
 /// What step `n` changes in step `n - 1`; all that it has, if it is the first.
 pub fn changes(root: &Path, n: u8) -> Result<Vec<Change>> {
-    let mut after = files(root, n)?;
+    let after = files(root, n)?;
     let mut before = if n > 1 { files(root, n - 1)? } else { Files::new() };
     if let (Some(before), Some(after)) = (before.get_mut("Cargo.toml"), after.get("Cargo.toml")) {
         rename(before, after);
     }
+    Ok(compare(before, after))
+}
+
+/// What must be changed in some files to make others of them.
+pub fn compare(mut before: Files, mut after: Files) -> Vec<Change> {
     let paths: BTreeSet<String> = before.keys().chain(after.keys()).cloned().collect();
     let changes = paths.into_iter().filter_map(|path| {
         let (before, after) = (before.remove(&path), after.remove(&path));
@@ -56,7 +61,7 @@ pub fn changes(root: &Path, n: u8) -> Result<Vec<Change>> {
         };
         Some(Change { path, kind, before: before.unwrap_or_default(), after: after.unwrap_or_default() })
     });
-    Ok(changes.collect())
+    changes.collect()
 }
 
 /// Gives a manifest the package name that another one has: names differ in every step, and that is no news.
@@ -71,8 +76,13 @@ fn rename(manifest: &mut String, other: &str) {
 pub fn files(root: &Path, n: u8) -> Result<Files> {
     let folder = root.join(format!("step{n}"));
     ensure!(folder.is_dir(), "there is no step{n}");
+    files_in(&folder)
+}
+
+/// The same of a step in another folder.
+pub fn files_in(folder: &Path) -> Result<Files> {
     let mut files = Files::new();
-    collect(&folder, "", &mut files)?;
+    collect(folder, "", &mut files)?;
     Ok(files)
 }
 

@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use regex::Regex;
 
 use super::expand::Shown;
-use super::item;
-use super::lessons::Lesson;
 use super::specifications::{Place, Section};
+use crate::item;
+use crate::lessons::Lesson;
 
 /// Where the sources are, those of the steps first: `(folder, the step's number)`.
 const FOLDERS: [&str; 3] = ["common", "gen-token", "crates"];

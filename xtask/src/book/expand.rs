@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use similar::{ChangeTag, TextDiff};
 
-use super::item::{self, Lines};
+use crate::item::{self, Lines};
 
 /// Lines of a source file that a page shows.
 #[derive(Debug, PartialEq)]

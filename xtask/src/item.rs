@@ -1,10 +1,10 @@
 //! Where an item is in a Rust file.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use anyhow::{Context, Result, bail};
 use syn::spanned::Spanned;
-use syn::{ImplItem, Item, TraitItem};
+use syn::{Block, ImplItem, Item, TraitItem};
 
 /// The lines of a file, from 1 on.
 pub type Lines = RangeInclusive<usize>;
@@ -15,6 +15,8 @@ pub struct Found {
     /// How it can be named: `Verifier::verify`, and the same as `impl Verifier::verify`.
     names: Vec<String>,
     pub lines: Lines,
+    /// The bytes of a function's body, with its braces.
+    body: Option<Range<usize>>,
 }
 
 impl Found {
@@ -48,10 +50,21 @@ pub fn items(text: &str) -> Result<Vec<Found>> {
 /// # Errors
 /// If no item or more than one has the name.
 pub fn find(text: &str, name: &str) -> Result<Lines> {
-    let items = items(text)?;
-    let found: Vec<_> = items.iter().filter(|item| item.is(name)).collect();
-    match found[..] {
-        [item] => Ok(item.lines.clone()),
+    Ok(one(text, name)?.lines)
+}
+
+/// The bytes of the body of the one function of this name, with its braces.
+///
+/// # Errors
+/// If no item or more than one has the name, or it is no function.
+pub fn body(text: &str, name: &str) -> Result<Range<usize>> {
+    one(text, name)?.body.with_context(|| format!("{name} is not a function with a body"))
+}
+
+fn one(text: &str, name: &str) -> Result<Found> {
+    let mut found: Vec<_> = items(text)?.into_iter().filter(|item| item.is(name)).collect();
+    match &found[..] {
+        [_] => Ok(found.remove(0)),
         [] => bail!("there is no item {name}"),
         _ => {
             let lines: Vec<_> = found.iter().map(|item| item.lines.start().to_string()).collect();
@@ -61,8 +74,9 @@ pub fn find(text: &str, name: &str) -> Result<Lines> {
 }
 
 fn collect(prefix: &str, items: &[Item], found: &mut Vec<Found>) {
-    let mut add = |names: &[String], lines: Lines| {
-        found.push(Found { names: names.iter().map(|name| format!("{prefix}{name}")).collect(), lines });
+    let mut add = |names: &[String], lines: Lines, block: Option<&Block>| {
+        let names = names.iter().map(|name| format!("{prefix}{name}")).collect();
+        found.push(Found { names, lines, body: block.map(|it| it.span().byte_range()) });
     };
     let mut modules = Vec::new();
     for item in items {
@@ -79,34 +93,36 @@ fn collect(prefix: &str, items: &[Item], found: &mut Vec<Found>) {
                 None => continue,
             },
             Item::Trait(it) => {
-                add(&[it.ident.to_string()], lines(it));
+                add(&[it.ident.to_string()], lines(it), None);
                 for member in &it.items {
                     if let Some(name) = trait_member(member) {
-                        add(&[format!("{}::{name}", it.ident)], lines(member));
+                        add(&[format!("{}::{name}", it.ident)], lines(member), None);
                     }
                 }
                 continue;
             }
             Item::Impl(it) => {
                 let names = impl_names(it);
-                add(&names, lines(it));
+                add(&names, lines(it), None);
                 for member in &it.items {
                     if let Some(name) = impl_member(member) {
                         let own = [format!("{}::{name}", short(&it.self_ty))];
                         let more = names.iter().map(|it| format!("{it}::{name}"));
-                        add(&own.into_iter().chain(more).collect::<Vec<_>>(), lines(member));
+                        let block = if let ImplItem::Fn(it) = member { Some(&it.block) } else { None };
+                        add(&own.into_iter().chain(more).collect::<Vec<_>>(), lines(member), block);
                     }
                 }
                 continue;
             }
             Item::Mod(it) => {
-                add(&[it.ident.to_string()], lines(it));
+                add(&[it.ident.to_string()], lines(it), None);
                 modules.push(it);
                 continue;
             }
             _ => continue,
         };
-        add(&[ident.to_string()], lines(item));
+        let block = if let Item::Fn(it) = item { Some(&*it.block) } else { None };
+        add(&[ident.to_string()], lines(item), block);
     }
     for module in modules {
         if let Some((_, items)) = &module.content {
@@ -218,6 +234,19 @@ mod inner {
             ("inner::deep", 32, 32),
         ] {
             assert_eq!(lines(name)?, (first, last), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_functions_body_is_found_with_its_braces() -> Result<()> {
+        for (name, is) in [("One::new", "{ One { it } }"), ("impl Two for One::both", "{}"), ("inner::deep", "{}")] {
+            assert_eq!(&TEXT[body(TEXT, name)?], is, "{name}");
+        }
+        let text = format!("// §: two bytes\n{TEXT}");
+        assert_eq!(&text[body(&text, "One::new")?], "{ One { it } }");
+        for name in ["One", "MANY", "Two::both", "One::both"] {
+            assert!(body(TEXT, name).is_err(), "{name}");
         }
         Ok(())
     }

@@ -27,7 +27,6 @@ pub struct Lesson {
     pub beside: String,
     #[allow(dead_code, reason = "not read yet")]
     pub files: Vec<String>,
-    #[allow(dead_code, reason = "not read yet")]
     pub stubs: Vec<String>,
 }
 
@@ -35,6 +34,13 @@ impl Lesson {
     /// What a chapter's first line and the table of contents say.
     pub fn heading(&self) -> String {
         format!("{} {}", self.id, self.title)
+    }
+
+    /// What a learner is to write: "lesson 6.2: what makes a token good".
+    pub fn todo(&self) -> String {
+        let mut title = self.title.chars();
+        let first = title.next().into_iter().flat_map(char::to_lowercase);
+        format!("lesson {}: {}", self.id, first.chain(title).collect::<String>())
     }
 
     /// The lessons that are counted together with this one: those of a step, or those of the tour.
