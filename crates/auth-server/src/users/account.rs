@@ -23,7 +23,7 @@ impl From<Person> for Account {
 
 impl Account {
     /// The scopes that the person can let a client use: a role is the ceiling of what they may do
-    /// themselves (DESIGN.md §3.5).
+    /// themselves.
     pub fn grantable(&self) -> Vec<&'static str> {
         let has = |role| self.roles.iter().any(|name| name == role);
         let all = has("admin") || has("user");
