@@ -30,6 +30,7 @@ fn every_command_in_the_readmes_prints_what_they_show() -> Result<()> {
     program("gen-token")?;
     let mut readmes = vec![
         (root().join("README.md"), "step6".to_owned()),
+        (root().join("book/src/connect.md"), "step6".to_owned()),
         (root().join("crates/auth-server/README.md"), "auth-server".to_owned()),
     ];
     readmes.push((root().join("step11/README.md"), "step9".to_owned()));
