@@ -56,9 +56,6 @@ struct Args {
     /// How long it is valid: 90s, 5m, 1h, 7d; -5m has expired five minutes ago
     #[arg(long, default_value = "1h", allow_hyphen_values = true, value_parser = duration, value_name = "TIME")]
     expires_in: i64,
-    /// The `nbf` claim: when it becomes valid, from now on, as --expires-in [default: none]
-    #[arg(long, allow_hyphen_values = true, value_parser = duration, value_name = "TIME")]
-    not_before: Option<i64>,
     /// Folder of the key pair
     #[arg(long, env = "MCP_KEYS", default_value = "keys", value_name = "DIR")]
     keys: PathBuf,
@@ -150,7 +147,7 @@ fn claims(args: &Args, server: &PublicUrl, name: &str, scopes: &str) -> Result<C
         roles: Some(roles),
         iat: Some(date(now)),
         exp: date(now + args.expires_in),
-        nbf: args.not_before.map(|seconds| date(now + seconds)),
+        nbf: None,
         jti: Some(uuid::Uuid::new_v4().to_string()),
         cnf: None,
     })
