@@ -102,7 +102,7 @@ pub fn gen_token(keys: &Path, server_url: &str, args: &[&str]) -> Result<String>
 /// A step's server on a free port, in a folder of its own. It is killed when it is dropped.
 pub struct Server {
     child: Child,
-    _stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
     folder: TempDir,
     url: String,
     client: reqwest::Client,
@@ -155,7 +155,7 @@ impl Server {
             bail!("{package} did not come up: {read:?} {line:?} {log}");
         };
         let client = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Server { child, _stdout: stdout, folder, url, client })
+        Ok(Server { child, stdout: Some(stdout), folder, url, client })
     }
 
     /// The URL it printed, without a slash at the end.
@@ -166,6 +166,11 @@ impl Server {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What comes on standard output behind the line that says that it listens. Until it is taken, nobody reads it.
+    pub fn take_stdout(&mut self) -> Option<BufReader<ChildStdout>> {
+        self.stdout.take()
     }
 
     /// Sends SIGTERM: its exit code, and how long it took to end.

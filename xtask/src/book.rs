@@ -4,17 +4,18 @@ mod citations;
 mod expand;
 mod links;
 mod mdbook;
+mod pages;
 pub mod sources;
 mod specifications;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::lessons::{self, Lesson, Part};
-use expand::Shown;
+use expand::{Expanded, Shown};
 
 /// The page that is made of the sources' comments.
 const RFCS: &str = "rfcs.md";
@@ -26,8 +27,6 @@ pub struct Book {
     pages: BTreeMap<String, String>,
     /// What each lesson shows of the sources.
     pub shown: BTreeMap<String, Vec<Shown>>,
-    /// Pages that nobody has written yet.
-    missing: Vec<String>,
 }
 
 /// Writes the book's pages, complete, as Markdown that can be read where it is.
@@ -39,10 +38,7 @@ pub fn markdown(root: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let up = sources::relative(root, folder)?;
     let to = |target: &str| format!("{up}{target}");
-    for (name, text) in book.files() {
-        let text = links::rewrite(text, &to);
-        fs::write(folder.join(name), text).with_context(|| format!("cannot write {name}"))?;
-    }
+    pages::write(root, &book.files(), folder, &to)?;
     println!("{}", book.size());
     Ok(())
 }
@@ -55,93 +51,87 @@ pub fn read(root: &Path) -> Result<Book> {
     let parts = lessons::read(root)?;
     let lessons: Vec<&Lesson> = parts.iter().flat_map(|part| &part.lessons).collect();
     let folder = root.join("book/src");
-    let there = |name: &str| name == RFCS || folder.join(name).exists();
+    let summary = summary(&fs::read_to_string(folder.join("SUMMARY.md"))?, &parts);
+    let order = entries(&summary);
     let mut errors = Vec::new();
-    let mut book = Book { summary: String::new(), pages: BTreeMap::new(), shown: BTreeMap::new(), missing: Vec::new() };
-    book.summary = summary(&fs::read_to_string(folder.join("SUMMARY.md"))?, &parts, &there, &mut book.missing);
-
-    let order = links::targets(&book.summary);
-    let twice: BTreeSet<_> = order.iter().filter(|it| order.iter().filter(|other| other == it).count() > 1).collect();
-    errors.extend(twice.iter().map(|name| format!("SUMMARY.md names {name} more than once")));
     for entry in fs::read_dir(&folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if links::is_page(&name) && name != "SUMMARY.md" && !order.contains(&name) {
-            errors.push(format!("{name} is neither in SUMMARY.md nor a lesson of lessons.toml"));
+        let count = order.iter().filter(|(_, page)| *page == name).count();
+        if links::is_page(&name) && name != "SUMMARY.md" && count != 1 {
+            errors
+                .push(format!("{name} is {count} times in SUMMARY.md and among the lessons of lessons.toml, not once"));
         }
     }
 
-    for name in order.iter().filter(|name| *name != RFCS && there(name)) {
-        let text = fs::read_to_string(folder.join(name)).with_context(|| format!("cannot read {name}"))?;
-        let page = expand::expand(root, &text).and_then(|page| {
-            let lesson = lessons.iter().find(|lesson| lesson.chapter == *name);
-            let text = lesson.map(|lesson| head_and_foot(&page.text, lesson, &lessons, &there)).transpose()?;
-            Ok((text.unwrap_or(page.text), page.shown))
-        });
+    let (mut pages, mut shown) = (BTreeMap::new(), BTreeMap::new());
+    for (at, (_, name)) in order.iter().enumerate().filter(|(_, (_, name))| *name != RFCS) {
+        let page = page(root, name, &lessons).map(|page| (page.text + &neighbours(&order, at), page.shown));
         match page {
-            Ok((text, shown)) => {
-                book.pages.insert(name.clone(), text);
-                book.shown.insert(name.clone(), shown);
+            Ok((text, pieces)) => {
+                pages.insert((*name).to_owned(), text);
+                shown.insert((*name).to_owned(), pieces);
             }
             Err(error) => errors.push(format!("{name}: {error:#}")),
         }
     }
-    match citations::page(root, &lessons, &book.shown) {
-        Ok(page) => drop(book.pages.insert(RFCS.to_owned(), page)),
+    match citations::page(root, &lessons, &shown) {
+        Ok(page) => drop(pages.insert(RFCS.to_owned(), page)),
         Err(error) => errors.push(format!("{RFCS}: {error:#}")),
     }
-    errors.extend(links::broken(root, &book.pages, &book.missing));
+    errors.extend(links::broken(root, &pages));
     ensure!(errors.is_empty(), "the book has {} faults:\n{}", errors.len(), errors.join("\n"));
-    if !book.missing.is_empty() {
-        eprintln!("not written yet: {}", book.missing.join(", "));
-    }
-    Ok(book)
+    Ok(Book { summary, pages, shown })
 }
 
-/// SUMMARY.md with the lessons in the place of `{{#lessons}}`, and without the pages that are not there.
-fn summary(text: &str, parts: &[Part], there: &dyn Fn(&str) -> bool, missing: &mut Vec<String>) -> String {
-    let mut lines = Vec::new();
-    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("<!--")) {
+/// SUMMARY.md with the lessons in the place of `{{#lessons}}`.
+fn summary(text: &str, parts: &[Part]) -> String {
+    let mut summary = String::new();
+    for line in text.lines().filter(|line| !line.starts_with("<!--")) {
         if line.trim() == "{{#lessons}}" {
             for part in parts {
-                lines.push(format!("# {}", part.title));
-                lines.extend(part.lessons.iter().map(|lesson| format!("- [{}]({})", lesson.heading(), lesson.chapter)));
+                let entry = |it: &Lesson| format!("- [{}]({})\n", it.heading(), it.chapter);
+                let lessons: String = part.lessons.iter().map(entry).collect();
+                summary.push_str(&format!("# {}\n\n{lessons}\n", part.title));
             }
         } else {
-            lines.push(line.to_owned());
+            summary.push_str(line);
+            summary.push('\n');
         }
-    }
-    lines.retain(|line| {
-        let absent: Vec<_> = links::targets(line).into_iter().filter(|name| !there(name)).collect();
-        missing.extend(absent.iter().cloned());
-        absent.is_empty()
-    });
-    let mut summary = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        let is_title = |line: &String| line.starts_with("# ");
-        if index > 0 && is_title(line) && lines.get(index + 1).is_none_or(is_title) {
-            continue; // a part without chapters
-        }
-        let in_a_list = line.starts_with("- ") && index > 0 && lines[index - 1].starts_with("- ");
-        summary.push_str(if summary.is_empty() || in_a_list { "" } else { "\n" });
-        summary.push_str(line);
-        summary.push('\n');
     }
     summary
 }
 
-/// Adds to a lesson where it is, how long it takes, how to run it, and what is before and after it.
-fn head_and_foot(page: &str, lesson: &Lesson, all: &[&Lesson], there: &dyn Fn(&str) -> bool) -> Result<String> {
+/// The pages of a table of contents in their order: `(title, name)`.
+fn entries(summary: &str) -> Vec<(&str, &str)> {
+    let entry = |line| str::trim_start_matches(line, "- ").strip_prefix('[')?.strip_suffix(')')?.split_once("](");
+    summary.lines().filter_map(entry).collect()
+}
+
+/// A page with its directives replaced; a lesson also says where it is, how long it takes, and how to run it.
+fn page(root: &Path, name: &str, lessons: &[&Lesson]) -> Result<Expanded> {
+    let text = fs::read_to_string(root.join("book/src").join(name)).context("it cannot be read")?;
+    let mut page = expand::expand(root, &text)?;
+    if let Some(lesson) = lessons.iter().find(|lesson| lesson.chapter == name) {
+        page.text = with_head(&page.text, lesson, lessons)?;
+    }
+    Ok(page)
+}
+
+fn with_head(page: &str, lesson: &Lesson, all: &[&Lesson]) -> Result<String> {
     let title = format!("# {}", lesson.heading());
     let body = page.strip_prefix(&title).with_context(|| format!("the first line should be {title:?}"))?;
-    let step = if lesson.id.starts_with('A') { format!("step{}", lesson.step) } else { lesson.beside.clone() };
-    let head = format!("*{} · {} · `cargo run -p {step}`*", lessons::place(lesson, all), time(page));
-    let link = |it: &&Lesson| format!("[{}]({})", it.heading(), it.chapter);
-    let at = all.iter().position(|it| it.id == lesson.id).context("the lesson is not in the list")?;
-    let written = |it: &&&Lesson| there(&it.chapter);
-    let back = all[..at].iter().rev().find(written).map(|it| format!("Back: {}", link(it)));
-    let next = all[at + 1..].iter().find(written).map(|it| format!("Next: {}", link(it)));
-    let foot = back.into_iter().chain(next).collect::<Vec<_>>().join(" · ");
-    Ok(format!("{title}\n\n{head}\n\n{}\n\n---\n\n{foot}\n", body.trim()))
+    let (place, time, program) = (lessons::place(lesson, all), time(page), &lesson.beside);
+    Ok(format!("{title}\n\n*{place} · {time} · `cargo run -p {program}`*\n\n{}\n", body.trim()))
+}
+
+/// What is before and after a page, for its end.
+fn neighbours(order: &[(&str, &str)], at: usize) -> String {
+    let link = |word: &str, at: Option<usize>| {
+        let (title, name) = order.get(at?)?;
+        Some(format!("{word}: [{title}]({name})"))
+    };
+    let links = link("Back", at.checked_sub(1)).into_iter().chain(link("Next", Some(at + 1)));
+    format!("\n---\n\n{}\n", links.collect::<Vec<_>>().join(" · "))
 }
 
 /// Words of prose, and lines of code.
@@ -169,10 +159,10 @@ fn time(page: &str) -> String {
 }
 
 impl Book {
-    /// All that mdBook reads, by its name.
-    fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// All that a reader gets, by its name.
+    fn files(&self) -> BTreeMap<&str, &str> {
         let pages = self.pages.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        pages.chain([("SUMMARY.md", self.summary.as_str())])
+        pages.chain([("SUMMARY.md", self.summary.as_str())]).collect()
     }
 
     fn size(&self) -> String {
@@ -192,7 +182,7 @@ impl Book {
 /// # Errors
 /// As [`read`], or if mdBook fails.
 pub fn build(root: &Path, open: bool) -> Result<()> {
-    mdbook::build(root, &read(root)?.files().collect(), open)
+    mdbook::build(root, &read(root)?.files(), open)
 }
 
 #[cfg(test)]
@@ -205,26 +195,31 @@ mod tests {
     }
 
     #[test]
-    fn a_lesson_says_where_it_is_and_what_is_before_and_after_it() -> Result<()> {
+    fn a_lesson_says_where_it_is() -> Result<()> {
         let all = [lesson("0", 9), lesson("6.1", 6), lesson("6.2", 6), lesson("A1", 7), lesson("A2", 7)];
         let all: Vec<_> = all.iter().collect();
-        let page = |at: usize, there: &dyn Fn(&str) -> bool| {
-            head_and_foot(&format!("# {}\n\nText.\n", all[at].heading()), all[at], &all, there)
-        };
-        assert_eq!(
-            page(2, &|_| true)?,
-            "# 6.2 Title 6.2\n\n*Step 6 · lesson 2 of 2 · 1 minute · `cargo run -p step6`*\n\nText.\n\n---\n\n\
-             Back: [6.1 Title 6.1](6.1.md) · Next: [A1 Title A1](A1.md)\n"
-        );
-        assert!(page(2, &|name| name != "A1.md")?.ends_with(" · Next: [A2 Title A2](A2.md)\n"));
-        assert!(page(0, &|_| true)?.ends_with("\n\nNext: [6.1 Title 6.1](6.1.md)\n"));
-        assert!(page(4, &|_| true)?.ends_with("\n\nBack: [A1 Title A1](A1.md)\n"));
-        assert!(
-            page(4, &|_| true)?
-                .contains("*Tour of the authorization server · stop 2 of 2 · 1 minute · `cargo run -p step7`*")
-        );
-        assert!(head_and_foot("# Title\n", all[0], &all, &|_| true).is_err());
+        for (at, place, step) in [
+            (0, "Before step 1", 9),
+            (2, "Step 6 · lesson 2 of 2", 6),
+            (3, "Tour of the authorization server · stop 1 of 2", 7),
+        ] {
+            let title = format!("# {}", all[at].heading());
+            assert_eq!(
+                with_head(&format!("{title}\n\nText.\n"), all[at], &all)?,
+                format!("{title}\n\n*{place} · 1 minute · `cargo run -p step{step}`*\n\nText.\n")
+            );
+        }
+        assert!(with_head("# Title\n", all[0], &all).is_err());
         Ok(())
+    }
+
+    #[test]
+    fn a_page_names_what_is_before_and_after_it() {
+        let order = entries("# Summary\n\n[A](a.md)\n\n# Part\n\n- [B c](b.md)\n- [D](d.md)\n");
+        assert_eq!(order, [("A", "a.md"), ("B c", "b.md"), ("D", "d.md")]);
+        assert_eq!(neighbours(&order, 0), "\n---\n\nNext: [B c](b.md)\n");
+        assert_eq!(neighbours(&order, 1), "\n---\n\nBack: [A](a.md) · Next: [D](d.md)\n");
+        assert_eq!(neighbours(&order, 2), "\n---\n\nBack: [B c](b.md)\n");
     }
 
     #[test]
@@ -243,13 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn the_contents_are_the_lessons_that_are_there() {
-        let parts = [("One", "1.1"), ("Two", "2.1")]
-            .map(|(title, id)| Part { title: title.into(), lessons: vec![lesson(id, 1)] });
-        let text = "# Summary\n\n<!-- A remark. -->\n[Intro](intro.md)\n\n{{#lessons}}\n# End\n\n- [Last](last.md)\n";
-        let mut missing = Vec::new();
-        let made = summary(text, &parts, &|name| !["2.1.md", "last.md"].contains(&name), &mut missing);
-        assert_eq!(made, "# Summary\n\n[Intro](intro.md)\n\n# One\n\n- [1.1 Title 1.1](1.1.md)\n");
-        assert_eq!(missing, ["2.1.md", "last.md"]);
+    fn the_contents_are_the_lessons_and_what_is_around_them() {
+        let parts = [("One", "1.1"), ("Two", "2.1")];
+        let parts = parts.map(|(title, id)| Part { title: title.into(), lessons: vec![lesson(id, 1)] });
+        let text = "# Summary\n\n<!-- A remark. -->\n[Intro](intro.md)\n\n{{#lessons}}\n# End\n";
+        let lessons = "# One\n\n- [1.1 Title 1.1](1.1.md)\n\n# Two\n\n- [2.1 Title 2.1](2.1.md)\n\n";
+        assert_eq!(summary(text, &parts), format!("# Summary\n\n[Intro](intro.md)\n\n{lessons}# End\n"));
     }
 }

@@ -20,7 +20,7 @@ use integration_tests::{
     needs,
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
     provide_jq,
-    readme::{self, root},
+    readme::{self, Page, root},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -487,7 +487,7 @@ async fn the_commands_in_its_readme_print_what_it_shows() -> Result<()> {
     let script = format!("keycloak/start.sh {}", keycloak.options()?.join(" "));
     let doctor = format!("doctor --audience {AUDIENCE}"); // which is that of port 9000, wherever the server is
     let more = [(page.as_str(), here.as_str()), ("keycloak/start.sh", &script), ("doctor", &doctor)];
-    let count = readme::check(&root().join("keycloak/README.md"), &server, &more)?;
+    let count = readme::check(&Page::read(&root().join("keycloak/README.md"))?, server, &more)?;
     assert!(count >= 8, "{count} examples");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The integration tests, one program: `cargo test --workspace --test it http::` runs those of `http.rs`.
 
 mod attacks;
+mod book;
 mod browser;
 mod client_conformance;
 mod client_grants;

@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{links, sources};
+use super::{pages, sources};
 
 /// The version that the book is tested with.
 const VERSION: &str = "0.5.4";
@@ -22,16 +22,13 @@ pub fn build(root: &Path, files: &BTreeMap<&str, &str>, open: bool) -> Result<()
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
     }
-    let pages = folder.join("src");
-    fs::create_dir_all(&pages).with_context(|| format!("cannot make {}", pages.display()))?;
+    let to = folder.join("src");
+    fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
     fs::copy(root.join("book/book.toml"), folder.join("book.toml")).context("cannot copy book/book.toml")?;
-    copy(&root.join("book/theme"), &folder.join("theme"))?;
-    copy(&root.join("book/src"), &pages)?;
-    for (name, text) in files {
-        let text = links::rewrite(text, &sources::address);
-        fs::write(pages.join(name), text).with_context(|| format!("cannot write {name}"))?;
-    }
-    sources::write(root, files, &pages)?;
+    pages::copy(&root.join("book/theme"), &folder.join("theme"))?;
+    pages::write(root, files, &to, &sources::address)?;
+    sources::write(root, files, &to)?;
+    fs::copy(root.join("book/theme/source.css"), to.join("source/source.css")).context("cannot copy source.css")?;
 
     let program = installed(root)?;
     let target = root.join("target/book");
@@ -40,21 +37,6 @@ pub fn build(root: &Path, files: &BTreeMap<&str, &str>, open: bool) -> Result<()
     let status = mdbook.arg(&target).arg(&folder).status().context("cannot run mdBook")?;
     ensure!(status.success(), "mdBook failed: {status}");
     println!("the book is in {}", target.join("index.html").display());
-    Ok(())
-}
-
-/// A folder's files, and those in its folders.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
-        let path = entry?.path();
-        let to = to.join(path.file_name().unwrap_or_default());
-        if path.is_dir() {
-            copy(&path, &to)?;
-        } else {
-            fs::copy(&path, to).with_context(|| format!("cannot copy {}", path.display()))?;
-        }
-    }
     Ok(())
 }
 

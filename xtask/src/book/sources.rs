@@ -101,11 +101,14 @@ fn html(path: &str, up: &str, body: &str) -> String {
 <title>{path}</title>
 <link rel="stylesheet" href="{up}highlight.css" media="(prefers-color-scheme: light)">
 <link rel="stylesheet" href="{up}tomorrow-night.css" media="(prefers-color-scheme: dark)">
-<link rel="stylesheet" href="{up}theme/source.css">
+<link rel="stylesheet" href="{up}source/source.css">
 </head>
 <body>
-<header><a href="{up}index.html">The book</a><h1>{path}</h1></header>
-<main>{body}</main>
+<main>
+<p><a href="{up}index.html">The book</a></p>
+<h1>{path}</h1>
+{body}
+</main>
 <script src="{up}highlight.js"></script>
 <script>for (const code of document.querySelectorAll("code")) hljs.highlightBlock(code);</script>
 </body>
