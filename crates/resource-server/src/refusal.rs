@@ -137,3 +137,20 @@ impl Refusal {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_learns_of_all_the_scopes_that_a_call_needs() {
+        for (needed, scope, sentence) in [
+            (&[&["a", "b"][..]][..], Some("a"), "This needs the scope a or b."),
+            (&[&["a"], &["a"]], Some("a"), "This needs the scope a."),
+            (&[&["a"], &["b", "c"]], Some("a b"), "This needs the scope a and b or c."),
+        ] {
+            let refusal = Refusal::insufficient_scope(needed);
+            assert_eq!((refusal.scope.as_deref(), &*refusal.description), (scope, sentence));
+        }
+    }
+}
