@@ -55,7 +55,7 @@ pub fn check(call: &Call<'_>, tool: Option<Requirement>, server: &ResourceServer
     }
     let granted = |required: &Requirement| required.scopes.iter().any(|scope| call.caller.scope.contains(scope));
     if !requirements.iter().all(granted) {
-        // All that the call needs, granted or not: a client asks for exactly this.
+        // All that the call needs, granted or not: a client may ask for exactly this.
         return refuse(Refusal::insufficient_scope(&requirements.map(|required| required.scopes)));
     }
     Ok(())

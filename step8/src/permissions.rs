@@ -57,7 +57,7 @@ pub fn check(call: &Call<'_>, tool: Option<Requirement>, challenge: &Challenge) 
     }
     let granted = |required: &Requirement| required.scopes.iter().any(|scope| call.caller.scope.contains(scope));
     if !requirements.iter().all(granted) {
-        // All that the call needs, granted or not: a client asks for exactly this.
+        // All that the call needs, granted or not: a client may ask for exactly this.
         let mut needed = requirements.map(|required| required.scopes).to_vec();
         needed.dedup();
         let sentence: Vec<_> = needed.iter().map(|scopes| scopes.join(" or ")).collect();

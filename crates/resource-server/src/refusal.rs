@@ -68,8 +68,8 @@ impl Refusal {
     }
 
     /// A client that the person has not given the scopes to (RFC 6750 §3.1; MCP 2026-07-28 "Scope Challenge Handling"):
-    /// 403, and all that the operation needs, granted or not, since a client asks for exactly this. Of each list one
-    /// scope is enough.
+    /// 403, and all that the operation needs, granted or not, since a client may ask for exactly this. Of each list,
+    /// none of which is empty, one scope is enough.
     pub fn insufficient_scope(needed: &[&[&str]]) -> Self {
         let mut needed = needed.to_vec();
         needed.dedup();
@@ -77,7 +77,7 @@ impl Refusal {
         let description = format!("This needs the scope {}.", sentence.join(" and "));
         let refusal = Self::new(403, Some("insufficient_scope"), "scope_missing", description);
         let scope: Vec<_> = needed.iter().filter_map(|scopes| scopes.first().copied()).collect();
-        Refusal { scope: Some(scope.join(" ")).filter(|scope| !scope.is_empty()), ..refusal }
+        Refusal { scope: Some(scope.join(" ")), ..refusal }
     }
 
     /// A payload that cannot be read.
@@ -144,13 +144,14 @@ mod tests {
 
     #[test]
     fn a_client_learns_of_all_the_scopes_that_a_call_needs() {
-        for (needed, scope, sentence) in [
-            (&[&["a", "b"][..]][..], Some("a"), "This needs the scope a or b."),
-            (&[&["a"], &["a"]], Some("a"), "This needs the scope a."),
-            (&[&["a"], &["b", "c"]], Some("a b"), "This needs the scope a and b or c."),
-        ] {
+        let rows: [(&[&[&str]], &str, &str); 3] = [
+            (&[&["a", "b"]], "a", "This needs the scope a or b."),
+            (&[&["a"], &["a"]], "a", "This needs the scope a."),
+            (&[&["a"], &["b", "c"]], "a b", "This needs the scope a and b or c."),
+        ];
+        for (needed, scope, sentence) in rows {
             let refusal = Refusal::insufficient_scope(needed);
-            assert_eq!((refusal.scope.as_deref(), &*refusal.description), (scope, sentence));
+            assert_eq!((refusal.scope.as_deref(), &*refusal.description), (Some(scope), sentence));
         }
     }
 }
