@@ -1,5 +1,5 @@
 //! `GET /.well-known/jwks.json`: the public key that tokens for this server are checked with, as a JSON Web Key
-//! (RFC 7517). Whoever signs tokens (`gen-token`) has the private half.
+//! (RFC 7517). The private half is where tokens are signed (`gen-token`).
 
 use actix_web::{HttpResponse, web};
 use aws_lc_rs::digest::{SHA256, digest};

@@ -23,7 +23,7 @@ impl Verifier {
     /// # Errors
     /// If the key cannot be read.
     pub fn new(key: &Jwk, issuer: &str, audience: &str) -> anyhow::Result<Self> {
-        let mut validation = Validation::new(Algorithm::RS256); // whatever the token's own `alg` says
+        let mut validation = Validation::new(Algorithm::RS256); // not what the token says in `alg`
         validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);

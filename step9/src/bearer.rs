@@ -35,7 +35,7 @@ pub fn bearer_token(headers: &HeaderMap) -> Result<&str, Missing> {
     }
 }
 
-/// The characters of RFC 6750 §2.1. It looks at all of them, whatever it finds: so the compiler takes many at a time.
+/// The characters of RFC 6750 §2.1. It does not stop at the first bad one, so that the compiler can check many at once.
 fn is_b64token(token: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
