@@ -40,6 +40,10 @@ pub struct ServerArgs {
     /// Connections at a time; requests on further ones are answered with 503 [default: 12000, or what `ulimit -Hn` allows]
     #[arg(long, env = "MCP_MAX_CONNECTIONS", value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_connections: Option<usize>,
+    /// Print each request and its answer, numbered and explained, without their secrets (development only: refused unless
+    /// --host and --public-url are loopback)
+    #[arg(long)]
+    pub show_exchange: bool,
 }
 
 /// An http(s) URL without path, query, fragment or user: an MCP server has a host name of its own. Every URL that this

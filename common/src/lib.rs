@@ -5,6 +5,7 @@
 //! - [`config`]: the command line every server shares, and the public URL that names everything;
 //! - [`server`]: binding, running, stopping, and how a program ends; `connections`: what its peers may cost it;
 //! - [`requests`]: what happens to every request (panics, errors without a body), and the log;
+//!   `exchange`: `--show-exchange`;
 //! - [`http`]: what a request must be (types, sizes, time-outs), and what a refusal looks like;
 //! - [`jsonrpc`] and [`mcp`]: the messages on the wire; [`params`]: how they are read;
 //! - [`readiness`]: whether what a server stands on can be used.
@@ -21,6 +22,7 @@ extern crate self as common; // as the step's file calls it
 
 pub mod config;
 mod connections;
+mod exchange;
 #[cfg(feature = "guards")]
 #[path = "../../step1/src/guards.rs"] // there is one such file, byte for byte
 #[allow(clippy::missing_errors_doc)] // in the step it is not public

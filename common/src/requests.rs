@@ -28,7 +28,10 @@ use actix_web::{
 use anyhow::Result;
 use futures_util::{FutureExt, Stream};
 
-use crate::jsonrpc::{ErrorObject, Failure, INTERNAL_ERROR};
+use crate::{
+    exchange::Exchange,
+    jsonrpc::{ErrorObject, Failure, INTERNAL_ERROR},
+};
 
 /// The header by which an answer and the lines of the log about it find each other.
 const CORRELATION_ID: &str = "x-correlation-id";
@@ -48,15 +51,17 @@ pub(crate) struct Arrived {
     started: Instant,
     peer: Option<SocketAddr>,
     body: Option<Body>,
+    shown: Option<Exchange>,
 }
 
 impl Arrived {
     pub(crate) fn new(request: &mut Request) -> Self {
         let body = request.headers().contains_key(header::TRANSFER_ENCODING).then(|| Body::hold(request));
+        let shown = Exchange::begin(request);
         if *request.method() == Method::HEAD {
             request.head_mut().method = Method::GET; // the body is left out when the response is written
         }
-        Arrived { started: Instant::now(), peer: request.peer_addr(), body }
+        Arrived { started: Instant::now(), peer: request.peer_addr(), body, shown }
     }
 
     /// The app's answer, in which no panic reaches the client and every error has a JSON body. Writes the request line.
@@ -76,7 +81,10 @@ impl Arrived {
             outcome = outcome.map(|response| response.map_body(|_, body| held(body.boxed())));
         }
         log_request(&outcome, self.started, self.peer);
-        outcome
+        match self.shown {
+            Some(exchange) => exchange.answer(outcome),
+            None => outcome,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use url::Url;
 use crate::{
     config::{PublicUrl, ServerArgs, is_loopback},
     connections::{self, Limits},
+    exchange,
 };
 
 /// How long a request under way may take to finish once the server was told to stop, in seconds.
@@ -106,6 +107,7 @@ pub struct Listener {
     pub allow_origin: Vec<String>,
     pub allow_host: Vec<String>,
     max_connections: Option<usize>,
+    show_exchange: bool,
 }
 
 impl Listener {
@@ -118,7 +120,13 @@ impl Listener {
         let url = format!("http://{host}:{port}");
         let on_loopback = is_loopback(&public_url.to_url())
             && sockets.iter().all(|socket| socket.local_addr().is_ok_and(|address| address.ip().is_loopback()));
-        let ServerArgs { allow_insecure_http, allow_origin, allow_host, max_connections, .. } = args;
+        let ServerArgs { allow_insecure_http, allow_origin, allow_host, max_connections, show_exchange, .. } = args;
+        if show_exchange && !on_loopback {
+            bail!(
+                "--show-exchange is for development: it is refused unless both the address (--host) and the public URL \
+                 (--public-url) are loopback"
+            );
+        }
         Ok(Listener {
             sockets,
             url,
@@ -128,6 +136,7 @@ impl Listener {
             allow_origin,
             allow_host,
             max_connections,
+            show_exchange,
         })
     }
 
@@ -195,14 +204,19 @@ impl Listener {
         });
         // Nobody reading our output is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {}", self.url);
+        if self.show_exchange {
+            exchange::start()?;
+        }
         let mut server = pin!(server);
-        tokio::select! {
+        let outcome = tokio::select! {
             outcome = &mut server => outcome.context("the server failed"),
             error = failure => {
                 let (outcome, ()) = tokio::join!(server, handle.stop(true));
                 Err(outcome.err().map_or(error, anyhow::Error::from))
             }
-        }
+        };
+        exchange::flush();
+        outcome
     }
 }
 

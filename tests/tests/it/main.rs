@@ -11,6 +11,7 @@ mod client_tokens;
 mod clients_login;
 mod doctor;
 mod eject;
+mod exchange;
 mod http;
 mod interop;
 mod introspection;
