@@ -2,7 +2,7 @@
 
 use actix_web::http::{Method, StatusCode};
 
-use super::{Seen, json::Json};
+use super::{json::Json, seen::Seen};
 
 /// An exchange, and what its bodies are.
 pub(super) struct Exchange<'a> {
