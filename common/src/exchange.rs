@@ -27,7 +27,7 @@ use actix_web::{
     body::{BodySize, BoxBody, EitherBody, MessageBody},
     dev::{Payload, ServiceResponse},
     error::PayloadError,
-    http::{Method, StatusCode, header::HeaderMap},
+    http::{Method, header::HeaderMap},
     web::Bytes,
 };
 use futures_util::Stream;

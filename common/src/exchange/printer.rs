@@ -2,6 +2,7 @@
 //! request.
 
 use std::{
+    fmt::Write as _,
     io::{self, IsTerminal, Write},
     sync::{
         OnceLock,
@@ -115,6 +116,6 @@ impl Line {
             Line::Remark(text) => (Style::new().italic(), format!("   {text}")),
         };
         let text = text.trim_end();
-        *to += &if colours { format!("{style}{text}{style:#}\n") } else { format!("{text}\n") };
+        let _ = if colours { writeln!(to, "{style}{text}{style:#}") } else { writeln!(to, "{text}") };
     }
 }

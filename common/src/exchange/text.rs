@@ -55,9 +55,9 @@ fn without_tokens(text: &str) -> String {
         let (token, after) = from.split_at(end);
         shown.push_str(before);
         if token.len() < 20 {
-            shown.push_str(token)
+            shown.push_str(token);
         } else {
-            shown += &format!("‹JWT, {}›", characters(token))
+            shown.extend(["‹JWT, ", &characters(token), "›"]);
         }
         rest = after;
     }

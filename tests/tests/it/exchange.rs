@@ -206,7 +206,7 @@ fn secrets_in_unusual_places_are_not_shown() -> Result<()> {
         (
             "/register",
             json.to_owned(),
-            format!(r#"{{"redirect_uris":["https://s3cr3t:s3cr3t@a.example/?s3cr3t=s3cr3t#s3cr3t"]}}"#),
+            r#"{"redirect_uris":["https://s3cr3t:s3cr3t@a.example/?s3cr3t=s3cr3t#s3cr3t"]}"#.to_owned(),
         ),
         ("/mcp", format!("{json}X-Unknown: s3cr3t\r\nReferer: http://localhost/?code=s3cr3t\r\n"), nested.to_owned()),
         ("/mcp", json.to_owned(), half),
