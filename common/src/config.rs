@@ -28,7 +28,7 @@ pub struct ServerArgs {
     /// The URL clients reach this server by, e.g. behind a proxy [default: `http://localhost:PORT`]
     #[arg(long, env = "MCP_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
-    /// Allow http on a host that is not loopback: whoever is on the way reads passwords and tokens
+    /// Allow http on a host that is not loopback, although passwords and tokens can then be read on the way
     #[arg(long)]
     pub allow_insecure_http: bool,
     /// Also accept browsers from this origin (repeatable), e.g. `https://app.example`

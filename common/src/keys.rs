@@ -93,7 +93,7 @@ impl KeyPair {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(error).with_context(|| format!("cannot write {}", private.display()));
                 }
-                _ => {} // ours, or that of whoever was faster
+                _ => {} // ours, or that of another process that was faster
             }
             tracing::info!(folder = %dir.display(), "a new key pair was made");
         }

@@ -80,7 +80,7 @@ impl de::Error for Misfit {
     }
 
     fn duplicate_field(name: &'static str) -> Self {
-        Self::new(name, "is there twice")
+        Self::new(name, "appears twice")
     }
 }
 
@@ -178,14 +178,14 @@ impl<'de> Deserializer<'de> for Json<'de> {
 
 /// The one thing that is JSON and still cannot be read: half of a surrogate pair, as in `"\ud800"`.
 fn not_unicode() -> Misfit {
-    de::Error::custom("must be Unicode text: one of its \\u escapes is no character")
+    de::Error::custom("must be Unicode text: one of its \\u escapes is not a character")
 }
 
 /// A string, borrowed where it has no escapes.
 #[derive(Deserialize)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// The members of an object in their order, of which one may be there twice.
+/// The members of an object in their order, of which one may appear twice.
 struct Members<'a> {
     rest: vec::IntoIter<(Cow<'a, str>, &'a RawValue)>,
     next: Option<(Cow<'a, str>, &'a RawValue)>,
@@ -285,8 +285,8 @@ mod tests {
             ("{}", "must be a string"),
             (r#"{"a":1}"#, "must be a string"),
             (&deep, "must be a string"),
-            (r#""\ud800""#, "must be Unicode text: one of its \\u escapes is no character"),
-            (r#"{"\ud800":1}"#, "must be Unicode text: one of its \\u escapes is no character"),
+            (r#""\ud800""#, "must be Unicode text: one of its \\u escapes is not a character"),
+            (r#"{"\ud800":1}"#, "must be Unicode text: one of its \\u escapes is not a character"),
         ] {
             assert_eq!(example(&format!(r#"{{"text":{text}}}"#)).unwrap_err(), format!("text {says}"), "{text}");
         }
@@ -300,7 +300,7 @@ mod tests {
             assert_eq!(example(&json).unwrap_err(), "later must be an object", "{later}");
         }
         assert_eq!(example("{}").unwrap_err(), "text is required");
-        assert_eq!(example(r#"{"text":"a","text":"b"}"#).unwrap_err(), "text is there twice");
+        assert_eq!(example(r#"{"text":"a","text":"b"}"#).unwrap_err(), "text appears twice");
         let long = "x".repeat(500);
         for (name, named) in [("other", "other"), ("", ""), (&long, &format!("{}…", &long[..64]))] {
             let said = example(&format!(r#"{{"text":"","{name}":1}}"#)).unwrap_err();

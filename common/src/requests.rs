@@ -1,4 +1,4 @@
-//! What happens to every request, in every program, whoever asks: nothing that a handler does reaches the client as
+//! What happens to every request, in every program: nothing that a handler does reaches the client as
 //! a panic's message or as an error without a body, no body keeps a connection open, and each request has its line in
 //! the log.
 
@@ -46,7 +46,7 @@ pub struct LogRefusal {
     pub detail: String,
 }
 
-/// A request that has arrived, and is answered whatever its handler does.
+/// A request that has arrived. It is answered even if its handler fails.
 pub(crate) struct Arrived {
     started: Instant,
     peer: Option<SocketAddr>,
@@ -88,7 +88,7 @@ impl Arrived {
     }
 }
 
-/// A handler panicked. The panic's message is in the log; the client learns nothing of it.
+/// A handler panicked. The panic's message is in the log, and is not sent to the client.
 #[derive(Debug)]
 struct Panicked;
 

@@ -77,7 +77,7 @@ fn bind(host: &str, port: u16) -> Result<TcpListener> {
 }
 
 /// Both loopback addresses, on the same port: a client that says `localhost` may mean either, and
-/// whoever held the other one would answer in our name.
+/// another program that held the other one would answer in our name.
 fn bind_loopback(port: u16) -> Result<Vec<TcpListener>> {
     for _ in 0..16 {
         let v4 = bind("127.0.0.1", port)?;

@@ -76,7 +76,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     server::exit(match run(&args) {
-        // Whoever reads us has seen enough.
+        // The reader has closed the pipe: it has seen enough.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {
             Ok(())
         }

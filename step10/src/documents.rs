@@ -1,4 +1,4 @@
-//! The documents beside the one that the library has: those of the authorization server in this program, if it is the
+//! The documents that the library does not have: those of the authorization server in this program, if it is the
 //! issuer, and the documentation. A document never names an endpoint that does not work.
 
 use actix_web::{HttpResponse, web};

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::documents::OAuthUrls;
 
-/// What `/health` says, beside how the issuers are.
+/// What `/health` says, besides the state of the issuers.
 #[derive(Clone, Serialize)]
 pub struct Health {
     version: &'static str,

@@ -29,13 +29,13 @@ pub struct IssuerArgs {
 /// How keys are renewed. Sensible for production as they are; tests make them shorter.
 #[derive(Args, Clone, Debug)]
 struct TimeArgs {
-    /// After a fetch, how long an unknown key (`kid`) is no reason for another
+    /// How long after a fetch an unknown key (`kid`) causes no other
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = seconds::<1, 600>)]
     jwks_cooldown: Duration,
-    /// The shortest time for which fetched keys are kept, whatever the provider says
+    /// The shortest time for which fetched keys are kept, even if the provider says less
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = seconds::<1, 86_400>)]
     jwks_min_age: Duration,
-    /// The longest: a key that the provider has withdrawn is refused after this time at the latest
+    /// The longest such time: a key that the provider has withdrawn is refused after it at the latest
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds::<1, 86_400>)]
     jwks_max_age: Duration,
     /// How long known keys stay good while the provider cannot be asked
@@ -47,7 +47,7 @@ impl IssuerArgs {
     /// Whether tokens come from elsewhere: then this server signs none.
     ///
     /// # Errors
-    /// If it is not clear: whoever gives a profile has an issuer in mind.
+    /// If a profile is given without an issuer.
     pub fn elsewhere(&self) -> Result<bool> {
         ensure!(
             !self.issuer.is_empty() || self.profile.is_empty(),
@@ -86,7 +86,7 @@ impl IssuerArgs {
     /// If they do not go together, or a profile cannot be read.
     pub fn trust(&self, server: Builder<TrustsNobody>) -> Result<Builder<TrustsSomebody>> {
         let mut issuers = self.issuers()?.into_iter();
-        let first = server.issuer(issuers.next().context("--issuer: there is none")?).times(self.times()?);
+        let first = server.issuer(issuers.next().context("--issuer: no URL is given")?).times(self.times()?);
         let server = issuers.fold(first, Builder::issuer);
         Ok(match &self.audience {
             Some(audience) => server.audience(audience),

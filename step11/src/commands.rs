@@ -36,7 +36,7 @@ impl Output {
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 
-    /// Something to know beside the result.
+    /// Something to know besides the result.
     fn warn(&self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{}", escape::line(&self.secrets.scrub(&in_words(text))));
     }

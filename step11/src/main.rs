@@ -64,7 +64,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Log in, whoever is logged in now
+    /// Log in, even if somebody is logged in already
     Login,
     /// Withdraw the tokens, and forget them and all registrations
     Logout,
@@ -105,7 +105,7 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    // Whatever this run learns that is secret must stay out of whatever it says.
+    // Secrets that this run learns must stay out of everything it prints.
     let secrets = Arc::new(Secrets::default());
     match run(&args, &secrets).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -160,7 +160,7 @@ async fn run(args: &Args, secrets: &Arc<Secrets>) -> Result<()> {
         Command::Prompt { name, arguments } => commands::prompt(&mut session, name, arguments, &output).await,
         Command::Status | Command::Logout | Command::Conformance { .. } => Ok(()),
     };
-    // Whatever a server is to blame for, it said in the latest exchange.
+    // If a server is to blame, the reason is in the latest exchange.
     let last = session.last_exchange();
     session.close().await;
     outcome.map_err(|failure| match failure.kind {

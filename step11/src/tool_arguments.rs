@@ -15,10 +15,10 @@ pub fn pairs(arguments: &[String]) -> Result<Vec<(&str, &str)>> {
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     for argument in arguments {
         let Some((key, value)) = argument.split_once('=').filter(|(key, _)| !key.is_empty()) else {
-            return Err(Failure::usage(format!("{argument:?} is no argument: write name=value")));
+            return Err(Failure::usage(format!("{argument:?} is not an argument: write name=value")));
         };
         if pairs.iter().any(|(known, _)| *known == key) {
-            return Err(Failure::usage(format!("{key} is there twice")));
+            return Err(Failure::usage(format!("{key} appears twice")));
         }
         pairs.push((key, value));
     }
@@ -38,7 +38,7 @@ pub fn typed(tool: &str, schema: &Value, pairs: &[(&str, &str)]) -> Result<Map<S
         let value = match properties.and_then(|properties| properties.get(*key)) {
             Some(property) => value(text, property),
             None if schema["additionalProperties"] == Value::Bool(false) => {
-                return usage(format!("{key} is no argument of {tool}"));
+                return usage(format!("{key} is not an argument of {tool}"));
             }
             None => Some(Value::String((*text).to_owned())),
         };
@@ -167,7 +167,7 @@ mod tests {
             (&[("message", "x"), ("count", "-9223372036854775808")], "count=-9223372036854775808"),
             (&[("message", "x"), ("count", "18446744073709551615")], "count=18446744073709551615"),
             (&[("message", "x"), ("count", "12345678901234567890123")], "count=12345678901234567890123"),
-            (&[("message", "x"), ("other", "y")], "other is no argument"),
+            (&[("message", "x"), ("other", "y")], "other is not an argument"),
         ] {
             let failure = call(pairs).unwrap_err();
             assert!(failure.contains(why) && failure.contains("message (string, required)"), "{failure}");

@@ -14,7 +14,7 @@ const SHOWN: usize = 1_200;
 /// Where the trace goes.
 pub enum Trace {
     Stdout,
-    /// Beside a result that is JSON.
+    /// Where standard output has a result that is JSON.
     Stderr,
 }
 

@@ -94,7 +94,7 @@ struct Reply<'a, R> {
     meta: Option<Meta<'a>>,
 }
 
-/// `_meta`: what is said beside the result.
+/// `_meta`: what accompanies the result.
 #[derive(Default, Serialize)]
 struct Meta<'a> {
     #[serde(rename = "io.modelcontextprotocol/serverInfo", skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use common::{
 use crate::methods::{Call, server_info};
 
 /// For the model that uses this server.
-pub const INSTRUCTIONS: &str = "A teaching server: its tools and prompts are few, and say themselves what they do.";
+pub const INSTRUCTIONS: &str = "This is a small teaching server. See each tool's and prompt's description.";
 
 /// `initialize`: the version that the client asks for if we serve it, else our newest.
 pub async fn initialize(call: &Call<'_>) -> Result<InitializeResult, ErrorObject> {

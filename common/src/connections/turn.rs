@@ -20,7 +20,7 @@ pub(super) struct Turn {
     pub body_wanted: Cell<bool>,
     /// which is so long; `None`: it says itself where it ends.
     pub length: Cell<Option<usize>>,
-    /// Whoever wanted to read, and was told to wait.
+    /// The reader that was told to wait.
     pub reader: Cell<Option<Waker>>,
     /// The connection is one too many.
     pub refused: bool,

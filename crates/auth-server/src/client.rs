@@ -67,7 +67,7 @@ struct ListedClient {
 pub(crate) fn read_file(file: &Path, schemes: &AppSchemes) -> Result<HashMap<ClientId, Client>> {
     let trusted = files::read(file).with_context(|| format!("cannot read the clients in {}", file.display()))?;
     let listed: Vec<ListedClient> = serde_json::from_str(&trusted.text)
-        .map_err(|error| anyhow!("{} is no list of clients: line {}", file.display(), error.line()))?;
+        .map_err(|error| anyhow!("{} is not a list of clients: line {}", file.display(), error.line()))?;
     if listed.iter().any(|client| client.client_secret.is_some()) {
         trusted.check_secret().with_context(|| format!("{} has secrets", file.display()))?;
     }
@@ -90,7 +90,7 @@ pub(crate) fn read_file(file: &Path, schemes: &AppSchemes) -> Result<HashMap<Cli
             bail!("{what} has an empty client_secret: anybody knows it");
         }
         if clients.contains_key(&id) {
-            bail!("{what} is there twice");
+            bail!("{what} appears twice");
         }
         if let Some(uri) = metadata.redirect_uris.iter().find(|uri| !schemes.accept(uri)) {
             bail!("{}: {uri:?} of {:?} cannot be a redirect URI", file.display(), id.as_str());

@@ -1,4 +1,4 @@
-//! The time, in one place: whatever expires or has to wait asks this clock. A program has the system's, and no way to
+//! The time, in one place: everything that expires or has to wait asks this clock. A program has the system's, and no way to
 //! move it. In this crate's own tests it stands still until they move it.
 
 use std::time::Instant;

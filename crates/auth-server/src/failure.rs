@@ -48,7 +48,7 @@ impl Failure {
     }
 
     pub fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body has at most 16 KiB.")
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body may have at most 16 KiB.")
     }
 
     /// A body that is not JSON (415).

@@ -1,5 +1,5 @@
-//! A development OAuth 2.1 authorization server (draft-ietf-oauth-v2-1), to mount in an actix-web application. It is for
-//! development and teaching, and is written as if it were not.
+//! A development OAuth 2.1 authorization server (draft-ietf-oauth-v2-1), to mount in an actix-web application. It is meant
+//! for development and teaching, but is written to production standards.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {

@@ -35,7 +35,7 @@ impl Params {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether one of these is there more than once.
+    /// Whether one of these appears more than once.
     pub fn repeats(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.all(name).count() > 1)
     }

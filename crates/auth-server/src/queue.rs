@@ -38,14 +38,14 @@ struct Lanes {
     waiting: VecDeque<(Lane, VecDeque<oneshot::Sender<Turn>>)>,
 }
 
-/// Whoever holds it may compute a hash. The next one has their turn when it is dropped.
+/// The permission to compute a hash. The next in the queue gets it when it is dropped.
 pub(crate) struct Turn(Arc<Queue>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let next = self.0.lanes().next();
         if let Some(next) = next {
-            // Whoever hung up meanwhile drops it, and so passes it on.
+            // A waiter that hung up meanwhile drops it, and so passes it on.
             let _ = next.send(Turn(Arc::clone(&self.0)));
         }
     }

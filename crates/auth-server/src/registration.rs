@@ -36,7 +36,7 @@ async fn answer(state: &State, http: &HttpRequest, body: Result<Body, BodyError>
     }
     let body = body.map_err(Failure::body)?;
     if body.0.len() > params::MAX {
-        return Err(Failure::bad("invalid_client_metadata", "The metadata has at most 16 KiB."));
+        return Err(Failure::bad("invalid_client_metadata", "The metadata may have at most 16 KiB."));
     }
     let metadata = ClientMetadata::parse(&body.0).map_err(|refused| Failure::bad(refused.error, refused.why))?;
     let metadata = checked(metadata, &state.schemes)?;

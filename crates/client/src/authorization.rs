@@ -61,7 +61,7 @@ impl Code {
 /// # Errors
 /// If the server does not do PKCE.
 pub fn require_pkce(server: &AuthorizationServerMetadata) -> Result<()> {
-    // Without PKCE, whoever steals the code can use it (OAuth 2.1 §7.5.2).
+    // Without PKCE, a stolen code can be used (OAuth 2.1 §7.5.2).
     if !lists(server.code_challenge_methods_supported.as_ref(), "S256") {
         return Err(Failure::authorization(
             "the authorization server does not say that it does PKCE with S256 (code_challenge_methods_supported)",
@@ -172,7 +172,7 @@ async fn with_a_person(
             },
             () = tokio::time::sleep_until(end) => {
                 http.note("Nobody came back.");
-                return Err(Failure::authorization("nobody came back from the browser in time").advice(
+                return Err(Failure::authorization("the browser did not come back in time").advice(
                     "Run the command again. If the browser showed an error, the authorization server may not know this \
                      client any more: `Client::log_out` makes it register anew.",
                 ));

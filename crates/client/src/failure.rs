@@ -51,7 +51,7 @@ pub struct Failure {
     pub oauth_error: Option<String>,
     /// The HTTP status of the answer that was a failure, where there was one.
     pub status: Option<u16>,
-    /// Whether there was no connection: then whatever else is asked there is asked in vain.
+    /// Whether there was no connection: then further requests there would fail as well.
     pub(crate) unconnected: bool,
 }
 

@@ -1,4 +1,4 @@
-//! From the two servers to a token that is kept, by whatever way the settings choose.
+//! From the two servers to a token that is kept, in the way that the settings choose.
 
 use oauth::{
     identifiers::{Issuer, Resource, Scope},

@@ -147,7 +147,8 @@ impl Http {
             let mut value = HeaderValue::from_str(value)
                 .map_err(|_| Failure::network(format!("{name} has characters that no header may have")).at(exchange))?;
             value.set_sensitive(true);
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused(format!("{name} is no header")))?;
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| refused(format!("{name} is not a valid header name")))?;
             sent.headers_mut().append(name, value);
         }
         let (content_type, body) = match &request.body {

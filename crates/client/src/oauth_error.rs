@@ -13,7 +13,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// What a body says, whatever its status.
+    /// What a body says, with any status.
     fn of(body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).unwrap_or_else(|_| form(body));
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);

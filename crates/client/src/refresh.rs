@@ -1,4 +1,4 @@
-//! Renewing a token (RFC 6749 §6): once, whoever else would like to, and only where it came from.
+//! Renewing a token (RFC 6749 §6): by one process at a time, and only where it came from.
 
 use chrono::{TimeDelta, Utc};
 use oauth::secret::{ExposeSecret, SecretString};

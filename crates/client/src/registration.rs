@@ -69,7 +69,7 @@ pub async fn register(
     let method = information.text("token_endpoint_auth_method").map_err(at)?.unwrap_or_else(|| unsaid.to_owned());
     if Authentication::secret(client_secret.as_ref(), &method).is_none() {
         return Err(Failure::authorization(format!(
-            "the registration is of no use: client_secret is missing, or {:?} is no way to authenticate that this client has",
+            "the registration cannot be used: client_secret is missing, or this client cannot authenticate by {:?}",
             escape::line(&method)
         ))
         .at(answer.exchange));

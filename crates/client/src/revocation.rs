@@ -11,7 +11,7 @@ use crate::{
     urls::parse_url,
 };
 
-/// Withdraws tokens at the authorization server that gave them, whatever they are bound to.
+/// Withdraws tokens at the authorization server that issued them, bound to a key or not.
 ///
 /// # Errors
 /// If the server cannot do that, or not for us, does not answer, or refuses.

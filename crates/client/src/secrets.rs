@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-/// The secrets of this run. Whatever is printed is searched for them: a server may send them back where nobody expects
+/// The secrets of this run. Everything that is printed is searched for them: a server may send them back where nobody expects
 /// them, as in an error message.
 #[derive(Default)]
 pub struct Secrets(Mutex<Vec<(String, &'static str)>>);

@@ -111,7 +111,7 @@ pub struct Settings {
     pub token: Option<SecretString>,
     /// How a token is got.
     pub grant_type: GrantType,
-    /// Whether what proves who we are may be shown to whatever issuer the MCP server names. For a
+    /// Whether what proves who we are may be shown to any issuer that the MCP server names. For a
     /// conformance suite, where nobody else is; anywhere else any server could ask for a secret.
     pub any_issuer: bool,
 }

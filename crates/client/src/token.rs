@@ -78,7 +78,7 @@ impl TokenEndpoint<'_> {
         }
         let (tokens, token_type) = read(&answer.body).map_err(|why| {
             Failure::authorization(format!(
-                "the authorization server's answer is no token response: it cannot be read: {why}"
+                "the authorization server's answer is not a token response: it cannot be read: {why}"
             ))
             .at(answer.exchange)
         })?;

@@ -17,8 +17,8 @@ pub struct Words {
 }
 
 impl Words {
-    /// Reads a JSON-RPC error response (whose `data` may have more), or `error` and `error_description` beside each other
-    /// (RFC 6750 §3.1, RFC 6749 §5.2). Whatever else it is, it has no words.
+    /// Reads a JSON-RPC error response (whose `data` may have more), or `error` and `error_description` side by side
+    /// (RFC 6750 §3.1, RFC 6749 §5.2). Any other body has no words.
     pub fn of(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let (description, more) = match &body["error"] {

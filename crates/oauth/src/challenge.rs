@@ -253,7 +253,7 @@ impl Input<'_> {
                 return Err("a value must be a token, or be quoted");
             }
             if params.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
-                return Err("a parameter is there twice");
+                return Err("a parameter appears twice");
             }
             params.push((name, value));
         }

@@ -95,10 +95,10 @@ impl Jwks {
     /// If one of the keys is symmetric, or is there with its private half.
     pub fn check(&self) -> Result<(), &'static str> {
         if self.keys.iter().any(|key| key["kty"] == "oct") {
-            return Err("Its jwks has a symmetric key: whoever knows it could sign as the client.");
+            return Err("Its jwks has a symmetric key: everybody who knows it could sign as the client.");
         }
         if self.keys.iter().any(|key| crate::jwk::is_private(&key.to_string())) {
-            return Err("Its jwks has the private half of a key: whoever reads it could sign as the client.");
+            return Err("Its jwks has the private half of a key: everybody who reads it could sign as the client.");
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl ClientMetadata {
     /// Reads a JSON object.
     ///
     /// # Errors
-    /// If it is not one, or a member is of another type than its own, or there twice.
+    /// If it is not one, or a member has the wrong type, or appears twice.
     pub fn parse(json: &[u8]) -> Result<Self, Unacceptable> {
         let refused = |why| Unacceptable { error: "invalid_client_metadata", why };
         // Not a list, which serde would take for the members in their order.
@@ -148,7 +148,7 @@ impl ClientMetadata {
                 return Err(refused(why));
             }
         }
-        serde_json::from_slice(json).map_err(|_| refused("A member is there more than once."))
+        serde_json::from_slice(json).map_err(|_| refused("A member appears more than once."))
     }
 
     /// What of it is accepted, with the defaults of RFC 7591 §2 filled in. `scopes`: those that the server knows.

@@ -50,7 +50,7 @@ impl Key {
     /// Says why it cannot be used: it is malformed, private, symmetric, weak, or for something else than checking signatures.
     pub fn read(json: &str) -> Result<Self, &'static str> {
         if is_private(json) {
-            return Err("its private half is published: whoever reads it can sign");
+            return Err("its private half is published: everybody who reads it can sign");
         }
         let jwk = Jwk::read(json).ok_or("it is malformed")?;
         if jwk.has_bad_kid() {
@@ -59,7 +59,7 @@ impl Key {
         jwk.key()
     }
 
-    /// Whether the other is the same key, by whatever name.
+    /// Whether the other is the same key, under any name.
     pub fn is_same(&self, other: &Key) -> bool {
         self.material == other.material
     }
@@ -83,7 +83,7 @@ pub(crate) fn is_private(json: &str) -> bool {
     Members::of(json).is_private()
 }
 
-/// The members of an entry, whatever it is; of several of one name, the last.
+/// The members of an entry of any kind; of several with one name, the last.
 pub(crate) struct Members<'a>(HashMap<String, &'a RawValue>);
 
 impl<'a> Members<'a> {
@@ -103,7 +103,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The members of a JWK that say what it is (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). One that is there twice, or is
+/// The members of a JWK that say what it is (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). One that appears twice, or is
 /// of the wrong type, makes the entry unusable.
 #[derive(Deserialize)]
 pub(crate) struct Jwk {
@@ -162,7 +162,7 @@ impl Jwk {
 
     pub fn key(&self) -> Result<Key, &'static str> {
         if self.k.is_some() || self.kty == "oct" {
-            return Err("it is symmetric: whoever can check with it can sign");
+            return Err("it is symmetric: everybody who can verify with it can also sign");
         }
         if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return Err("its use is not sig");

@@ -41,7 +41,7 @@ pub struct KeySet {
     pub ambiguous: Vec<String>,
     /// The names of keys whose private half is in the set.
     pub leaked: Vec<String>,
-    /// What is public of them (`n` or `x`): by whatever name such a key goes, nobody may be believed on its word.
+    /// What is public of them (`n` or `x`): such a key must not be believed under any name.
     leaked_material: Vec<Vec<u8>>,
     /// The names of those of which nothing public can be read.
     leaked_unknown: Vec<String>,
@@ -83,7 +83,7 @@ impl KeySet {
                     // Which key it is the half of, only its name can tell.
                     Err(_) => set.leaked_unknown.push(name.clone()),
                 }
-                set.unused.push((name.clone(), "its private half is published: whoever reads it can sign"));
+                set.unused.push((name.clone(), "its private half is published: everybody who reads it can sign"));
                 set.leaked.push(name);
                 set.names_keys = true;
                 continue;

@@ -1,4 +1,4 @@
-//! Secrets: passwords, tokens, codes, keys. Whoever knows one may do something, so its type ([`SecretString`]) cannot be
+//! Secrets: passwords, tokens, codes, keys. Knowing one is enough to do something, so its type ([`SecretString`]) cannot be
 //! printed, and what is kept is its digest.
 
 use std::fmt;

@@ -1,5 +1,5 @@
 //! A refusal on the wire: the status, the challenge (RFC 6750 §3) for programs, and the body for people. The log knows it
-//! by its correlation id; so whoever is refused can ask whoever runs the server, and neither has to see the token.
+//! by its correlation id; so a person who is refused can ask the people who run the server, and neither has to see the token.
 
 use oauth::challenge::Challenge;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::refusal::Refusal;
 
-/// The answer to a request that is refused, for whatever web framework. It has a body of type `application/json`.
+/// The answer to a request that is refused, for any web framework. It has a body of type `application/json`.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.

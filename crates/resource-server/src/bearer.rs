@@ -25,7 +25,7 @@ pub fn token<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Result<&'a str, 
     }
 }
 
-/// The characters of RFC 6750 §2.1. It looks at all of them, whatever it finds: so the compiler takes many at a time.
+/// The characters of RFC 6750 §2.1. It always looks at all of them, so that the compiler can check many at a time.
 fn is_b64token(token: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');

@@ -9,7 +9,7 @@ use std::{
 
 use oauth::claims::Claims;
 
-/// Whoever is behind a request. Only a token that was verified makes one, so a handler that takes a `Caller` cannot be
+/// The person or program behind a request. Only a token that was verified makes one, so a handler that takes a `Caller` cannot be
 /// reached without. It derefs to the token's [`Claims`]; a clone is the same caller, and costs nothing.
 #[derive(Clone)]
 pub struct Caller(Arc<Known>);

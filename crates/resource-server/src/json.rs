@@ -6,7 +6,7 @@ use jsonwebtoken::dangerous::insecure_decode_claims;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
-/// The members of a JWT's payload, of which none may be there twice (RFC 7519 §4), nor any within them: two readers
+/// The members of a JWT's payload, of which none may appear twice (RFC 7519 §4), nor any within them: two readers
 /// would take different ones.
 pub struct Members(pub Map<String, Value>);
 
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Unique {
                 let mut members = Map::new();
                 while let Some((name, Unique(value))) = access.next_entry::<String, Unique>()? {
                     if members.insert(name, value).is_some() {
-                        return Err(de::Error::custom("a member is there twice"));
+                        return Err(de::Error::custom("a member appears twice"));
                     }
                 }
                 Ok(Unique(members.into()))

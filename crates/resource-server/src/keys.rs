@@ -46,7 +46,7 @@ impl Deref for Known {
     }
 }
 
-/// What is known of an issuer now. Replaced as a whole; whoever waits for news watches it.
+/// What is known of an issuer now. Replaced as a whole; those who wait for news watch it.
 #[derive(Default)]
 pub struct Status {
     pub keys: Vec<Known>,

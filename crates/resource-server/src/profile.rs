@@ -46,7 +46,7 @@ pub struct Profile {
     /// Claims that only ID tokens have.
     pub(crate) id_token: Vec<String>,
     pub(crate) claims: Places,
-    /// Whether the names of roles count among the scopes as well, where a provider has no scopes of one's own.
+    /// Whether the names of roles count among the scopes as well, where a provider does not allow custom scopes.
     pub(crate) roles_are_scopes: bool,
     pub(crate) roles: BTreeMap<String, Ours>,
     pub(crate) scopes: BTreeMap<String, String>,
@@ -123,7 +123,7 @@ impl Profile {
                 base = below.remove("extends").unwrap_or(toml::Value::Boolean(false));
                 // Who may do what is to be read in one place: of the [roles] below, only the default is inherited.
                 if let (true, Some(roles)) = (table.contains_key("roles"), below.get_mut("roles")) {
-                    roles.as_table_mut().context("[roles] is no table")?.retain(|name, _| name == "default");
+                    roles.as_table_mut().context("[roles] is not a table")?.retain(|name, _| name == "default");
                 }
                 table = over(below, table);
             }

@@ -55,7 +55,7 @@ impl Provider {
     /// The claims of a verified token, which must be an access token and say whom it is about.
     pub fn claims(&self, members: Members) -> Result<Claims, Refusal> {
         let claims = match &self.profile {
-            // Whoever has stolen such a token must not be able to use it without the key that it is bound to.
+            // A stolen token must not be usable without the key that it is bound to.
             _ if members.0.contains_key("cnf") => return Err(Refusal::token_bound()),
             Some(profile) if !profile.is_access_token(&members.0) => return Err(Refusal::other_type()),
             Some(profile) => profile.claims(&members.0, &self.scopes),

@@ -29,7 +29,7 @@ impl Keys {
         let mut failures = 0_u32;
         loop {
             self.status.send_modify(|status| status.fetching = true);
-            let _ = self.wanted.notified().now_or_never(); // whoever asked until now is answered by this fetch
+            let _ = self.wanted.notified().now_or_never(); // requests until now are answered by this fetch
             let outcome = self.fetch(remote).await;
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
             let (pause, problem) = match &outcome {

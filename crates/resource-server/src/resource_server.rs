@@ -234,7 +234,7 @@ impl Config {
         let (mut list, mut opaque) = (Vec::<Provider>::new(), None);
         for (issuer, jwks) in self.own {
             let set = KeySet::parse(&jwks).with_context(|| format!("the keys of {issuer} cannot be used"))?;
-            ensure!(!set.keys.is_empty(), "the keys of {issuer} cannot be used: there is none");
+            ensure!(!set.keys.is_empty(), "the keys of {issuer} cannot be used: the list is empty");
             let (audience, scopes) = (vec![audience.clone()], Arc::clone(&scopes));
             let keys = Arc::new(Keys::own(set));
             list.push(Provider { issuer, audience, keys, profile: None, introspects: false, scopes });
@@ -248,7 +248,7 @@ impl Config {
         }
         for (number, provider) in list.iter().enumerate() {
             let twice = list[..number].iter().any(|other| other.issuer == provider.issuer);
-            ensure!(!twice, "the issuer {} is there twice", provider.issuer);
+            ensure!(!twice, "the issuer {} is given twice", provider.issuer);
         }
         let basic_scopes = self.basic_scopes.unwrap_or(self.scopes);
         let metadata = ProtectedResourceMetadata {

@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 /// The background tasks: a future that ends when one of them has ended, which none should. Without it keys would neither
 /// be renewed nor go, so a server that goes on without it lets nobody in after a while: better stop it, and say why.
 /// Dropped, it ends the tasks.
-#[must_use = "without these tasks no key is renewed: await them beside the server"]
+#[must_use = "without these tasks no key is renewed: await them together with the server"]
 #[derive(Debug)]
 pub struct Tasks(JoinSet<()>);
 

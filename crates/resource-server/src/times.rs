@@ -11,9 +11,9 @@ const METADATA_AGE: Duration = Duration::from_hours(1);
 /// How an issuer's keys are renewed. The default is sensible for production; tests make the times shorter.
 #[derive(Clone, Debug)]
 pub struct Times {
-    /// After a fetch, how long an unknown key (`kid`) is no reason for another. Default: 10 s.
+    /// How long after a fetch an unknown key (`kid`) causes no other. Default: 10 s.
     pub cooldown: Duration,
-    /// The shortest time for which fetched keys are kept, whatever the issuer says. Default: 1 min.
+    /// The shortest time for which fetched keys are kept, even if the issuer says less. Default: 1 min.
     pub min_age: Duration,
     /// The longest: a key that the issuer has withdrawn is refused after this time at the latest. Default: 10 min.
     pub max_age: Duration,

@@ -559,7 +559,7 @@ fn what_is_kept_is_a_file_in_a_folder_of_ours() -> Result<()> {
     std::fs::remove_file(&path)?;
     assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&path).status()?.success());
     let outcome = world.run(CALL)?;
-    assert!(outcome.code == Some(1) && outcome.stderr.contains("no file"), "{outcome:?}");
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("not a file"), "{outcome:?}");
     std::fs::remove_file(&path)?;
     std::fs::rename(&elsewhere, &path)?;
     assert_eq!(world.run(CALL)?.code, Some(0));
@@ -697,7 +697,7 @@ fn a_server_that_sends_the_browser_to_anothers_log_in_gets_no_code_from_there() 
         metadata(json!({ "authorization_endpoint": theirs, "authorization_response_iss_parameter_supported": false }));
     let hostile = World::new(None, Some(mix_up))?;
     let outcome = hostile.run(&["--login-timeout", "2", "call", "echo", "message=hi"])?;
-    assert!(outcome.code == Some(4) && outcome.stderr.contains("nobody came back"), "{outcome:?}");
+    assert!(outcome.code == Some(4) && outcome.stderr.contains("did not come back in time"), "{outcome:?}");
     assert_eq!(hostile.authorization.hits("/token"), 0, "the code went to the wrong server");
     assert_eq!(honest.authorization.hits("/authorize"), 3);
     Ok(())

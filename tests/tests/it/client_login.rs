@@ -79,7 +79,7 @@ fn one_log_in_and_every_command() -> Result<()> {
         (&["trace", "echo", "message=hi"], 0, "1. Ask the MCP server what it can do"),
         (&["call", "echo"], 2, "message is missing. echo takes: message (string, required), repeat_count (integer)"),
         (&["call", "echo", "message=hi", "repeat_count=many"], 2, "repeat_count=many"),
-        (&["call", "echo", "message=hi", "loud=1"], 2, "loud is no argument"),
+        (&["call", "echo", "message=hi", "loud=1"], 2, "loud is not an argument"),
         (&["call", "echo", "message=hi", "repeat_count=99"], 5, "the tool failed"),
         (&["call", "nothing"], 5, "There are: echo, get_time, whoami"),
         (&["prompt", "greeting", "style=rude"], 5, "-32602"),

@@ -114,7 +114,7 @@ fn doctor_says_what_is_wrong_with_a_provider() {
     let opaque = profile("[introspection]\nclient_id = \"me\"\nclient_secret_file = \"secret\"\n");
     for (answer, wanted, line) in [
         (json_of(json!({ "active": false })), 0, "✓ introspection"),
-        (json_of(json!({ "active": true })), 1, "✗ introspection: A token that nobody issued is active"),
+        (json_of(json!({ "active": true })), 1, "✗ introspection: A token that was never issued counts as active"),
         (raw("401 No", "", "{}"), 1, "✗ introspection: The provider answers with the status 401. Check client_id"),
     ] {
         mock.put("/introspect", answer);

@@ -536,7 +536,7 @@ fn rows() -> Vec<Row> {
         path(at_authorization, "a registration without a client_id", (4, "client_id is missing"), "/register", |_| {
             Reply::json(201, &json!({ "client_name": "x" }))
         }),
-        path(at_authorization, "a registration of an unknown kind", (4, "of no use"), "/register", |_| {
+        path(at_authorization, "a registration of an unknown kind", (4, "cannot be used"), "/register", |_| {
             Reply::json(201, &json!({ "client_id": "x", "token_endpoint_auth_method": "magic" }))
         }),
         path(at_authorization, "a registration that is elsewhere", (4, "answers 307"), "/register", |urls| {
@@ -583,12 +583,14 @@ fn rows() -> Vec<Row> {
         }),
         Row {
             args: &["--login-timeout", "2", "call", "echo", "message=hi"],
-            ..path(at_authorization, "nobody comes back", (4, "nobody came back"), "/authorize", |_| Reply::status(200))
+            ..path(at_authorization, "nobody comes back", (4, "did not come back in time"), "/authorize", |_| {
+                Reply::status(200)
+            })
         },
         // The token.
-        path(at_authorization, "a page instead of a token", (4, "no token response"), "/token", |_| page()),
+        path(at_authorization, "a page instead of a token", (4, "not a token response"), "/token", |_| page()),
         path(at_authorization, "a token with 201", (0, ""), "/token", |_| Reply::json(201, &tokens(0))),
-        path(at_authorization, "201 and no token", (4, "no token response"), "/token", |_| {
+        path(at_authorization, "201 and no token", (4, "not a token response"), "/token", |_| {
             Reply::json(201, &json!({}))
         }),
         path(at_authorization, "an error with 200", (4, "bad_verification_code, The code is wrong."), "/token", |_| {
@@ -656,12 +658,12 @@ fn rows() -> Vec<Row> {
         token("a token that is no text", (4, "access_token must be a string"), "access_token", json!(7)),
         token("a token that has expired on arrival", (4, "had expired"), "expires_in", json!(0)),
         token("a token from the past", (4, "expires_in must be a number"), "expires_in", json!(-60)),
-        token("a life in words", (4, "no token response"), "expires_in", json!("for ever")),
+        token("a life in words", (4, "not a token response"), "expires_in", json!("for ever")),
         token("a life that is a number in a text", (0, ""), "expires_in", json!("3600")),
         token("a token for ever", (0, ""), "expires_in", json!(u64::MAX)),
         token("a life that is a float", (0, ""), "expires_in", json!(3599.0)),
         token("a life that is nothing", (0, ""), "expires_in", Value::Null),
-        token("a life that is a list", (4, "no token response"), "expires_in", json!([3600])),
+        token("a life that is a list", (4, "not a token response"), "expires_in", json!([3600])),
         token("a scope that is null", (0, ""), "scope", Value::Null),
         token("an error that is null", (0, ""), "error", Value::Null),
         // The MCP server.

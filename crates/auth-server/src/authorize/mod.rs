@@ -180,13 +180,13 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
         redirect(&state, &asked.redirect_uri, asked.state.as_deref(), &error)
     };
     if form.get("decision") != Some("allow") {
-        return denied("The person said no.");
+        return denied("The person denied access.");
     }
     let grantable = account.grantable();
     let ticked = |scope: &&&str| form.all("scope").any(|one| one == **scope) && grantable.contains(*scope);
     let scopes: Vec<_> = asked.scopes.iter().filter(ticked).copied().collect();
     if scopes.is_empty() {
-        return denied("The person allowed none of the scopes.");
+        return denied("The person allowed no scope.");
     }
     match issue_code(&state, &asked, &account, &scopes.join(" ")).await {
         Ok(code) => {
@@ -222,7 +222,7 @@ fn own_form(
     const AGAIN: &str = "Go back to the program and start again.";
     let body = body.map_err(|error| error_page(error.status_code(), &error.to_string(), AGAIN))?.0;
     if body.len() > params::MAX {
-        return Err(error_page(StatusCode::PAYLOAD_TOO_LARGE, "The form has at most 16 KiB.", AGAIN));
+        return Err(error_page(StatusCode::PAYLOAD_TOO_LARGE, "The form may have at most 16 KiB.", AGAIN));
     }
     let own = || {
         let params = Params::parse(std::str::from_utf8(&body).ok()?)?;

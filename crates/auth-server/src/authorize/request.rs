@@ -99,7 +99,7 @@ pub(super) async fn read(state: &State, http: &HttpRequest) -> Result<Asked, Htt
         Err(redirect(state, &redirect_uri, state_param, &[("error", error), ("error_description", description)]))
     };
     if params.repeats(&ONCE) {
-        return back("invalid_request", "A parameter is there more than once.");
+        return back("invalid_request", "A parameter appears more than once.");
     }
     match params.get("response_type") {
         Some("code") => {}

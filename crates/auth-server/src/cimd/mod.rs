@@ -39,7 +39,7 @@ const MAX_BODY: usize = 5 * 1024;
 /// How many documents are fetched at once, from one host and in all: a slow host keeps its own clients waiting, no others.
 const FETCHES_OF_A_HOST: usize = 2;
 const MAX_FETCHES: usize = 32;
-/// How often in a minute: whoever sends browsers here must not make us a hammer on somebody's host.
+/// How often in a minute: people who send browsers here must not use us to flood somebody's host.
 const A_MINUTE_OF_A_HOST: Quota = Quota::per_minute(NonZeroU32::new(30).expect("it is not 0"));
 const A_MINUTE: NonZeroU32 = NonZeroU32::new(300).expect("it is not 0");
 /// How many documents and how many failures are remembered. They are kept apart: failures push no document out, and

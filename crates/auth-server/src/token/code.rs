@@ -1,4 +1,4 @@
-//! `authorization_code`: a code, and the proof that it is in the hands of whoever asked for it (PKCE).
+//! `authorization_code`: a code, and the proof (PKCE) that it comes from the client that asked for it.
 
 use oauth::secret::{Digest, ExposeSecret};
 

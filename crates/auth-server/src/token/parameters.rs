@@ -38,7 +38,7 @@ pub(super) fn form(http: &HttpRequest, body: &[u8]) -> Result<Params, Failure> {
     let text = std::str::from_utf8(body).map_err(|_| invalid("The body is not UTF-8."))?;
     let params = Params::parse(text).ok_or_else(Failure::too_large)?;
     if params.repeats(&ONCE) {
-        return Err(invalid("A parameter is there more than once."));
+        return Err(invalid("A parameter appears more than once."));
     }
     Ok(params)
 }

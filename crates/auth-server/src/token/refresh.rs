@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{client::Client, events, failure::Failure, params::Params, state::State};
 
-/// What is said of a refresh token that gives nothing, whatever the reason.
+/// What is said of a refresh token that gives nothing. The reason makes no difference.
 const NO_REFRESH_TOKEN: &str = "The refresh token is not known, was used, or has ended.";
 
 /// `refresh_token` (OAuth 2.1 §4.3): each works once. Who comes with a used one, comes after

@@ -20,7 +20,7 @@ pub fn param_headers(
     let mut names: Vec<String> = marked.iter().map(|(_, name)| name.to_ascii_lowercase()).collect();
     names.sort();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err("an x-mcp-header is there twice");
+        return Err("an x-mcp-header appears twice");
     }
     let mut headers = Vec::new();
     for (path, name) in marked {
@@ -61,7 +61,8 @@ fn find_marks<'a>(
     for (key, property) in properties {
         path.push(key);
         if let Some(name) = property.get("x-mcp-header") {
-            let name = name.as_str().filter(|name| is_field_name(name)).ok_or("an x-mcp-header is no header's name")?;
+            let name =
+                name.as_str().filter(|name| is_field_name(name)).ok_or("an x-mcp-header is not a valid header name")?;
             let kind = property["type"].as_str().filter(|kind| ["string", "integer", "boolean"].contains(kind));
             kind.ok_or("an x-mcp-header is on a parameter of another type")?;
             marks.push((path.clone(), name));

@@ -1,4 +1,4 @@
-//! What a client asks a server for: tools, prompts, and whatever else has a method.
+//! What a client asks a server for: tools, prompts, and all other methods.
 
 use std::time::Instant;
 

@@ -68,7 +68,7 @@ impl Session {
                 return Err(Failure::network(format!("the server does not speak MCP {MODERN}")).at(answer.exchange));
             }
             _ => {
-                self.wire.flow.http.note("That is no modern MCP server. We begin as it was done until 2025-11-25.");
+                self.wire.flow.http.note("This is not a modern MCP server. We start as it was done up to 2025-11-25.");
                 return self.initialize(LEGACY[0]).await;
             }
         };
@@ -80,7 +80,7 @@ impl Session {
         match LEGACY.into_iter().find(|version| speaks(version)) {
             Some(version) if !modern_only => self.initialize(version).await,
             _ => Err(Failure::network(format!(
-                "the server speaks none of our versions of MCP, but {}",
+                "the server supports none of our versions of MCP, only {}",
                 escape::line(&supported.to_string())
             ))
             .at(answer.exchange)),

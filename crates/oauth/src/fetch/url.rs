@@ -1,4 +1,4 @@
-//! Which URLs may be asked at all, whoever names them.
+//! Which URLs may be asked at all.
 
 use std::fmt;
 

@@ -243,7 +243,11 @@ async fn introspection(settings: &Settings, metadata: &Metadata, issuer: &Url, f
     let what = "Check client_id and the secret, and that the provider lets this client introspect tokens.";
     match asked {
         Ok(false) => findings.good("introspection", "this server's credentials are accepted"),
-        Ok(true) => findings.bad("introspection", "A token that nobody issued is active.", "Do not trust this issuer."),
+        Ok(true) => findings.bad(
+            "introspection",
+            "A token that was never issued counts as active.",
+            "Do not trust this issuer.",
+        ),
         Err(problem) => findings.bad("introspection", problem, what),
     }
 }
