@@ -91,7 +91,7 @@ fn summary(text: &str, parts: &[Part]) -> String {
             for part in parts {
                 let entry = |it: &Lesson| format!("- [{}]({})\n", it.heading(), it.chapter);
                 let lessons: String = part.lessons.iter().map(entry).collect();
-                summary.push_str(&format!("# {}\n\n{lessons}\n", part.title));
+                summary.extend(["# ", &part.title, "\n\n", &lessons, "\n"]);
             }
         } else {
             summary.push_str(line);

@@ -46,12 +46,13 @@ fn every_page_is_put_together_and_every_link_leads_somewhere() -> Result<()> {
     assert!(output.status.success(), "{text}");
     let index = fs::read_to_string(folder.path().join("rfcs.md"))?;
     assert!(index.contains("\n- [§3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1)\n"), "{index}");
+    let link = Regex::new(r"\]\(([^)#:]*/[^)#:]+)")?;
     for (path, ..) in pages()? {
         let page = fs::read_to_string(folder.path().join(path.file_name().context("a name")?))?;
         assert!(!page.contains("{{#") && !page.contains("](repo:"), "{}", path.display());
         // As the page is read where it was written, the links to sources lead to these.
-        for link in Regex::new(r"\]\(([^)#:]*/[^)#:]+)")?.captures_iter(&page) {
-            assert!(folder.path().join(&link[1]).exists(), "{}: {}", path.display(), &link[1]);
+        for found in link.captures_iter(&page) {
+            assert!(folder.path().join(&found[1]).exists(), "{}: {}", path.display(), &found[1]);
         }
     }
     Ok(())
@@ -70,12 +71,11 @@ fn every_command_in_the_chapters_prints_what_they_show() -> Result<()> {
     let (waiting, failures) = (Mutex::new(chosen), Mutex::new(Vec::new()));
     let next = || waiting.lock().ok()?.pop();
     thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..2 {
             scope.spawn(|| {
                 while let Some((path, step, is_lesson)) = next() {
-                    let checked = Page::read(&path).and_then(|page| match page.has_examples() || is_lesson {
-                        true => check_beside(&path, &step),
-                        false => Ok(0),
+                    let checked = Page::read(&path).and_then(|page| {
+                        if page.has_examples() || is_lesson { check_beside(&path, &step) } else { Ok(0) }
                     });
                     match checked {
                         Ok(count) => println!("{}: {count} examples", path.display()),

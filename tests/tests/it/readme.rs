@@ -47,6 +47,25 @@ fn every_command_in_the_readmes_prints_what_they_show() -> Result<()> {
 }
 
 #[test]
+fn a_chapters_command_that_is_not_run_says_why() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("book"))?;
+    let chapter = folder.path().join("book/chapter.md");
+    for (text, holds) in [
+        ("```sh\ncargo run\n```", false),
+        ("```text\n$ cargo run\n```", false),
+        ("```text\nanything else\n```", true),
+        ("<!-- not run: opens a browser -->\n```sh\ncargo run\n```", true),
+        ("<!-- not run: opens a browser -->\nWords.\n\n```sh\ncargo run\n```", false),
+        ("```console\n$ cargo run -q -p step1\n```", true),
+    ] {
+        fs::write(&chapter, text)?;
+        assert_eq!(Page::read(&chapter).is_ok(), holds, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn an_output_that_is_not_the_readmes_is_noticed() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let readme = folder.path().join("README.md");
@@ -58,6 +77,11 @@ fn an_output_that_is_not_the_readmes_is_noticed() -> Result<()> {
         ("$ echo one; echo two\none", false),
         ("$ echo one", false),
         ("$ A=1\n$ echo \\\n  $A\n1", true),
+        // What the server prints is in a block without a command.
+        ("$ true\n```\n```console\nlistening on http://localhost:9000", true),
+        ("$ true\n```\n```console\nlistening on http://localhost:…", true),
+        ("$ true\n```\n```console\nlistening on http://localhost:9000/", false),
+        ("$ true\n```\n```console\nlistening on …\n```\n```console\nlistening on …", false),
     ] {
         fs::write(&readme, format!("```console\n{block}\n```\n"))?;
         assert_eq!(check_beside(&readme, "step1").is_ok(), holds, "{block}");

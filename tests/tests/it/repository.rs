@@ -62,21 +62,41 @@ fn no_file_has_a_registrys_download_address() -> Result<()> {
     Ok(())
 }
 
+/// The places in a page that a link can lead to: its headings, as GitHub names them.
+fn headings(page: &str) -> Vec<String> {
+    let mut inside = false;
+    let lines = page.lines().filter(|line| {
+        inside ^= line.starts_with("```");
+        !inside && line.starts_with('#')
+    });
+    let name = |c: char| match c {
+        ' ' => Some('-'),
+        _ => Some(c.to_ascii_lowercase()).filter(|c| c.is_alphanumeric() || ['-', '_'].contains(c)),
+    };
+    lines.map(|line| line.trim_start_matches('#').trim().chars().filter_map(name).collect()).collect()
+}
+
 #[test]
 fn the_links_in_the_pages_lead_somewhere() -> Result<()> {
-    let link = Regex::new(r"\]\(([^)#:\s]+)(#[^)]*)?\)")?;
+    let link = Regex::new(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)")?;
     let Some(files) = files()? else { return Ok(()) };
-    let mut count = 0;
+    let (mut count, mut anchors) = (0, 0);
     // Those of the book are checked where it is put together.
     let pages = files.iter().filter(|(path, _)| path.extension().is_some_and(|it| it == "md"));
     for (path, text) in pages.filter(|(path, _)| !path.starts_with("book/src")) {
         for found in link.captures_iter(text) {
-            let to = root().join(path.parent().unwrap_or(Path::new(""))).join(&found[1]);
+            let there = root().join(path.parent().unwrap_or(Path::new(""))).join(&found[1]);
+            let to = if found[1].is_empty() { root().join(path) } else { there };
             assert!(to.exists(), "{}: {} is not there", path.display(), &found[1]);
             count += 1;
+            if let Some(anchor) = found.get(2) {
+                let named = headings(&fs::read_to_string(&to)?).iter().any(|name| name == anchor.as_str());
+                assert!(named, "{}: {} has no heading {}", path.display(), to.display(), anchor.as_str());
+                anchors += 1;
+            }
         }
     }
-    assert!(count > 50, "{count} links");
+    assert!(count > 50 && anchors > 0, "{count} links, {anchors} to headings");
     Ok(())
 }
 

@@ -77,9 +77,9 @@ const MCP: [(&str, &str); 29] = [
     ("Protocol Version Negotiation", "basic/versioning#protocol-version-negotiation"),
     ("Schema Reference", "schema"),
     ("Scope Challenge Handling", "basic/authorization#scope-challenge-handling"),
-    ("Scope Minimization", "/docs/tutorials/security/security_best_practices#scope-minimization"),
+    ("Scope Minimization", "docs/tutorials/security/security_best_practices#scope-minimization"),
     ("Scope Selection Strategy", "basic/authorization#scope-selection-strategy"),
-    ("Security Best Practices", "/docs/tutorials/security/security_best_practices"),
+    ("Security Best Practices", "docs/tutorials/security/security_best_practices"),
     ("Sending Messages to the Server", "basic/transports#sending-messages-to-the-server"),
     ("Server Validation", "basic/transports/streamable-http#server-validation"),
     ("Step-Up Authorization Flow", "basic/authorization#step-up-authorization-flow"),
@@ -154,10 +154,9 @@ impl Place {
             Place::Mcp { title, version } => {
                 let path = MCP.iter().find(|(known, _)| known == title)?.1;
                 let site = "https://modelcontextprotocol.io";
-                Some(if path.starts_with('/') {
-                    format!("{site}{path}")
-                } else {
-                    format!("{site}/specification/{version}/{path}")
+                Some(match path.strip_prefix("docs/") {
+                    Some(page) => format!("{site}/docs/{version}/{page}"),
+                    None => format!("{site}/specification/{version}/{path}"),
                 })
             }
             Place::OAuth { section } => {
