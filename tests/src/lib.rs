@@ -11,6 +11,7 @@ pub mod programs;
 pub mod provider;
 pub mod readme;
 pub mod signer;
+pub mod workshop;
 pub mod world;
 
 use std::{

@@ -190,12 +190,13 @@ fn run(task: Task) -> Result<ExitCode> {
             let stub = if at_run_time { start::Stub::AtRunTime } else { start::Stub::Todo };
             let lessons = start::start(root, &mine, step, stub)?;
             let folder = start::shown(root, &mine, step);
-            println!("{folder} is step {step} without its lessons:");
+            let mut text = Vec::new();
+            writeln!(text, "{folder} is step {step} without its lessons:")?;
             for lesson in lessons {
-                println!("  {:<4} {}: book/src/{}", lesson.id, lesson.title, lesson.chapter);
+                writeln!(text, "  {:<4} {}: book/src/{}", lesson.id, lesson.title, lesson.chapter)?;
             }
-            println!("Write what is todo! in {folder}/src, then judge it: cargo xtask check {step}");
-            Ok(ExitCode::SUCCESS)
+            writeln!(text, "Write what is todo! in {folder}/src, then judge it: cargo xtask check {step}")?;
+            shown(io::stdout().write_all(&text).map_err(Into::into))
         }
         Task::Check { step, only, task, mine } => {
             let what = match (only, task) {

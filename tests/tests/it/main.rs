@@ -12,6 +12,7 @@ mod clients_login;
 mod doctor;
 mod eject;
 mod exchange;
+mod exercises;
 mod http;
 mod interop;
 mod introspection;

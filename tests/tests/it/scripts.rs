@@ -1,6 +1,7 @@
 //! The shell test of each step passes on that step, and fails on the one before: it can fail.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::TcpListener,
     path::Path,
@@ -9,6 +10,7 @@ use std::{
 
 use anyhow::Result;
 use integration_tests::{Server, programs};
+use regex::Regex;
 
 fn script(step: u8) -> Result<Command> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -32,6 +34,35 @@ fn every_script_passes_on_its_own_step() -> Result<()> {
         let text = text(&output);
         assert!(output.status.success(), "test_step{step}.sh: {text}");
         assert!(text.trim_end().ends_with(" passed, 0 failed"), "test_step{step}.sh: {text}");
+        let number = Regex::new(r"^ok - (\d\.\d|10) \S")?;
+        let verdicts: Vec<_> = text.lines().filter(|line| line.starts_with("ok")).collect();
+        assert!(verdicts.iter().all(|line| number.is_match(line)), "test_step{step}.sh: {text}");
+        assert!(verdicts.iter().any(|line| line.starts_with(&format!("ok - {step}"))), "test_step{step}.sh: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_script_judges_one_lesson_or_those_of_a_step_and_lists_them_all() -> Result<()> {
+    for (only, numbers) in [("2.1", &["2.1"][..]), ("2", &["2.1", "2.2", "2.3"])] {
+        let output = script(3)?.args(["--only", only]).output()?;
+        let text = text(&output);
+        let verdicts = text.lines().filter_map(|line| line.strip_prefix("ok - ")?.split(' ').next());
+        let judged: BTreeSet<_> = verdicts.collect();
+        assert!(output.status.success() && judged.iter().eq(numbers), "{text}");
+    }
+    let help = text(&script(3)?.arg("--help").output()?);
+    for line in ["  --only LESSON ", "  2.1  One JSON-RPC message\n", "  4.3  The second era of the protocol\n"] {
+        assert!(help.contains(line), "{line}: {help}");
+    }
+    for (args, says) in [
+        (&["--only", "9.1"][..], "there is no check of lesson 9.1 here"),
+        (&["--only"], "--only needs a lesson"),
+        (&["--program", "/none"], "--program needs a program"),
+        (&["--program", "/bin/sh", "--url", "http://localhost:1"], "either --program or --url"),
+    ] {
+        let output = script(3)?.args(args).output()?;
+        assert!(output.status.code() == Some(2) && text(&output).contains(says), "{args:?}: {}", text(&output));
     }
     Ok(())
 }
