@@ -2,7 +2,7 @@
 //! version and what the client can do in `_meta`, and headers repeat what proxies want to see without reading the body.
 //! A server may serve both eras at one endpoint, as this one does: [`check`] tells them apart.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,19 +14,16 @@ use common::{
     mcp::{DiscoverResult, Era, LEGACY, MODERN},
     params::Text,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{json, value::RawValue};
 
 use crate::{lifecycle::INSTRUCTIONS, methods::Call};
 
-const META: &str = "io.modelcontextprotocol/";
-/// What only modern requests have in `_meta`. Other keys of the protocol are older, such as `related-task`.
-const MODERN_META: [&str; 3] = ["protocolVersion", "clientCapabilities", "clientInfo"];
 static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 static METHOD: HeaderName = HeaderName::from_static("mcp-method");
 static NAME: HeaderName = HeaderName::from_static("mcp-name");
 
-/// The parameters that concern the protocol rather than the method.
+/// What the check reads of the params: `_meta`, and what `Mcp-Name` repeats.
 #[derive(Default, Deserialize)]
 struct Head<'a> {
     #[serde(borrow, default, rename = "_meta")]
@@ -37,21 +34,39 @@ struct Head<'a> {
     uri: Option<&'a RawValue>,
 }
 
-type Meta<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+/// What only modern requests have in `_meta`. Other keys of the protocol are older, such as `related-task`.
+#[derive(Default, Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, deserialize_with = "present", rename = "io.modelcontextprotocol/protocolVersion")]
+    protocol_version: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "io.modelcontextprotocol/clientCapabilities")]
+    client_capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "io.modelcontextprotocol/clientInfo")]
+    client_info: Option<&'a RawValue>,
+}
+
+/// A member that is there, even if it is `null`, which `Option` alone would read as absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(json).map(Some)
+}
 
 /// Tells a call's era, and refuses it if it breaks the rules of that.
 pub fn check(call: &mut Call<'_>) -> Result<(), HttpResponse> {
     let bad = |call: &Call<'_>, error| call.refuse(StatusCode::BAD_REQUEST, &error);
-    let head: Head = serde_json::from_str(call.params.get()).map_err(|_| {
+    let unclear = |call: &Call<'_>| {
         bad(call, ErrorObject::new(INVALID_REQUEST, "The params must name each member once, in Unicode."))
-    })?;
+    };
+    let head: Head = serde_json::from_str(call.params.get()).map_err(|_| unclear(call))?;
     call.name = head.name;
-    let meta: serde_json::Result<Meta> = head.meta.map_or(Ok(Meta::new()), |meta| serde_json::from_str(meta.get()));
+    let is_object = head.meta.is_none_or(|meta| meta.get().starts_with('{'));
+    let meta = match head.meta.filter(|_| is_object) {
+        Some(meta) => serde_json::from_str(meta.get()).map_err(|_| unclear(call))?,
+        None => Meta::default(),
+    };
     let version = header(call.http, &PROTOCOL_VERSION);
 
-    let is_modern = |key: &Cow<str>| key.strip_prefix(META).is_some_and(|key| MODERN_META.contains(&key));
     let modern = version.as_deref().is_some_and(|version| version >= MODERN)
-        || meta.iter().flat_map(BTreeMap::keys).any(is_modern);
+        || [meta.protocol_version, meta.client_capabilities, meta.client_info].iter().any(Option::is_some);
     if let Some(version) = version.as_deref()
         && version != MODERN
         && !LEGACY.contains(&version)
@@ -59,9 +74,8 @@ pub fn check(call: &mut Call<'_>) -> Result<(), HttpResponse> {
         return Err(bad(call, unsupported(version, &served())));
     }
     if modern {
-        check_modern(call, head.uri, &meta.unwrap_or_default(), version.as_deref())
-            .map_err(|error| bad(call, error))?;
-    } else if meta.is_err() {
+        check_modern(call, head.uri, &meta, version.as_deref()).map_err(|error| bad(call, error))?;
+    } else if !is_object {
         // A legacy request may leave `_meta` out, but not put something else there.
         let error = ErrorObject::invalid_params("The params do not fit: _meta must be an object.");
         return Err(call.refuse(StatusCode::OK, &error));
@@ -80,10 +94,9 @@ fn check_modern(
 ) -> Result<(), ErrorObject> {
     let mismatch = |why: &str| ErrorObject::new(HEADER_MISMATCH, format!("Header mismatch: {why}"));
     let missing = |name: &str| mismatch(&format!("the header {name} is missing."));
-    let meta = |key: &str| meta.get(&*format!("{META}{key}")).copied();
 
     let version = version.ok_or_else(|| missing("MCP-Protocol-Version"))?;
-    let body_version = meta("protocolVersion").map(|json| serde_json::from_str::<String>(json.get()));
+    let body_version = meta.protocol_version.map(|json| serde_json::from_str::<String>(json.get()));
     if let Some(Ok(body_version)) = &body_version
         && body_version != version
     {
@@ -103,10 +116,10 @@ fn check_modern(
             return Err(mismatch("Mcp-Name is not what the params name."));
         }
     }
-    let capabilities = meta("clientCapabilities").is_some_and(|json| json.get().starts_with('{'));
+    let capabilities = meta.client_capabilities.is_some_and(|json| json.get().starts_with('{'));
     if !matches!(body_version, Some(Ok(_))) || !capabilities {
-        let why = format!("_meta must have {META}protocolVersion (a string) and {META}clientCapabilities (an object).");
-        return Err(ErrorObject::new(INVALID_PARAMS, why));
+        const WHY: &str = "_meta must have io.modelcontextprotocol/protocolVersion (a string) and io.modelcontextprotocol/clientCapabilities (an object).";
+        return Err(ErrorObject::new(INVALID_PARAMS, WHY));
     }
     // A legacy version is served, but not to requests of this form.
     if version == MODERN { Ok(()) } else { Err(unsupported(version, &[MODERN])) }

@@ -619,6 +619,14 @@ async fn an_error_of_the_protocol_names_the_member_in_json_schemas_words() {
             "The params must name each member once, in Unicode.",
         ),
         (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25","io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
+            "The params must name each member once, in Unicode.",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/clientInfo":null,"io.modelcontextprotocol/clientInfo":{}}}}"#,
+            "The params must name each member once, in Unicode.",
+        ),
+        (
             r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"\ud800":1}}"#,
             "The params must name each member once, in Unicode.",
         ),

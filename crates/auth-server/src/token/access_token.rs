@@ -9,7 +9,7 @@ use oauth::{
 };
 use serde::Serialize;
 
-use crate::{client::Client, failure::Failure, state::State, store::Family};
+use crate::{client::Client, failure::Failure, state::State, store::Family, users::Account};
 
 /// How long an access token is good for, in seconds: ten minutes.
 const ACCESS_LIFETIME: i64 = 600;
@@ -25,14 +25,15 @@ pub(super) struct Granted {
     scope: Scopes,
 }
 
-/// An access token for the person who consented; with what their role still lets them grant.
-pub(super) async fn for_person(
-    state: &State,
-    client: &Client,
-    family: &Family,
-    scope: &Scopes,
-    refresh_token: Option<SecretString>,
-) -> Result<Granted, Failure> {
+/// The person who consented, and what their role still lets them grant.
+pub(super) struct Person {
+    account: Account,
+    scope: Scopes,
+}
+
+/// Reads the person of a family. This comes before a code or a refresh token is taken: if the database fails here, the
+/// client may try again with the same one.
+pub(super) async fn person(state: &State, family: &Family, scope: &Scopes) -> Result<Person, Failure> {
     let gone = || Failure::bad("invalid_grant", "The person may not grant this any more.");
     let account = state.users.find(&family.user).await?.ok_or_else(gone)?;
     let grantable = account.grantable();
@@ -41,8 +42,20 @@ pub(super) async fn for_person(
         return Err(gone());
     }
     let scope = Scopes::parse(&kept.join(" ")).map_err(anyhow::Error::msg)?;
-    let about = About { subject: &account.sub, username: Some(&account.name), roles: &account.roles };
-    sign(state, client, &about, &scope, &family.resource, refresh_token)
+    Ok(Person { account, scope })
+}
+
+/// An access token for the person who consented.
+pub(super) fn for_person(
+    state: &State,
+    client: &Client,
+    family: &Family,
+    person: &Person,
+    refresh_token: Option<SecretString>,
+) -> Result<Granted, Failure> {
+    let Account { sub, name, roles, .. } = &person.account;
+    let about = About { subject: sub, username: Some(name), roles };
+    sign(state, client, &about, &person.scope, &family.resource, refresh_token)
 }
 
 /// Whom an access token is about: a person, or the client itself.

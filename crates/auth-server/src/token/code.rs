@@ -44,6 +44,7 @@ pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Res
         return Err(invalid("code_verifier does not fit the code_challenge."));
     }
     same_resource(form, &family.resource)?;
+    let person = access_token::person(state, &family, &family.scope).await?;
     let refresh_token =
         if client.may_use("refresh_token") { Some(state.refresh_tokens.issue(family.id)?) } else { None };
     let refresh_digest = refresh_token.as_ref().map(|token| Digest::of(token.expose_secret()));
@@ -51,7 +52,7 @@ pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Res
         state.store.revoke_family(family.id).await?;
         return Err(replayed());
     }
-    access_token::for_person(state, client, &family, &family.scope, refresh_token).await
+    access_token::for_person(state, client, &family, &person, refresh_token)
 }
 
 /// PKCE (RFC 7636 §4.6), S256.

@@ -31,11 +31,12 @@ pub(super) async fn refresh(state: &State, client: &Client, form: &Params) -> Re
     }
     same_resource(form, &family.resource)?;
     let scope = asked_scope(form, &family.scope, "A refresh may ask for less than was granted, not for more.")?;
+    let person = access_token::person(state, &family, &scope).await?;
     let refresh_token = state.refresh_tokens.issue(id)?;
     if !state.store.rotate(id, &used, &Digest::of(refresh_token.expose_secret())).await? {
         return Err(reused(state, id).await?);
     }
-    access_token::for_person(state, client, &family, &scope, Some(refresh_token)).await
+    access_token::for_person(state, client, &family, &person, Some(refresh_token))
 }
 
 /// Ends the family, and says no more than of any other token.
