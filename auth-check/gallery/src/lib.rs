@@ -1,0 +1,87 @@
+//! A small MCP server, with its own authorization server's documents, that does everything right, but for one fault that
+//! can be chosen ([`faults`]). It stands on no code of the steps: a mistake of theirs would not be seen here.
+//!
+//! [`mcp`] is the endpoint, [`verify`] decides which token is good, and [`documents`] is what it says of itself.
+
+#![deny(missing_docs)]
+
+pub mod documents;
+pub mod faults;
+pub mod mcp;
+pub mod state;
+pub mod verify;
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::Method, web};
+use anyhow::{Context as _, Result};
+
+use crate::{
+    faults::Fault,
+    state::{State, Trust},
+};
+
+/// A running server; it stops when it is dropped.
+pub struct Gallery {
+    url: String,
+    handle: ServerHandle,
+}
+
+impl Gallery {
+    /// Starts it on this port of 127.0.0.1 (0: a free one), with a fault or without, trusting this issuer.
+    ///
+    /// # Errors
+    /// If nobody can listen there.
+    pub fn start(port: u16, fault: Option<&'static Fault>, trust: Trust) -> Result<Self> {
+        let address = (IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let listener = TcpListener::bind(address).context("cannot listen")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let state = web::Data::new(State::new(url.clone(), fault, trust)?);
+        let app = move || App::new().app_data(state.clone()).default_service(web::to(serve));
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Ok(Gallery { url, handle })
+    }
+
+    /// The MCP endpoint.
+    pub fn endpoint(&self) -> String {
+        format!("{}/mcp", self.url)
+    }
+}
+
+impl Drop for Gallery {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+/// Host and Origin first, then the route.
+async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let known = |host: &str| matches!(host.split(':').next(), Some("127.0.0.1" | "localhost"));
+    if !header("host").is_some_and(known) && !state.has("any-host") {
+        return HttpResponse::Forbidden().finish();
+    }
+    if request.method() == Method::OPTIONS && state.has("reflects-origin") {
+        let origin = header("origin").unwrap_or_default().to_owned();
+        return HttpResponse::NoContent().insert_header(("Access-Control-Allow-Origin", origin)).finish();
+    }
+    if header("origin").is_some_and(|origin| !state.allows(origin)) {
+        return HttpResponse::Forbidden().finish();
+    }
+    if request.method() == Method::TRACE {
+        let repeated = header("authorization").unwrap_or_default().to_owned();
+        return if state.has("trace") {
+            HttpResponse::Ok().content_type("message/http").body(repeated)
+        } else {
+            HttpResponse::MethodNotAllowed().finish()
+        };
+    }
+    match request.path() {
+        "/mcp" => mcp::endpoint(&request, &body, &state).await,
+        "/mcp/" if state.has("open-with-slash") => mcp::open(),
+        "/MCP" if state.has("open-by-case") => mcp::open(),
+        _ => documents::serve(&request, &state),
+    }
+}

@@ -1,0 +1,101 @@
+//! How the server under test is asked with a token.
+
+use oauth::scope::Scopes;
+use serde_json::Value;
+
+use crate::{
+    context::{Context, Era},
+    documents::Document,
+    jose,
+    message::{Exchange, Request},
+    model::{Needs, Unmet},
+    tokens::Purpose,
+};
+
+impl Context {
+    /// A token that the server should accept.
+    ///
+    /// # Errors
+    /// If there is no way to one.
+    pub async fn token(&self) -> Result<String, Unmet> {
+        let needed = || Unmet(Needs::Token.as_str().to_owned());
+        self.tokens.good(&self.purpose().await?).ok_or_else(needed)
+    }
+
+    /// For whom tokens are: the resource that the server names, and every scope that it names.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn purpose(&self) -> Result<Purpose, Unmet> {
+        let document = self.resource().await.ok().map(Document::resource);
+        let document = document.and_then(Result::ok);
+        let named = document.as_ref().map(|document| document.resource.clone());
+        let audience = self.audience.clone().or(named).unwrap_or_else(|| self.target.to_string());
+        let challenged = self.anonymous().await?.came.challenge("scope");
+        let listed = document.and_then(|document| document.scopes_supported).unwrap_or_default();
+        let all: Vec<_> = challenged.into_iter().chain(listed).collect();
+        let scopes = Scopes::parse(&all.join(" ")).map(|scopes| scopes.as_str().to_owned());
+        Ok(Purpose { audience, scopes: scopes.unwrap_or_default() })
+    }
+
+    /// In which era a good token is let in; or the last answer to one that was not.
+    ///
+    /// # Errors
+    /// If there is no token, or no answer.
+    pub async fn era(&self) -> Result<&Result<Era, Exchange>, Unmet> {
+        self.era
+            .get_or_try_init(async || {
+                let token = self.token().await?;
+                let legacy = self.send(self.legacy("initialize").bearer(&token)).await?;
+                if legacy.came.is_success() {
+                    return Ok(Ok(Era::Legacy { session: legacy.came.header("mcp-session-id").is_some() }));
+                }
+                let modern = self.send(self.modern("server/discover").bearer(&token)).await?;
+                // Of two refusals, the one that is about the token says more.
+                let refused = if legacy.came.status == 401 { legacy } else { modern.clone() };
+                Ok(if modern.came.is_success() { Ok(Era::Modern) } else { Err(refused) })
+            })
+            .await
+    }
+
+    /// A request that every good token lets in, without one.
+    ///
+    /// # Errors
+    /// If a good token was not let in.
+    pub async fn probe(&self) -> Result<Request, Unmet> {
+        match self.era().await? {
+            Ok(Era::Legacy { .. }) => Ok(self.legacy("initialize")),
+            Ok(Era::Modern) => Ok(self.modern("server/discover")),
+            Err(_) => Err(Unmet("a token that the server accepts".to_owned())),
+        }
+    }
+
+    /// Sends a request with a token, in a session of that token's if the server has sessions.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn operate(&self, method: &str, token: &str) -> Result<Exchange, Unmet> {
+        let request = match self.era().await? {
+            Ok(Era::Modern) => self.modern(method),
+            Ok(Era::Legacy { session: true }) => {
+                let begun = self.send(self.legacy("initialize").bearer(token)).await?;
+                match begun.came.header("mcp-session-id") {
+                    Some(id) => self.legacy(method).header("Mcp-Session-Id", id).secret(id),
+                    None => return Ok(begun),
+                }
+            }
+            _ => self.legacy(method),
+        };
+        self.send(request.bearer(token)).await
+    }
+
+    /// The header and the claims of a good token.
+    ///
+    /// # Errors
+    /// If there is none, or it is not a JWT.
+    pub async fn jwt(&self) -> Result<(String, Value, Value), Unmet> {
+        let token = self.token().await?;
+        let (header, claims) = jose::taken_apart(&token).ok_or_else(|| Unmet(Needs::Jwt.as_str().to_owned()))?;
+        Ok((token, header, claims))
+    }
+}

@@ -1,0 +1,87 @@
+//! All checks, in one table; a file for each group.
+
+use crate::check::Check;
+
+mod agreement;
+mod challenge;
+mod code_flow;
+mod places;
+mod refusals;
+mod resource_document;
+mod resource_metadata;
+mod scopes;
+mod server_documents;
+mod server_members;
+mod server_metadata;
+mod token_trials;
+mod tokens;
+mod transport;
+
+/// A group of checks.
+pub struct Group {
+    /// What the ids of its checks begin with.
+    pub prefix: &'static str,
+    /// What it is about.
+    pub title: &'static str,
+    /// Its checks.
+    pub checks: &'static [Check],
+}
+
+/// All groups, in the order in which they are run.
+pub const GROUPS: &[Group] = &[
+    Group { prefix: "CHAL", title: "Challenges", checks: challenge::CHECKS },
+    Group { prefix: "PRM", title: "The resource's metadata", checks: resource_metadata::CHECKS },
+    Group { prefix: "ASM", title: "The authorization server's metadata", checks: server_metadata::CHECKS },
+    Group { prefix: "AGR", title: "Agreement between the two", checks: agreement::CHECKS },
+    Group { prefix: "FLOW", title: "The code flow", checks: code_flow::CHECKS },
+    Group { prefix: "TRAN", title: "Transport", checks: transport::CHECKS },
+    Group { prefix: "TOK", title: "Tokens", checks: tokens::CHECKS },
+    Group { prefix: "PLACE", title: "Where a token is", checks: places::CHECKS },
+    Group { prefix: "SCOPE", title: "Scopes and step-up", checks: scopes::CHECKS },
+];
+
+/// All checks.
+pub fn all() -> impl Iterator<Item = &'static Check> {
+    GROUPS.iter().flat_map(|group| group.checks)
+}
+
+/// The check with this id, in any letter case.
+pub fn find(id: &str) -> Option<&'static Check> {
+    all().find(|check| check.id.eq_ignore_ascii_case(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_belong_to_their_group_and_each_check_can_be_looked_up() {
+        let mut seen = HashSet::new();
+        for group in GROUPS {
+            for check in group.checks {
+                assert!(seen.insert(check.id), "{} is there twice", check.id);
+                assert_eq!(check.prefix(), group.prefix, "{}", check.id);
+                assert!(check.clause.link.starts_with("https://"), "{}", check.id);
+                assert!(check.levels.is_sorted_by_key(|(since, _)| *since) && !check.levels.is_empty(), "{}", check.id);
+                for sentence in [check.title, check.fix] {
+                    assert!(sentence.ends_with('.') && !sentence.contains("  "), "{}: {sentence}", check.id);
+                }
+            }
+        }
+        for check in all() {
+            // What must have passed runs earlier, and the order is the table's.
+            let earlier = all().take_while(|other| other.id != check.id);
+            let earlier: HashSet<_> = earlier.map(|other| other.id).collect();
+            assert!(check.after.iter().all(|id| earlier.contains(id)), "{}: {:?}", check.id, check.after);
+        }
+        assert_eq!(find("chal-01").map(|check| check.id), Some("CHAL-01"));
+    }
+
+    #[test]
+    fn each_hostile_token_belongs_to_a_check_and_each_such_check_has_one() {
+        let table: HashSet<_> = crate::hostile::TABLE.iter().map(|row| row.check).collect();
+        assert!(table.iter().all(|id| find(id).is_some()), "{table:?}");
+    }
+}

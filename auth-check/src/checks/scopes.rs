@@ -1,0 +1,202 @@
+//! Scopes, and how a client learns that it needs more of them (MCP "Scope Challenge Handling").
+
+use crate::{
+    check::{Check, MUST, SHOULD_2025_11, run},
+    context::Context,
+    message::Exchange,
+    model::{Clause, Judged, Needs, Unmet},
+};
+
+const INSUFFICIENT: Clause = Clause {
+    text: "MCP authorization, \"Runtime Insufficient Scope Errors\": 403 with `insufficient_scope`, `scope` and `resource_metadata`",
+    link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization#runtime-insufficient-scope-errors",
+};
+const SELECTION: Clause = Clause {
+    text: "MCP authorization, \"Scope Selection Strategy\": the challenge's scopes are those that the current request needs",
+    link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization#scope-selection-strategy",
+};
+/// The operation that is tried: it changes nothing, and nearly every server has it.
+const OPERATION: &str = "tools/list";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "SCOPE-01",
+        title: "Without the scopes that the challenge asks for, the answer is 403.",
+        levels: MUST,
+        clause: Clause {
+            text: "MCP authorization, \"Error Handling\": 403 for invalid scopes or insufficient permissions",
+            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization#error-handling",
+        },
+        fix: "Compare the token's scopes with those that the operation needs, and answer 403; or do not ask for scopes that you do not check.",
+        needs: Needs::Token,
+        after: &["CHAL-06", "TOK-01"],
+        run: run!(enforced),
+    },
+    Check {
+        id: "SCOPE-02",
+        title: "The 403 says insufficient_scope.",
+        levels: SHOULD_2025_11,
+        clause: INSUFFICIENT,
+        fix: "Send `WWW-Authenticate: Bearer error=\"insufficient_scope\", …` with the 403.",
+        needs: Needs::Token,
+        after: &["SCOPE-01"],
+        run: run!(error),
+    },
+    Check {
+        id: "SCOPE-03",
+        title: "The 403 says which scopes are needed.",
+        levels: SHOULD_2025_11,
+        clause: INSUFFICIENT,
+        fix: "Add `scope=\"…\"` to the challenge of the 403.",
+        needs: Needs::Token,
+        after: &["SCOPE-02"],
+        run: run!(named),
+    },
+    Check {
+        id: "SCOPE-04",
+        title: "The 403 says where the resource's metadata is.",
+        levels: SHOULD_2025_11,
+        clause: INSUFFICIENT,
+        fix: "Add `resource_metadata=\"…\"` to the challenge of the 403.",
+        needs: Needs::Token,
+        after: &["SCOPE-02"],
+        run: run!(metadata),
+    },
+    Check {
+        id: "SCOPE-05",
+        title: "With the scopes that the 403 names, the operation is allowed.",
+        levels: SHOULD_2025_11,
+        clause: Clause {
+            text: "MCP authorization, \"Runtime Insufficient Scope Errors\": all scopes that are required, in a single challenge",
+            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization#runtime-insufficient-scope-errors",
+        },
+        fix: "Name every scope that the operation needs in one challenge: else clients ask for ever.",
+        needs: Needs::Token,
+        after: &["SCOPE-03"],
+        run: run!(no_circles),
+    },
+    Check {
+        id: "SCOPE-06",
+        title: "The 403 asks for no more than the operation needs.",
+        levels: SHOULD_2025_11,
+        clause: Clause {
+            text: "MCP authorization, \"Runtime Insufficient Scope Errors\": `scope` specifies the minimum scopes needed for the operation",
+            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization#runtime-insufficient-scope-errors",
+        },
+        fix: "Name the scopes of this operation in the challenge, not all scopes that there are.",
+        needs: Needs::Token,
+        after: &["SCOPE-05"],
+        run: run!(precise),
+    },
+    Check {
+        id: "SCOPE-07",
+        title: "Scopes are compared as a whole.",
+        levels: MUST,
+        clause: Clause {
+            text: "RFC 6749 §3.3: scopes are case-sensitive strings, separated by spaces",
+            link: "https://www.rfc-editor.org/rfc/rfc6749#section-3.3",
+        },
+        fix: "Split the token's scopes at spaces and compare each: not a part of the text, not without letter case.",
+        needs: Needs::Key,
+        after: &["SCOPE-03"],
+        run: run!(whole),
+    },
+    Check {
+        id: "SCOPE-08",
+        title: "With the scopes that the 401 names, the request is allowed.",
+        levels: SHOULD_2025_11,
+        clause: SELECTION,
+        fix: "Name every scope that the request needs in the challenge of the 401.",
+        needs: Needs::Token,
+        after: &["CHAL-07", "TOK-01"],
+        run: run!(sufficient),
+    },
+];
+
+/// The operation with a token that has exactly these scopes.
+async fn with(context: &Context, scopes: &str) -> Result<Exchange, Unmet> {
+    let token = context.tokens.with_scopes(&context.purpose().await?, scopes);
+    let needed = || Unmet(format!("a token with exactly the scopes {scopes:?} (--token-file, or a key)"));
+    context.operate(OPERATION, &token.ok_or_else(needed)?).await
+}
+
+/// The 403, and the scopes that it names.
+async fn refused(context: &Context) -> Result<(Exchange, Vec<String>), Unmet> {
+    let exchange = with(context, "").await?;
+    let scopes = exchange.came.challenge("scope").unwrap_or_default();
+    Ok((exchange, scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()))
+}
+
+async fn enforced(context: &Context) -> Judged {
+    let exchange = with(context, "").await?;
+    let status = exchange.came.status;
+    let what = match status {
+        200..300 => format!("{OPERATION} is allowed to a token without scopes, though the 401 asks for some."),
+        _ => format!("A token without scopes is answered with {status}, not 403."),
+    };
+    Ok(exchange.found_if(status != 403, what))
+}
+
+async fn error(context: &Context) -> Judged {
+    let (exchange, _) = refused(context).await?;
+    let error = exchange.came.challenge("error");
+    let missing = error.as_deref() != Some("insufficient_scope");
+    Ok(exchange.found_if(missing, format!("The challenge of the 403 says {error:?}.")))
+}
+
+async fn named(context: &Context) -> Judged {
+    let (exchange, scopes) = refused(context).await?;
+    Ok(exchange.found_if(scopes.is_empty(), "The challenge of the 403 has no scope."))
+}
+
+async fn metadata(context: &Context) -> Judged {
+    let (exchange, _) = refused(context).await?;
+    let missing = exchange.came.challenge("resource_metadata").is_none();
+    Ok(exchange.found_if(missing, "The challenge of the 403 has no resource_metadata."))
+}
+
+async fn no_circles(context: &Context) -> Judged {
+    let (_, scopes) = refused(context).await?;
+    let exchange = with(context, &scopes.join(" ")).await?;
+    let what = format!("With exactly the scopes of the challenge, the answer is {}.", exchange.came.status);
+    Ok(exchange.found_if(!exchange.came.is_success(), what))
+}
+
+async fn precise(context: &Context) -> Judged {
+    let (_, scopes) = refused(context).await?;
+    let mut found = Vec::new();
+    for scope in scopes.iter().filter(|_| scopes.len() > 1) {
+        let others: Vec<_> = scopes.iter().filter(|other| *other != scope).cloned().collect();
+        let exchange = with(context, &others.join(" ")).await?;
+        let what = format!("The challenge asks for {scope:?}, but the operation is allowed without it.");
+        found.extend(exchange.found_if(exchange.came.is_success(), what));
+    }
+    Ok(found)
+}
+
+async fn whole(context: &Context) -> Judged {
+    let (_, scopes) = refused(context).await?;
+    let mut found = Vec::new();
+    let changes: [(&str, fn(&str) -> String); 4] = [
+        ("in capitals", |scope| scope.to_uppercase()),
+        ("with more behind it", |scope| format!("{scope}x")),
+        ("with more in front of it", |scope| format!("x{scope}")),
+        ("between commas", |scope| format!("a,{scope},b")),
+    ];
+    for (how, change) in changes {
+        let changed: Vec<_> = scopes.iter().map(|scope| change(scope)).filter(|one| !scopes.contains(one)).collect();
+        if changed.is_empty() {
+            continue;
+        }
+        let exchange = with(context, &changed.join(" ")).await?;
+        found.extend(exchange.found_if(exchange.came.is_success(), format!("A scope counts {how}.")));
+    }
+    Ok(found)
+}
+
+async fn sufficient(context: &Context) -> Judged {
+    let scopes = context.anonymous().await?.came.challenge("scope").unwrap_or_default();
+    let exchange = with(context, &scopes).await?;
+    let what = format!("With exactly the scopes of the 401, the answer is {}.", exchange.came.status);
+    Ok(exchange.found_if(!exchange.came.is_success(), what))
+}

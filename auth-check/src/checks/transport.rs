@@ -1,0 +1,265 @@
+//! What a request gets past the token check, or before it, by the way in which it is sent.
+
+use oauth::address;
+use url::Url;
+
+use crate::{
+    check::{Check, MUST, SHOULD, run},
+    context::{Context, GARBAGE},
+    message::{Exchange, Request},
+    model::{Clause, Judged, Level, Needs, Revision, Unmet},
+};
+
+const ORIGIN: Clause = Clause {
+    text: "MCP transports, Streamable HTTP, \"Security & Endpoint\": an invalid Origin MUST be answered with 403 (before 2025-11-25: MUST be validated)",
+    link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint",
+};
+const EVERY_REQUEST: Clause = Clause {
+    text: "MCP authorization, \"Token Requirements\": authorization is included in every HTTP request",
+    link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization#token-requirements",
+};
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "TRAN-01",
+        title: "A request from another website is refused.",
+        levels: &[(Revision::R2025_03_26, Level::Must)],
+        clause: ORIGIN,
+        fix: "Compare Origin with a list of allowed origins and answer 403 to all others, before the token is looked at.",
+        needs: Needs::Nothing,
+        after: &[],
+        run: run!(foreign_origin),
+    },
+    Check {
+        id: "TRAN-02",
+        title: "An origin that only looks like an allowed one is refused.",
+        levels: MUST,
+        clause: ORIGIN,
+        fix: "Parse Origin and compare scheme, host and port: not prefixes, not parts; and do not allow `null`.",
+        needs: Needs::Nothing,
+        after: &["TRAN-01"],
+        run: run!(similar_origin),
+    },
+    Check {
+        id: "TRAN-03",
+        title: "A local server refuses a Host that is not its own.",
+        levels: SHOULD,
+        clause: Clause {
+            text: "MCP transports, Streamable HTTP, \"Security & Endpoint\": protection from DNS rebinding",
+            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint",
+        },
+        fix: "Compare Host with localhost, 127.0.0.1, [::1] and the public URL's host, and refuse all others.",
+        needs: Needs::Nothing,
+        after: &[],
+        run: run!(foreign_host),
+    },
+    Check {
+        id: "TRAN-04",
+        title: "A preflight from another website allows nothing.",
+        levels: SHOULD,
+        clause: Clause {
+            text: "Fetch, \"CORS protocol and credentials\": reflecting every origin lets every website read the answers",
+            link: "https://fetch.spec.whatwg.org/#cors-protocol-and-credentials",
+        },
+        fix: "Answer `Access-Control-Allow-Origin` with allowed origins only, not with whatever Origin says.",
+        needs: Needs::Nothing,
+        after: &[],
+        run: run!(preflight),
+    },
+    Check {
+        id: "TRAN-05",
+        title: "The MCP endpoint does not redirect.",
+        levels: SHOULD,
+        clause: Clause {
+            text: "RFC 9110 §15.4: clients change POST to GET at a redirect, and leave Authorization out at another host",
+            link: "https://www.rfc-editor.org/rfc/rfc9110#section-15.4",
+        },
+        fix: "Serve the endpoint at the URL that you publish, with or without its slash, and on https from the start.",
+        needs: Needs::Nothing,
+        after: &[],
+        run: run!(redirect),
+    },
+    Check {
+        id: "TRAN-06",
+        title: "TRACE does not repeat the token.",
+        levels: SHOULD,
+        clause: Clause {
+            text: "RFC 9110 §9.3.8: the recipient of TRACE SHOULD exclude fields that are likely to contain sensitive data",
+            link: "https://www.rfc-editor.org/rfc/rfc9110#section-9.3.8",
+        },
+        fix: "Refuse TRACE.",
+        needs: Needs::Nothing,
+        after: &[],
+        run: run!(trace),
+    },
+    Check {
+        id: "TRAN-07",
+        title: "No other spelling of the path goes round the token check.",
+        levels: MUST,
+        clause: EVERY_REQUEST,
+        fix: "Put the token check before the handler itself, not before a list of paths.",
+        needs: Needs::Nothing,
+        after: &["CHAL-01", "CHAL-15"],
+        run: run!(spelling),
+    },
+    Check {
+        id: "TRAN-08",
+        title: "A header that only a proxy may set opens nothing.",
+        levels: MUST,
+        clause: EVERY_REQUEST,
+        fix: "Do not believe X-Forwarded-*, X-Original-URL or Remote-User from callers; let the proxy remove them.",
+        needs: Needs::Nothing,
+        after: &["CHAL-01", "CHAL-15"],
+        run: run!(proxy_headers),
+    },
+    Check {
+        id: "TRAN-09",
+        title: "A huge token is refused, and the server lives on.",
+        levels: SHOULD,
+        clause: Clause {
+            text: "RFC 9110 §5.4: fields that are larger than the server wishes are answered with a 4xx status",
+            link: "https://www.rfc-editor.org/rfc/rfc9110#section-5.4",
+        },
+        fix: "Limit the size of headers and tokens, and answer 401 or 431.",
+        needs: Needs::Nothing,
+        after: &["CHAL-01"],
+        run: run!(huge_token),
+    },
+];
+
+/// A request without a token, with an Origin.
+async fn from(context: &Context, origin: &str) -> Result<Exchange, Unmet> {
+    context.send(context.legacy("initialize").header("Origin", origin)).await
+}
+
+async fn foreign_origin(context: &Context) -> Judged {
+    let exchange = from(context, "https://evil.example").await?;
+    let status = exchange.came.status;
+    Ok(exchange.found_if(status != 403, format!("Origin https://evil.example is answered with {status}, not 403.")))
+}
+
+async fn similar_origin(context: &Context) -> Judged {
+    let own = context.target.origin().ascii_serialization();
+    let host = context.target.host_str().unwrap_or_default();
+    let mut found = Vec::new();
+    for origin in [
+        "null".to_owned(),
+        format!("{own}.evil.example"),
+        "http://localhost.evil.example".to_owned(),
+        format!("https://evil.example/{host}"),
+        format!("https://evil{host}"),
+        format!("{own}@evil.example"),
+    ] {
+        let exchange = from(context, &origin).await?;
+        let status = exchange.came.status;
+        // What is no origin at all may be a bad request.
+        let what = format!("Origin {origin} is answered with {status}, not 403.");
+        found.extend(exchange.found_if(!matches!(status, 400 | 403), what));
+    }
+    Ok(found)
+}
+
+async fn foreign_host(context: &Context) -> Judged {
+    if !address::is_loopback(&context.target) {
+        return Err(Unmet("a server on this machine: elsewhere, the proxy looks at Host".to_owned()));
+    }
+    let mut found = Vec::new();
+    for host in ["evil.example", "localhost.evil.example"] {
+        let exchange = context.send(context.legacy("initialize").header("Host", host)).await?;
+        let taken = exchange.came.is_success() || exchange.came.status == 401;
+        found.extend(exchange.found_if(taken, format!("A request for the host {host} is treated like one's own.")));
+    }
+    Ok(found)
+}
+
+async fn preflight(context: &Context) -> Judged {
+    let request = Request::new("OPTIONS", &context.target)
+        .header("Origin", "https://evil.example")
+        .header("Access-Control-Request-Method", "POST")
+        .header("Access-Control-Request-Headers", "authorization,content-type");
+    let exchange = context.send(request).await?;
+    let allowed = exchange.came.header("access-control-allow-origin") == Some("https://evil.example");
+    Ok(exchange.found_if(allowed, "The preflight allows https://evil.example."))
+}
+
+async fn redirect(context: &Context) -> Judged {
+    let exchange = context.anonymous().await?;
+    let status = exchange.came.status;
+    Ok(exchange.found_if((300..400).contains(&status), format!("The endpoint answers {status}.")))
+}
+
+async fn trace(context: &Context) -> Judged {
+    let exchange = context.send(Request::new("TRACE", &context.target).bearer(GARBAGE)).await?;
+    let repeated = exchange.came.text().contains(GARBAGE);
+    Ok(exchange.found_if(repeated, "TRACE repeats the Authorization header."))
+}
+
+async fn spelling(context: &Context) -> Judged {
+    let path = context.target.path().trim_end_matches('/');
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let encoded = last.chars().next().map(|first| format!("%{:02x}{}", u32::from(first), &last[first.len_utf8()..]));
+    let parent = &path[..path.len() - last.len()];
+    let mut found = Vec::new();
+    for target in [
+        format!("{path}/"),
+        format!("/{path}"),
+        format!("{parent}./{last}"),
+        format!("{parent}x/../{last}"),
+        format!("{parent}{}", last.to_uppercase()),
+        format!("{parent}{}", encoded.unwrap_or_default()),
+        format!("{path};x=1"),
+        format!("{path}?x=1"),
+        format!("{path}%20"),
+        format!("{}{path}", &context.target[..url::Position::BeforePath]),
+    ] {
+        let exchange = context.send(context.legacy("initialize").target(&target)).await?;
+        found.extend(exchange.found_if(is_result(&exchange), format!("Without a token, {target} is let in.")));
+    }
+    Ok(found)
+}
+
+/// Whether a JSON-RPC request was carried out.
+fn is_result(exchange: &Exchange) -> bool {
+    exchange.came.is_success() && exchange.json().is_some_and(|json| json.get("result").is_some())
+}
+
+async fn proxy_headers(context: &Context) -> Judged {
+    let mut found = Vec::new();
+    for (name, value) in [
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-User", "admin"),
+        ("X-Forwarded-Email", "admin@localhost"),
+        ("Remote-User", "admin"),
+        ("X-Remote-User", "admin"),
+        ("X-Authenticated-User", "admin"),
+        ("X-Original-URL", "/health"),
+        ("X-Rewrite-URL", "/health"),
+        ("X-HTTP-Method-Override", "OPTIONS"),
+    ] {
+        let exchange = context.send(context.legacy("initialize").header(name, value)).await?;
+        let what = format!("Without a token, a request with `{name}: {value}` is let in.");
+        found.extend(exchange.found_if(exchange.came.is_success(), what));
+    }
+    Ok(found)
+}
+
+async fn huge_token(context: &Context) -> Judged {
+    let token = "a".repeat(48 * 1024);
+    let request = context.legacy("initialize").bearer(&token);
+    let sent = Url::clone(&request.url);
+    match context.send(request).await {
+        Ok(exchange) => {
+            let status = exchange.came.status;
+            let what = format!("A token of 48 KiB is answered with {status}.");
+            Ok(exchange.found_if(!(400..500).contains(&status), what))
+        }
+        // A server may close the connection on it, if it goes on.
+        Err(_) => {
+            context
+                .send(context.legacy("initialize"))
+                .await
+                .map_err(|Unmet(why)| Unmet(format!("{sent} alive: {why}")))?;
+            Ok(Vec::new())
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The command line.
+
+use std::{
+    fs,
+    io::IsTerminal,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
+
+use crate::{
+    check::Check,
+    checks,
+    context::{Attacker, Settings},
+    http::Http,
+    issuer::IssuerServer,
+    jose::RsaKey,
+    model::{Outcome, Revision, Unmet},
+    report,
+    run::{Results, run},
+    tokens::{Given, Mint, Tokens, read_key},
+};
+
+const AFTER: &str = "\
+Ways to tokens (a log-in by browser is not there yet):
+  --token-file FILE   tokens that you have, as JSON:
+                      {\"tokens\": [{\"token\": \"eyJ…\", \"scopes\": \"mcp:read mcp:tools\"},
+                                  {\"token\": \"eyJ…\", \"scopes\": \"\"},
+                                  {\"token\": \"eyJ…\", \"audience\": \"https://other.example/mcp\"}]}
+                      `scopes`: what it was granted, if you know. `audience`: it is for another server.
+  --mock-issuer       auth-check is the authorization server. Tell yours to trust the issuer that it names.
+  --issuer-key FILE   the private key of a development issuer that your server trusts already.
+
+Exit codes: 0 nothing found, 1 findings, 2 usage, 3 what was required could not be run.";
+
+/// How many seconds a server that trusts the mock issuer has to start.
+const PATIENCE: u32 = 60;
+
+/// Judges the authorization of an MCP server.
+#[derive(Parser)]
+#[command(name = "auth-check", version, after_help = AFTER, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    check: CheckArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists all checks
+    List,
+    /// Says all about a check
+    Explain {
+        /// Its id, such as CHAL-01
+        id: String,
+    },
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// The MCP endpoint, such as http://localhost:9000/mcp
+    url: Option<Url>,
+    /// The revision of MCP to hold the server against
+    #[arg(long, value_name = "DATE", default_value = "2026-07-28")]
+    revision: Revision,
+    /// A host that is yours: others than loopback are asked only if they are named here (repeatable)
+    #[arg(long, value_name = "HOST")]
+    mine: Vec<String>,
+    /// A file with tokens (see below)
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Be the authorization server, under this URL
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "http://localhost:9099", conflicts_with = "issuer_key")]
+    mock_issuer: Option<Url>,
+    /// The address to bind the mock issuer to, if it is not the URL's port on 127.0.0.1
+    #[arg(long, value_name = "ADDRESS", requires = "mock_issuer")]
+    mock_bind: Option<SocketAddr>,
+    /// The private key (PEM) of an issuer that the server trusts
+    #[arg(long, value_name = "FILE")]
+    issuer_key: Option<PathBuf>,
+    /// That issuer's name; default: the endpoint's origin
+    #[arg(long, value_name = "URL", requires = "issuer_key")]
+    issuer: Option<String>,
+    /// The resource that tokens are for; default: what the resource's metadata says, else the URL
+    #[arg(long, value_name = "RESOURCE")]
+    audience: Option<String>,
+    /// What must have been run; default: what the given ways to tokens allow
+    #[arg(long, value_name = "WAY")]
+    require: Option<Require>,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the report as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    sarif: Option<PathBuf>,
+    /// Write the report as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Print no progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// What must have been run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Require {
+    /// A good token was let in
+    Token,
+    /// The same, and hostile tokens could be signed
+    Key,
+    /// Every check
+    All,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// If it cannot be done at all.
+    pub async fn run(self) -> Result<ExitCode> {
+        match self.command {
+            Some(Command::List) => {
+                anstream::print!("{}", report::text::list());
+                anstream::println!("{} checks", checks::all().count());
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::Explain { id }) => {
+                let Some(check) = checks::find(&id) else {
+                    eprintln!("auth-check: there is no check {id}; `auth-check list` shows all");
+                    return Ok(ExitCode::from(2));
+                };
+                anstream::print!("{}", report::text::explain(check));
+                Ok(ExitCode::SUCCESS)
+            }
+            None => check(self.check).await,
+        }
+    }
+}
+
+async fn check(args: CheckArgs) -> Result<ExitCode> {
+    let Some(url) = args.url.clone() else {
+        eprintln!("auth-check: which server? Give the URL of its MCP endpoint; --help says more");
+        return Ok(ExitCode::from(2));
+    };
+    if let Err(Unmet(what)) = Http::new(args.mine.clone()).allows(&url) {
+        eprintln!("auth-check: {url} is not on this machine. If it is yours, say so: {what}");
+        return Ok(ExitCode::from(2));
+    }
+    let (tokens, attacker) = ways(&args, &url).await?;
+    let required = args.require.or(match (&tokens.mint, tokens.any()) {
+        (Some(_), _) => Some(Require::Key),
+        (None, true) => Some(Require::Token),
+        (None, false) => None,
+    });
+    let can_sign = tokens.mint.is_some();
+    let settings = Settings {
+        target: url,
+        revision: args.revision,
+        mine: args.mine,
+        tokens,
+        attacker,
+        audience: args.audience,
+        patience: if args.mock_issuer.is_some() { PATIENCE } else { 0 },
+    };
+    let quiet = args.quiet || !std::io::stderr().is_terminal();
+    let progress = |check: &Check, number: usize, of: usize| {
+        if !quiet {
+            eprint!("\r\u{1b}[K{number}/{of} {}", check.id);
+        }
+    };
+    let results = run(settings, progress).await;
+    if !quiet {
+        eprint!("\r\u{1b}[K");
+    }
+    let results = match results {
+        Ok(results) => results,
+        Err(error) => {
+            eprintln!("auth-check: {error:#}");
+            return Ok(ExitCode::from(3));
+        }
+    };
+    write(args.json.as_deref(), || format!("{:#}\n", report::json::report(&results)))?;
+    write(args.sarif.as_deref(), || format!("{:#}\n", report::sarif::report(&results)))?;
+    write(args.junit.as_deref(), || report::junit::report(&results, required == Some(Require::All)))?;
+    anstream::print!("{}", report::text::report(&results));
+    Ok(exit_code(&results, required, can_sign))
+}
+
+fn exit_code(results: &Results, required: Option<Require>, can_sign: bool) -> ExitCode {
+    let (_, found, not_run) = results.counts();
+    if found > 0 {
+        return ExitCode::from(1);
+    }
+    let let_in = results.outcome("TOK-01") == Some(&Outcome::Passed);
+    let missed = match required {
+        None => false,
+        Some(Require::Token) => !let_in,
+        Some(Require::Key) => !let_in || !can_sign,
+        Some(Require::All) => not_run > 0,
+    };
+    if missed {
+        eprintln!("auth-check: nothing was found, but what was required could not be run");
+        return ExitCode::from(3);
+    }
+    ExitCode::SUCCESS
+}
+
+fn write(path: Option<&Path>, report: impl Fn() -> String) -> Result<()> {
+    match path {
+        Some(path) => fs::write(path, report()).with_context(|| format!("cannot write {}", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// The ways to tokens that were given, and the server that they need.
+async fn ways(args: &CheckArgs, target: &Url) -> Result<(Tokens, Attacker)> {
+    let mut tokens = Tokens::default();
+    if let Some(path) = &args.token_file {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        tokens.given = Given::read(&text).with_context(|| format!("cannot use {}", path.display()))?;
+    }
+    let foreign = Arc::new(RsaKey::generate()?);
+    let bait = serde_json::json!({ "keys": [foreign.jwk()] });
+    let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let server = if let Some(issuer) = &args.mock_issuer {
+        let key = Arc::new(RsaKey::generate()?);
+        let address = args.mock_bind.unwrap_or_else(|| loopback(issuer.port_or_known_default().unwrap_or(9099)));
+        let keys = serde_json::json!({ "keys": [key.jwk()] });
+        let server = IssuerServer::start(address, Some(issuer.as_str()), &keys, &bait).await?;
+        eprintln!("auth-check: the issuer is {}; your server must trust it", server.url());
+        tokens.mint = Some(Mint { key, issuer: server.url().to_owned() });
+        server
+    } else {
+        IssuerServer::start(loopback(0), None, &serde_json::json!({ "keys": [] }), &bait).await?
+    };
+    if let Some(path) = &args.issuer_key {
+        let issuer = args.issuer.clone().unwrap_or_else(|| target.origin().ascii_serialization());
+        tokens.mint = Some(Mint { key: Arc::new(read_key(path)?), issuer });
+    }
+    Ok((tokens, Attacker { key: foreign, server }))
+}

@@ -1,0 +1,155 @@
+//! What all checks of a run share: the server under test, the ways to tokens, and what was learned once.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::{
+    documents::{Place, Servers},
+    http::Http,
+    issuer::IssuerServer,
+    jose::RsaKey,
+    message::{Exchange, Request},
+    model::{Revision, Unmet},
+    tokens::Tokens,
+};
+
+const MODERN: &str = "2026-07-28";
+const LEGACY: &str = "2025-11-25";
+
+/// What a run is to try.
+pub struct Settings {
+    /// The MCP endpoint.
+    pub target: Url,
+    /// The revision that it is held against.
+    pub revision: Revision,
+    /// Hosts beside loopback that may be asked.
+    pub mine: Vec<String>,
+    /// The ways to tokens.
+    pub tokens: Tokens,
+    /// Whom the server under test must not believe.
+    pub attacker: Attacker,
+    /// The resource that tokens are for, if it is not the one that the server names.
+    pub audience: Option<String>,
+    /// How many seconds the server has to be ready: one that trusts the mock issuer may start after it.
+    pub patience: u32,
+}
+
+/// A key that nobody trusts, and a server that publishes it (and, as the mock issuer, the trusted one).
+pub struct Attacker {
+    /// The key.
+    pub key: Arc<RsaKey>,
+    /// The server.
+    pub server: IssuerServer,
+}
+
+/// In which era the server speaks, once a token has let us in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// `initialize` first; with sessions or without.
+    Legacy {
+        /// Whether the server gave a session.
+        session: bool,
+    },
+    /// Each request says all by itself.
+    Modern,
+}
+
+/// What all checks share.
+pub struct Context {
+    /// Sends requests.
+    pub http: Http,
+    /// The MCP endpoint.
+    pub target: Url,
+    /// The revision that it is held against.
+    pub revision: Revision,
+    /// The ways to tokens.
+    pub tokens: Tokens,
+    /// Whom the server under test must not believe.
+    pub attacker: Attacker,
+    pub(crate) audience: Option<String>,
+    anonymous: OnceCell<Exchange>,
+    garbage: OnceCell<Exchange>,
+    pub(crate) era: OnceCell<Result<Era, Exchange>>,
+    pub(crate) places: OnceCell<Vec<Place>>,
+    pub(crate) servers: OnceCell<Servers>,
+}
+
+impl Context {
+    /// Everything for one run.
+    pub fn new(settings: Settings) -> Self {
+        let Settings { target, revision, mine, tokens, attacker, audience, patience: _ } = settings;
+        Context {
+            http: Http::new(mine),
+            target,
+            revision,
+            tokens,
+            attacker,
+            audience,
+            anonymous: OnceCell::new(),
+            garbage: OnceCell::new(),
+            era: OnceCell::new(),
+            places: OnceCell::new(),
+            servers: OnceCell::new(),
+        }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send(&self, sent: Request) -> Result<Exchange, Unmet> {
+        let came = self.http.send(&sent).await?;
+        Ok(Exchange { sent, came })
+    }
+
+    /// A JSON-RPC request of the legacy era.
+    pub fn legacy(&self, method: &str) -> Request {
+        let params = match method {
+            "initialize" => json!({
+                "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": { "name": "auth-check", "version": "1" },
+            }),
+            _ => json!({}),
+        };
+        let request = self.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }));
+        if method == "initialize" { request } else { request.header("MCP-Protocol-Version", LEGACY) }
+    }
+
+    /// A JSON-RPC request of the modern era.
+    pub fn modern(&self, method: &str) -> Request {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "auth-check", "version": "1" },
+        });
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": { "_meta": meta } });
+        self.post(&message).header("MCP-Protocol-Version", MODERN).header("Mcp-Method", method)
+    }
+
+    /// A message to the MCP endpoint.
+    pub fn post(&self, message: &Value) -> Request {
+        let request = Request::new("POST", &self.target).header("Accept", "application/json, text/event-stream");
+        request.body("application/json", message.to_string())
+    }
+
+    /// `tools/list` without a token.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn anonymous(&self) -> Result<&Exchange, Unmet> {
+        self.anonymous.get_or_try_init(|| self.send(self.legacy("tools/list"))).await
+    }
+
+    /// `tools/list` with a token that is none.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn garbage(&self) -> Result<&Exchange, Unmet> {
+        self.garbage.get_or_try_init(|| self.send(self.legacy("tools/list").bearer(GARBAGE))).await
+    }
+}
+
+/// A token that no server has issued.
+pub const GARBAGE: &str = "auth-check-0123456789-is-not-a-token";

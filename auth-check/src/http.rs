@@ -1,0 +1,137 @@
+//! A raw HTTP layer: it sends exactly what a check says, which no library would, and reads the answer within bounds.
+//!
+//! A request goes only to a loopback address or to a host that the person has named, on a connection of its own.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use oauth::address;
+use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use crate::{
+    message::{Reply, Request},
+    model::Unmet,
+    wire,
+};
+
+/// How long a connection, and an answer, may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most bytes of an answer that are read.
+pub(crate) const MAX_ANSWER: usize = 1 << 20;
+/// The most requests of one run.
+const MAX_REQUESTS: u32 = 2000;
+
+/// Sends requests.
+pub struct Http {
+    /// Made when it is needed: reading all certificates takes a while.
+    tls: OnceLock<TlsConnector>,
+    /// Hosts beside loopback that may be asked.
+    mine: Vec<String>,
+    sent: AtomicU32,
+}
+
+impl Http {
+    /// One that may ask loopback addresses and these hosts.
+    pub fn new(mine: Vec<String>) -> Self {
+        let mine = mine.into_iter().map(|host| host.to_ascii_lowercase()).collect();
+        Http { tls: OnceLock::new(), mine, sent: AtomicU32::new(0) }
+    }
+
+    /// TLS with this computer's certificates.
+    fn tls(&self) -> anyhow::Result<&TlsConnector> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls);
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let config = builder.with_safe_default_protocol_versions()?.with_platform_verifier()?.with_no_client_auth();
+        Ok(self.tls.get_or_init(|| TlsConnector::from(Arc::new(config))))
+    }
+
+    /// How many requests were sent.
+    pub fn count(&self) -> u32 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether this host may be asked.
+    ///
+    /// # Errors
+    /// Says what is needed.
+    pub fn allows(&self, url: &Url) -> Result<(), Unmet> {
+        let host = url.host_str().unwrap_or_default();
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Unmet(format!("an http or https URL instead of {url}")));
+        }
+        if address::is_loopback(url) || self.mine.iter().any(|mine| mine == host) {
+            return Ok(());
+        }
+        Err(Unmet(format!("--mine {host}")))
+    }
+
+    /// Sends a request and reads the answer.
+    ///
+    /// # Errors
+    /// If the host may not be asked, or there is no answer.
+    pub async fn send(&self, request: &Request) -> Result<Reply, Unmet> {
+        self.allows(&request.url)?;
+        if self.sent.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS {
+            return Err(Unmet(format!("fewer than {MAX_REQUESTS} requests")));
+        }
+        let no_answer = |why: &str| Unmet(format!("an answer to {} {} ({why})", request.method, request.url));
+        match timeout(PATIENCE, self.exchange(request)).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(no_answer(&error.to_string())),
+            Err(_) => Err(no_answer("it took more than 10 s")),
+        }
+    }
+
+    async fn exchange(&self, request: &Request) -> anyhow::Result<Reply> {
+        let host = request.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = request.url.port_or_known_default().unwrap_or(80);
+        let stream = TcpStream::connect((host.as_str(), port)).await?;
+        if request.url.scheme() == "https" {
+            let stream = self.tls()?.connect(ServerName::try_from(host)?, stream).await?;
+            return converse(stream, request).await;
+        }
+        converse(stream, request).await
+    }
+}
+
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &Request) -> anyhow::Result<Reply> {
+    // A server may answer, and close, before it has read all: then the answer counts.
+    let written = stream.write_all(&request.bytes()).await;
+    let flushed = stream.flush().await;
+    let mut bytes = Vec::new();
+    let mut part = [0; 16 * 1024];
+    loop {
+        let ended = match stream.read(&mut part).await {
+            Ok(0) => true,
+            Ok(read) => {
+                bytes.extend_from_slice(&part[..read]);
+                false
+            }
+            // TLS peers may leave without a word.
+            Err(_) if !bytes.is_empty() => true,
+            Err(error) => {
+                written?;
+                flushed?;
+                return Err(error.into());
+            }
+        };
+        if let Some(reply) = wire::reply(&bytes, &request.method, ended || bytes.len() > MAX_ANSWER)? {
+            return Ok(reply);
+        }
+    }
+}

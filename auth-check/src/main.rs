@@ -1,0 +1,17 @@
+//! `auth-check`: see the library.
+
+use std::process::ExitCode;
+
+use auth_check::cli::Cli;
+use clap::Parser;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match Cli::parse().run().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("auth-check: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

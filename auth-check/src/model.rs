@@ -1,0 +1,133 @@
+//! What a check says, and what comes of it.
+
+use std::{fmt, str::FromStr};
+
+/// A revision of the MCP specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Revision {
+    /// 2025-03-26: the server is its own authorization server.
+    R2025_03_26,
+    /// 2025-06-18: protected resource metadata.
+    R2025_06_18,
+    /// 2025-11-25: scope challenges, Client ID Metadata Documents.
+    R2025_11_25,
+    /// 2026-07-28: the issuer in authorization responses, no sessions.
+    R2026_07_28,
+}
+
+impl Revision {
+    /// All of them, the oldest first.
+    pub const ALL: [Revision; 4] =
+        [Revision::R2025_03_26, Revision::R2025_06_18, Revision::R2025_11_25, Revision::R2026_07_28];
+
+    /// Its date, which is its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Revision::R2025_03_26 => "2025-03-26",
+            Revision::R2025_06_18 => "2025-06-18",
+            Revision::R2025_11_25 => "2025-11-25",
+            Revision::R2026_07_28 => "2026-07-28",
+        }
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Revision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Revision::ALL.into_iter().find(|revision| revision.as_str() == text);
+        known.ok_or_else(|| format!("revisions are {}", Revision::ALL.map(Revision::as_str).join(", ")))
+    }
+}
+
+/// How much the specification insists (RFC 2119). What it forbids has the same levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Whoever does otherwise does not conform.
+    Must,
+    /// There may be reasons to do otherwise.
+    Should,
+    /// It helps clients.
+    May,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Level::Must => "MUST",
+            Level::Should => "SHOULD",
+            Level::May => "MAY",
+        })
+    }
+}
+
+/// What the specification says.
+#[derive(Clone, Copy, Debug)]
+pub struct Clause {
+    /// Where: a document and its section.
+    pub text: &'static str,
+    /// Its address.
+    pub link: &'static str,
+}
+
+/// What a check cannot be run without, beside the server's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A token that the server accepts.
+    Token,
+    /// A token that the server accepts and that is a JWT, or a key to sign one with.
+    Jwt,
+    /// A key that the server trusts.
+    Key,
+}
+
+impl Needs {
+    /// The same for people; empty if nothing is needed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Needs::Nothing => "",
+            Needs::Token => "a token (--token-file, --mock-issuer or --issuer-key)",
+            Needs::Jwt => "a token that is a JWT (--token-file), or --mock-issuer or --issuer-key",
+            Needs::Key => "a key that the server trusts (--mock-issuer or --issuer-key)",
+        }
+    }
+}
+
+/// What is wrong, which may be nothing; or why nobody can tell.
+pub type Judged = Result<Vec<Finding>, Unmet>;
+
+/// Something that is wrong with the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong, in a sentence.
+    pub what: String,
+    /// The request, without secrets.
+    pub sent: String,
+    /// The answer, without secrets.
+    pub came: String,
+}
+
+/// What is missing to try a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet(pub String);
+
+/// What came of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server does as it should.
+    Passed,
+    /// It does not.
+    Found(Vec<Finding>),
+    /// It could not be tried, as another check found something that makes it impossible.
+    Blocked(&'static str),
+    /// It could not be tried without this.
+    NotRun(String),
+}

@@ -1,0 +1,65 @@
+//! The report as JUnit XML: a suite for each group, a case for each check.
+
+use std::fmt::Write;
+
+use super::{headline, reason};
+use crate::{checks::GROUPS, model::Outcome, run::Results};
+
+/// The report. What was required and could not be run is an error, not a case that is skipped.
+pub fn report(results: &Results, required: bool) -> String {
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(xml, "<testsuites name=\"auth-check: {}\">", escaped(&headline(results)));
+    for group in GROUPS {
+        let of: Vec<_> = results.verdicts.iter().filter(|verdict| verdict.check.prefix() == group.prefix).collect();
+        if of.is_empty() {
+            continue;
+        }
+        let failures = of.iter().filter(|verdict| matches!(verdict.outcome, Outcome::Found(_))).count();
+        let not_run = of.iter().filter(|verdict| reason(&verdict.outcome).is_some()).count();
+        let (errors, skipped) = if required { (not_run, 0) } else { (0, not_run) };
+        let counts =
+            format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\"", of.len());
+        let _ = writeln!(xml, "  <testsuite name=\"{}\" {counts}>", escaped(group.title));
+        for verdict in of {
+            let name = escaped(&format!("{} {}", verdict.check.id, verdict.check.title));
+            let _ = write!(xml, "    <testcase classname=\"auth-check.{}\" name=\"{name}\">", group.prefix);
+            match (&verdict.outcome, reason(&verdict.outcome)) {
+                (Outcome::Found(findings), _) => {
+                    for finding in findings {
+                        let body = format!("{}\n\n{}\n\n{}", verdict.check.fix, finding.sent, finding.came);
+                        let what = escaped(&finding.what);
+                        let level = verdict.level;
+                        let _ =
+                            write!(xml, "<failure message=\"{what}\" type=\"{level}\">{}</failure>", escaped(&body));
+                    }
+                }
+                (_, Some(reason)) => {
+                    let element = if required { "error" } else { "skipped" };
+                    let _ = write!(xml, "<{element} message=\"not run: {}\"/>", escaped(&reason));
+                }
+                (_, None) => {}
+            }
+            xml += "</testcase>\n";
+        }
+        xml += "  </testsuite>\n";
+    }
+    xml + "</testsuites>\n"
+}
+
+/// XML 1.0 has no control characters but tab and line breaks.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            c if c.is_control() && !matches!(c, '\t' | '\n') || matches!(c, '\u{fffe}' | '\u{ffff}') => {
+                escaped.push('\u{fffd}')
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,184 @@
+//! The ways to tokens: those that the person gives, and those that are signed here.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use oauth::{
+    scope::Scopes,
+    secret::{ExposeSecret, SecretString},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::jose::{Algorithm, RsaKey};
+
+/// Tokens that the person gives: the form of `--token-file`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    tokens: Vec<GivenToken>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenToken {
+    token: SecretString,
+    /// What it was granted, if that is known.
+    scopes: Option<Scopes>,
+    /// The other resource that it is for; if absent, the server under test.
+    audience: Option<String>,
+}
+
+impl Given {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// If it has another form, or no token for the server.
+    pub fn read(text: &str) -> Result<Self> {
+        // The library's own message may quote the text, which is secret.
+        let given: Given = serde_json::from_str(text).map_err(|error| {
+            anyhow::anyhow!("it is not as --help says (line {}, column {})", error.line(), error.column())
+        })?;
+        ensure!(given.own().next().is_some(), "it has no token for this server: one without `audience`");
+        let fits = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        ensure!(given.tokens.iter().all(|one| fits(one.token.expose_secret())), "a token is not printable ASCII");
+        Ok(given)
+    }
+
+    fn own(&self) -> impl Iterator<Item = &GivenToken> {
+        self.tokens.iter().filter(|token| token.audience.is_none())
+    }
+}
+
+/// Signs tokens that the server under test believes, for as long as they are good.
+pub struct Mint {
+    /// The key that the server trusts.
+    pub key: Arc<RsaKey>,
+    /// What `iss` says.
+    pub issuer: String,
+}
+
+/// Where tokens come from.
+#[derive(Default)]
+pub struct Tokens {
+    /// From the person.
+    pub given: Given,
+    /// From here.
+    pub mint: Option<Mint>,
+}
+
+/// For whom tokens are, and what they allow.
+pub struct Purpose {
+    /// What `aud` says.
+    pub audience: String,
+    /// All scopes that the server names.
+    pub scopes: String,
+}
+
+impl Tokens {
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        self.mint.is_some() || self.given.own().next().is_some()
+    }
+
+    /// A token that the server should accept, with as many scopes as possible.
+    pub fn good(&self, purpose: &Purpose) -> Option<String> {
+        if let Some(mint) = &self.mint {
+            return Some(mint.token(&mint.claims(purpose)));
+        }
+        let count = |token: &GivenToken| token.scopes.as_ref().map_or(0, |scopes| scopes.iter().count());
+        // The first of those with the most scopes.
+        let best = self.given.own().reduce(|best, other| if count(other) > count(best) { other } else { best });
+        best.map(|token| token.token.expose_secret().to_owned())
+    }
+
+    /// A token with exactly these scopes.
+    pub fn with_scopes(&self, purpose: &Purpose, scopes: &str) -> Option<String> {
+        if let Some(mint) = &self.mint {
+            let mut claims = mint.claims(purpose);
+            claims["scope"] = json!(scopes);
+            if let Some(members) = claims.as_object_mut().filter(|_| scopes.is_empty()) {
+                members.remove("scope");
+            }
+            return Some(mint.token(&claims));
+        }
+        let wanted = Scopes::parse(scopes).ok()?;
+        let same =
+            |has: &Scopes| has.iter().all(|one| wanted.contains(one)) && wanted.iter().all(|one| has.contains(one));
+        let found = self.given.own().find(|token| token.scopes.as_ref().is_some_and(same));
+        found.map(|token| token.token.expose_secret().to_owned())
+    }
+
+    /// Given tokens that are for other resources.
+    pub fn foreign(&self) -> impl Iterator<Item = (&str, &str)> {
+        let foreign = self.given.tokens.iter();
+        foreign.filter_map(|one| one.audience.as_deref().map(|audience| (audience, one.token.expose_secret())))
+    }
+}
+
+impl Mint {
+    /// The header of its tokens (RFC 9068 §2.1).
+    pub fn header(&self) -> Value {
+        json!({ "alg": "RS256", "typ": "at+jwt", "kid": self.key.kid() })
+    }
+
+    /// The claims of a good token (RFC 9068 §2.2).
+    pub fn claims(&self, purpose: &Purpose) -> Value {
+        let now = now();
+        json!({
+            "iss": self.issuer, "aud": purpose.audience, "sub": "auth-check", "client_id": "auth-check",
+            "scope": purpose.scopes, "iat": now, "exp": now + 600, "jti": format!("auth-check-{now}"),
+        })
+    }
+
+    /// A token with these claims.
+    pub fn token(&self, claims: &Value) -> String {
+        self.key.sign(&self.header(), claims.to_string().as_bytes(), Algorithm::Rs256)
+    }
+
+    /// Its public key set.
+    pub fn key_set(&self) -> Value {
+        json!({ "keys": [self.key.jwk()] })
+    }
+}
+
+/// Reads a private key from a file.
+///
+/// # Errors
+/// If there is none.
+pub fn read_key(path: &std::path::Path) -> Result<RsaKey> {
+    let shown = path.display();
+    let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    RsaKey::from_pem(&pem).with_context(|| format!("cannot use {shown}"))
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_file_is_read_strictly_and_its_complaints_have_no_secret() {
+        let purpose = Purpose { audience: "https://mcp.example/mcp".to_owned(), scopes: "a b".to_owned() };
+        let text = r#"{"tokens":[{"token":"one","scopes":"a"},{"token":"two","scopes":"b a"},
+            {"token":"three","audience":"https://other.example"},{"token":"four","scopes":""}]}"#;
+        let tokens = Tokens { given: Given::read(text).unwrap(), mint: None };
+        assert_eq!(tokens.good(&purpose).as_deref(), Some("two"));
+        assert_eq!(tokens.with_scopes(&purpose, "").as_deref(), Some("four"));
+        assert_eq!(tokens.with_scopes(&purpose, "a b").as_deref(), Some("two"));
+        assert_eq!(tokens.with_scopes(&purpose, "b"), None);
+        assert_eq!(tokens.foreign().collect::<Vec<_>>(), [("https://other.example", "three")]);
+        for bad in [r#"{"tokens":["secret"]}"#, "secret", r#"{"tokens":[]}"#, r#"{"tokens":[{"token":"a secret"}]}"#] {
+            assert!(!Given::read(bad).unwrap_err().to_string().contains("secret"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The proof that each check finds something: the gallery is run with each of its faults, and what is found must be
+//! exactly what is written beside the fault.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use auth_check::{
+    checks,
+    context::{Attacker, Settings},
+    issuer::IssuerServer,
+    jose::RsaKey,
+    model::{Outcome, Revision},
+    report,
+    run::{Results, run},
+    tokens::{Mint, Tokens},
+};
+use auth_check_gallery::{
+    Gallery,
+    faults::{FAULTS, Fault},
+    state::Trust,
+};
+use serde_json::{Value, json};
+
+/// The trusted key and the other one; making them takes longest.
+fn keys() -> &'static [Arc<RsaKey>; 2] {
+    static KEYS: OnceLock<[Arc<RsaKey>; 2]> = OnceLock::new();
+    KEYS.get_or_init(|| [(); 2].map(|()| Arc::new(RsaKey::generate().unwrap())))
+}
+
+fn key_set(key: &RsaKey) -> Value {
+    json!({ "keys": [key.jwk()] })
+}
+
+async fn settings(fault: Option<&'static Fault>) -> (Gallery, Settings) {
+    let [trusted, foreign] = keys();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let server = IssuerServer::start(any, None, &key_set(trusted), &key_set(foreign)).await.unwrap();
+    let issuer = server.url().to_owned();
+    let gallery = Gallery::start(0, fault, Trust { issuer: issuer.clone(), keys: key_set(trusted) }).unwrap();
+    let mint = Some(Mint { key: Arc::clone(trusted), issuer });
+    let settings = Settings {
+        target: gallery.endpoint().parse().unwrap(),
+        revision: Revision::R2026_07_28,
+        mine: Vec::new(),
+        tokens: Tokens { mint, ..Tokens::default() },
+        attacker: Attacker { key: Arc::clone(foreign), server },
+        audience: None,
+        patience: 0,
+    };
+    (gallery, settings)
+}
+
+/// Runs all checks on the gallery with this fault.
+async fn results(fault: Option<&'static Fault>) -> Results {
+    let (_gallery, settings) = settings(fault).await;
+    run(settings, |_, _, _| {}).await.unwrap()
+}
+
+fn found(results: &Results) -> BTreeSet<&'static str> {
+    results.found().map(|(verdict, _)| verdict.check.id).collect()
+}
+
+#[actix_web::test]
+async fn without_a_fault_nothing_is_found_and_all_is_run() {
+    let results = results(None).await;
+    assert_eq!(found(&results), BTreeSet::new(), "{}", report::text::report(&results));
+    // Sessions are the fault's only.
+    let not_run: Vec<_> = results.verdicts.iter().filter(|one| one.outcome != Outcome::Passed).collect();
+    assert!(matches!(&not_run[..], [one] if one.check.id == "PLACE-08"), "{not_run:?}");
+}
+
+#[actix_web::test]
+async fn with_each_fault_the_checks_beside_it_find_something_and_no_others() {
+    let mut wrong = Vec::new();
+    for fault in FAULTS {
+        let results = results(Some(fault)).await;
+        let expected: BTreeSet<_> = fault.found.iter().copied().collect();
+        let seen = found(&results);
+        if seen != expected {
+            wrong.push(format!("{}: found {seen:?}, not {expected:?}", fault.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} faults:\n{}", wrong.len(), FAULTS.len(), wrong.join("\n"));
+}
+
+#[test]
+fn each_check_has_a_fault_that_it_finds_and_each_fault_a_check() {
+    let proved: BTreeSet<_> = FAULTS.iter().flat_map(|fault| fault.found.iter().copied()).collect();
+    let all: BTreeSet<_> = checks::all().map(|check| check.id).collect();
+    assert_eq!(all.difference(&proved).collect::<Vec<_>>(), Vec::<&&str>::new(), "no fault proves these checks");
+    assert_eq!(proved.difference(&all).collect::<Vec<_>>(), Vec::<&&str>::new(), "these are no checks");
+    let names: BTreeSet<_> = FAULTS.iter().map(|fault| fault.name).collect();
+    assert_eq!(names.len(), FAULTS.len(), "a fault is there twice");
+    assert!(FAULTS.iter().all(|fault| !fault.found.is_empty()));
+}
+
+/// A run that has findings, passes, and checks of both kinds that were not run.
+async fn mixed() -> Results {
+    let (_gallery, mut settings) = settings(auth_check_gallery::faults::find("challenge-without-quotes")).await;
+    settings.tokens = Tokens::default();
+    run(settings, |_, _, _| {}).await.unwrap()
+}
+
+#[actix_web::test]
+async fn the_report_in_json_is_as_its_schema_says_and_nothing_that_was_not_run_is_green() {
+    let results = mixed().await;
+    let schema: Value = serde_json::from_str(include_str!("../report.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let json = report::json::report(&results);
+    let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    let outcomes: BTreeSet<_> =
+        json["checks"].as_array().unwrap().iter().map(|one| one["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["found", "not run", "passed"].into());
+    // The schema is no rubber stamp.
+    let mut bad = json.clone();
+    bad["checks"][0]["outcome"] = json!("green");
+    assert!(!validator.is_valid(&bad));
+
+    let text = report::text::report(&results);
+    let (passed, found, not_run) = results.counts();
+    let first = text.lines().next().unwrap();
+    assert!(found == 1 && not_run > 30 && passed > 30, "{first}");
+    assert!(first.contains(&format!("{not_run} were not run")), "{first}");
+    for part in ["MUST CHAL-03", "Change:", "blocked by CHAL-03: ", "needs a token (--token-file"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[actix_web::test]
+async fn sarif_and_junit_say_what_was_found_and_what_was_not_run() {
+    let results = mixed().await;
+    let sarif = report::sarif::report(&results);
+    let run = &sarif["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!((rules.len(), &sarif["version"]), (results.verdicts.len(), &json!("2.1.0")));
+    for result in run["results"].as_array().unwrap() {
+        let rule = &rules[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
+        assert_eq!((&result["ruleId"], &result["level"]), (&rule["id"], &json!("error")));
+    }
+    let notifications = run["invocations"][0]["toolExecutionNotifications"].as_array().unwrap();
+    assert_eq!(notifications.len(), results.counts().2);
+
+    for (required, element) in [(false, "<skipped "), (true, "<error ")] {
+        let xml = report::junit::report(&results, required);
+        assert_eq!(xml.matches(element).count(), results.counts().2, "{xml}");
+        assert_eq!(xml.matches("<testcase ").count(), results.verdicts.len());
+        let failures: usize = results.found().map(|(_, findings)| findings.len()).sum();
+        assert_eq!(xml.matches("<failure ").count(), failures);
+    }
+}
+
+#[actix_web::test]
+async fn no_report_has_a_token_in_it() {
+    for name in ["repeats-token", "trace", "no-signature-check", "query-token", "body-token", "first-of-two-headers"] {
+        let fault = auth_check_gallery::faults::find(name);
+        let results = results(fault).await;
+        assert!(results.found().count() > 0, "{name}");
+        let reports = format!("{} {}", report::json::report(&results), report::text::report(&results));
+        // What every token that is signed here begins with.
+        assert!(!reports.contains("eyJ"), "{name}: {reports}");
+    }
+}
+
+#[actix_web::test]
+async fn other_hosts_are_not_asked_unless_they_are_named() {
+    let (_gallery, mut settings) = settings(None).await;
+    settings.target = "https://mcp.example/mcp".parse().unwrap();
+    let why = run(settings, |_, _, _| {}).await.unwrap_err().to_string();
+    assert!(why.contains("--mine mcp.example"), "{why}");
+}
+
+#[actix_web::test]
+async fn what_a_revision_does_not_have_is_not_asked_of_it() {
+    let (_gallery, mut settings) = settings(auth_check_gallery::faults::find("no-resource-document")).await;
+    settings.revision = Revision::R2025_03_26;
+    settings.audience = Some(settings.target.to_string());
+    let results = run(settings, |_, _, _| {}).await.unwrap();
+    assert!(results.verdicts.iter().all(|one| one.check.prefix() != "PRM"));
+    assert_eq!(results.outcome("ASM-04"), Some(&Outcome::Passed), "the server is its own authorization server");
+    assert_eq!(found(&results), BTreeSet::new(), "{}", report::text::report(&results));
+}
