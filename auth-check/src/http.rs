@@ -114,7 +114,7 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &Req
     let written = stream.write_all(&request.bytes()).await;
     let flushed = stream.flush().await;
     let mut bytes = Vec::new();
-    let mut part = [0; 16 * 1024];
+    let mut part = vec![0; 16 * 1024];
     loop {
         let ended = match stream.read(&mut part).await {
             Ok(0) => true,

@@ -86,6 +86,9 @@ impl RsaKey {
     }
 
     /// A token with this header and these bytes for claims, whatever they say.
+    ///
+    /// # Panics
+    /// If the library cannot sign with a good key.
     pub fn sign(&self, header: &Value, claims: &[u8], algorithm: Algorithm) -> String {
         let encoding: &'static dyn RsaEncoding = match algorithm {
             Algorithm::Rs256 => &RSA_PKCS1_SHA256,

@@ -1,5 +1,7 @@
 //! Requests and answers as they are on the wire, and as a report shows them.
 
+use std::fmt::Write;
+
 use oauth::{challenge::Challenge, text::is_invisible};
 use serde_json::Value;
 use url::Url;
@@ -116,9 +118,9 @@ impl Request {
     fn shown(&self) -> String {
         let mut text = format!("{} {}\n", self.method, self.request_target());
         for (name, value) in &self.headers {
-            text += &format!("{name}: {}\n", String::from_utf8_lossy(value));
+            let _ = writeln!(text, "{name}: {}", String::from_utf8_lossy(value));
         }
-        text += &format!("\n{}", String::from_utf8_lossy(&self.body));
+        let _ = write!(text, "\n{}", String::from_utf8_lossy(&self.body));
         self.without_secrets(&text)
     }
 
@@ -207,7 +209,7 @@ impl Reply {
         for (name, value) in &self.headers {
             let lower = name.to_ascii_lowercase();
             if TELLING.iter().any(|one| lower == *one || one.ends_with('-') && lower.starts_with(one)) {
-                text += &format!("{lower}: {}\n", String::from_utf8_lossy(value));
+                let _ = writeln!(text, "{lower}: {}", String::from_utf8_lossy(value));
             }
         }
         text + "\n" + &self.text()

@@ -70,8 +70,9 @@ fn is_signed(header: &Map<String, Value>, message: &str, signature: &[u8], state
         return true;
     }
     let typ = header.get("typ").map(|typ| typ.as_str().unwrap_or("?").to_ascii_lowercase());
-    let kind = typ.is_none_or(|typ| matches!(&*typ, "at+jwt" | "application/at+jwt" | "jwt")) || state.has("any-typ");
-    if !kind || header.contains_key("crit") && !state.has("ignores-crit") {
+    let is_access_token =
+        typ.is_none_or(|typ| matches!(&*typ, "at+jwt" | "application/at+jwt" | "jwt")) || state.has("any-typ");
+    if !is_access_token || header.contains_key("crit") && !state.has("ignores-crit") {
         return false;
     }
     if alg == "HS256" || alg == "HS512" {
@@ -161,7 +162,7 @@ fn check_claims(claims: &Map<String, Value>, state: &State) -> Result<(), Refuse
             || state.has("aud-by-prefix") && one.starts_with(&resource)
             || state.has("aud-by-part") && one.contains(&resource)
     };
-    bad(!audiences.iter().any(fits) && !(nobody && state.has("aud-optional")))?;
+    bad(!(audiences.iter().any(fits) || nobody && state.has("aud-optional")))?;
     let issuer = text("iss");
     let known = issuer == state.trust.issuer
         || state.has("no-iss-check") && !issuer.is_empty()

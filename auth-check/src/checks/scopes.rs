@@ -18,6 +18,9 @@ const SELECTION: Clause = Clause {
 /// The operation that is tried: it changes nothing, and nearly every server has it.
 const OPERATION: &str = "tools/list";
 
+/// What a scope is turned into.
+type Change = fn(&str) -> String;
+
 pub const CHECKS: &[Check] = &[
     Check {
         id: "SCOPE-01",
@@ -177,13 +180,13 @@ async fn precise(context: &Context) -> Judged {
 async fn whole(context: &Context) -> Judged {
     let (_, scopes) = refused(context).await?;
     let mut found = Vec::new();
-    let changes: [(&str, fn(&str) -> String); 4] = [
+    let ways: [(&str, Change); 4] = [
         ("in capitals", |scope| scope.to_uppercase()),
         ("with more behind it", |scope| format!("{scope}x")),
         ("with more in front of it", |scope| format!("x{scope}")),
         ("between commas", |scope| format!("a,{scope},b")),
     ];
-    for (how, change) in changes {
+    for (how, change) in ways {
         let changed: Vec<_> = scopes.iter().map(|scope| change(scope)).filter(|one| !scopes.contains(one)).collect();
         if changed.is_empty() {
             continue;
