@@ -58,6 +58,8 @@ pub struct Verdict {
     pub level: Level,
     /// What came of it.
     pub outcome: Outcome,
+    /// Why what was found does not fail the run, if it does not.
+    pub excused: Option<String>,
 }
 
 /// Required by every revision.

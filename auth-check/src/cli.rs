@@ -21,6 +21,7 @@ use crate::{
     issuer::IssuerServer,
     jose::RsaKey,
     model::{Outcome, Revision, Unmet},
+    policy::{Baseline, Policy},
     report,
     run::{Results, run},
     tokens::{Given, Mint, Tokens, read_key},
@@ -35,6 +36,13 @@ Ways to tokens (a log-in by browser is not there yet):
                       `scopes`: what it was granted, if you know. `audience`: it is for another server.
   --mock-issuer       auth-check is the authorization server. Tell yours to trust the issuer that it names.
   --issuer-key FILE   the private key of a development issuer that your server trusts already.
+
+The policy file:
+  fail-under = \"SHOULD\"                what is only a MAY does not fail the run
+  [[ignore]]
+  check = \"TOK-15\"
+  reason = \"our provider sends no typ\"
+  until = 2027-03-31                    the last day
 
 Exit codes: 0 nothing found, 1 findings, 2 usage, 3 what was required could not be run.";
 
@@ -93,6 +101,12 @@ struct CheckArgs {
     /// What must have been run; default: what the given ways to tokens allow
     #[arg(long, value_name = "WAY")]
     require: Option<Require>,
+    /// A file (TOML) that says what does not fail a run (see below)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The JSON report of an earlier run: what was found then does not fail this one
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -152,6 +166,8 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
         eprintln!("auth-check: {url} is not on this machine. If it is yours, say so: {what}");
         return Ok(ExitCode::from(2));
     }
+    let policy = read(args.policy.as_deref(), Policy::read)?;
+    let baseline = read(args.baseline.as_deref(), Baseline::read)?;
     let (tokens, attacker) = ways(&args, &url).await?;
     let required = args.require.or(match (&tokens.mint, tokens.any()) {
         (Some(_), _) => Some(Require::Key),
@@ -178,13 +194,21 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
     if !quiet {
         eprint!("\r\u{1b}[K");
     }
-    let results = match results {
+    let mut results = match results {
         Ok(results) => results,
         Err(error) => {
             eprintln!("auth-check: {error:#}");
             return Ok(ExitCode::from(3));
         }
     };
+    if let Some(baseline) = &baseline {
+        baseline.apply(&mut results);
+    }
+    if let Some(policy) = &policy {
+        for ended in policy.apply(&mut results, &chrono::Utc::now().date_naive().to_string()) {
+            eprintln!("auth-check: {ended}");
+        }
+    }
     write(args.json.as_deref(), || format!("{:#}\n", report::json::report(&results)))?;
     write(args.sarif.as_deref(), || format!("{:#}\n", report::sarif::report(&results)))?;
     write(args.junit.as_deref(), || report::junit::report(&results, required == Some(Require::All)))?;
@@ -193,8 +217,8 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
 }
 
 fn exit_code(results: &Results, required: Option<Require>, can_sign: bool) -> ExitCode {
-    let (_, found, not_run) = results.counts();
-    if found > 0 {
+    let (_, _, not_run) = results.counts();
+    if results.failing() > 0 {
         return ExitCode::from(1);
     }
     let let_in = results.outcome("TOK-01") == Some(&Outcome::Passed);
@@ -211,6 +235,13 @@ fn exit_code(results: &Results, required: Option<Require>, can_sign: bool) -> Ex
     ExitCode::SUCCESS
 }
 
+/// Reads a file, if there is one to read.
+fn read<T>(path: Option<&Path>, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    let Some(path) = path else { return Ok(None) };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text).with_context(|| format!("cannot use {}", path.display())).map(Some)
+}
+
 fn write(path: Option<&Path>, report: impl Fn() -> String) -> Result<()> {
     match path {
         Some(path) => fs::write(path, report()).with_context(|| format!("cannot write {}", path.display())),
@@ -221,9 +252,8 @@ fn write(path: Option<&Path>, report: impl Fn() -> String) -> Result<()> {
 /// The ways to tokens that were given, and the server that they need.
 async fn ways(args: &CheckArgs, target: &Url) -> Result<(Tokens, Attacker)> {
     let mut tokens = Tokens::default();
-    if let Some(path) = &args.token_file {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        tokens.given = Given::read(&text).with_context(|| format!("cannot use {}", path.display()))?;
+    if let Some(given) = read(args.token_file.as_deref(), Given::read)? {
+        tokens.given = given;
     }
     let foreign = Arc::new(RsaKey::generate()?);
     let bait = serde_json::json!({ "keys": [foreign.jwk()] });

@@ -7,7 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use oauth::address;
@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const MAX_ANSWER: usize = 1 << 20;
 /// The most requests of one run.
 const MAX_REQUESTS: u32 = 2000;
+/// The longest that a run goes on sending.
+const MAX_TIME: Duration = Duration::from_mins(10);
 
 /// Sends requests.
 pub struct Http {
@@ -41,13 +43,14 @@ pub struct Http {
     /// Hosts beside loopback that may be asked.
     mine: Vec<String>,
     sent: AtomicU32,
+    started: Instant,
 }
 
 impl Http {
     /// One that may ask loopback addresses and these hosts.
     pub fn new(mine: Vec<String>) -> Self {
         let mine = mine.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-        Http { tls: OnceLock::new(), mine, sent: AtomicU32::new(0) }
+        Http { tls: OnceLock::new(), mine, sent: AtomicU32::new(0), started: Instant::now() }
     }
 
     /// TLS with this computer's certificates.
@@ -88,6 +91,9 @@ impl Http {
         self.allows(&request.url)?;
         if self.sent.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS {
             return Err(Unmet(format!("fewer than {MAX_REQUESTS} requests")));
+        }
+        if self.started.elapsed() > MAX_TIME {
+            return Err(Unmet("a server whose answers take less than 10 minutes".to_owned()));
         }
         let no_answer = |why: &str| Unmet(format!("an answer to {} {} ({why})", request.method, request.url));
         match timeout(PATIENCE, self.exchange(request)).await {

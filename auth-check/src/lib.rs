@@ -7,6 +7,7 @@
 //! - [`discovery`], [`documents`]: metadata, found as a client finds it; [`access`]: requests with a token;
 //! - [`tokens`]: the ways to tokens; [`jose`], [`hostile`]: tokens that no library would make; [`issuer`]: a small
 //!   authorization server;
+//! - [`policy`]: what is known already and does not fail a run;
 //! - [`report`]: what is shown for people and programs; [`cli`]: the command line.
 //!
 //! A new check is a row in the table of its group, and a fault of the gallery (`auth-check/gallery`) that it finds.
@@ -26,6 +27,7 @@ pub mod issuer;
 pub mod jose;
 pub mod message;
 pub mod model;
+pub mod policy;
 pub mod report;
 pub mod run;
 pub mod tokens;

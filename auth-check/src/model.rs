@@ -67,6 +67,15 @@ impl fmt::Display for Level {
     }
 }
 
+impl FromStr for Level {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let known = [Level::Must, Level::Should, Level::May].into_iter().find(|level| level.to_string() == text);
+        known.ok_or_else(|| anyhow::anyhow!("levels are MUST, SHOULD and MAY"))
+    }
+}
+
 /// What the specification says.
 #[derive(Clone, Copy, Debug)]
 pub struct Clause {

@@ -35,6 +35,11 @@ impl Results {
         })
     }
 
+    /// How many checks found something that is not excused.
+    pub fn failing(&self) -> usize {
+        self.found().filter(|(verdict, _)| verdict.excused.is_none()).count()
+    }
+
     /// How many checks have passed, found something, and were not run.
     pub fn counts(&self) -> (usize, usize, usize) {
         let count = |is: fn(&Outcome) -> bool| self.verdicts.iter().filter(|one| is(&one.outcome)).count();
@@ -70,7 +75,7 @@ pub async fn run(settings: Settings, progress: impl Fn(&Check, usize, usize)) ->
             None => try_one(&context, check).await,
         };
         known.insert(check.id, outcome.clone());
-        verdicts.push(Verdict { check, level: *level, outcome });
+        verdicts.push(Verdict { check, level: *level, outcome, excused: None });
     }
     Ok(Results { target: context.target.to_string(), revision, verdicts, requests: context.http.count() })
 }

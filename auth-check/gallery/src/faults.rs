@@ -124,6 +124,8 @@ pub const FAULTS: &[Fault] = &[
     fault("scheme-by-case", "knows Bearer in this letter case only", &["PLACE-06"]),
     fault("any-scheme", "takes a token under every scheme", &["PLACE-07"]),
     fault("open-session", "takes a session for a token", &["PLACE-08"]),
+    fault("open-invented-session", "believes every session", &["PLACE-08"]),
+    fault("origin-only-without-token", "does not look at Origin where there is a token", &["PLACE-09"]),
     fault("no-scope-check", "does not look at scopes", &["SCOPE-01"]),
     fault("scope-unauthorized", "answers 401 where a scope is missing", &["SCOPE-01"]),
     fault("no-challenge-403", "answers 403 without WWW-Authenticate", &["SCOPE-02"]),

@@ -67,7 +67,8 @@ async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
         let origin = header("origin").unwrap_or_default().to_owned();
         return HttpResponse::NoContent().insert_header(("Access-Control-Allow-Origin", origin)).finish();
     }
-    if header("origin").is_some_and(|origin| !state.allows(origin)) {
+    let unguarded = state.has("origin-only-without-token") && header("authorization").is_some();
+    if header("origin").is_some_and(|origin| !state.allows(origin)) && !unguarded {
         return HttpResponse::Forbidden().finish();
     }
     if request.method() == Method::TRACE {

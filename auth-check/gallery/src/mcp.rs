@@ -77,6 +77,7 @@ fn is_let_in_without_token(request: &HttpRequest, message: &Value, state: &State
         && (state.has("open") && post
             || state.has("open-initialize") && message["method"] == "initialize"
             || state.has("open-get") && request.method() == Method::GET
+            || state.has("open-invented-session") && has("mcp-session-id")
             || state.has("open-session") && request.headers().get("mcp-session-id").is_some_and(|id| id == SESSION)
             || state.has("believes-forwarded-user") && has("x-forwarded-user"))
 }

@@ -6,7 +6,7 @@ use crate::{
     check::{Check, MUST, SHOULD, run},
     context::{Context, GARBAGE},
     message::Request,
-    model::{Clause, Judged, Needs, Unmet},
+    model::{Clause, Judged, Needs},
 };
 
 const HEADER: Clause = Clause {
@@ -105,6 +105,19 @@ pub const CHECKS: &[Check] = &[
         after: &["CHAL-01", "TOK-01"],
         run: run!(session),
     },
+    Check {
+        id: "PLACE-09",
+        title: "A good token does not open the server to other websites.",
+        levels: MUST,
+        clause: Clause {
+            text: "MCP transports, Streamable HTTP, \"Security & Endpoint\": Origin is validated on all incoming connections",
+            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint",
+        },
+        fix: "Look at Origin before the token, whether there is one or not.",
+        needs: Needs::Token,
+        after: &["TRAN-01", "TOK-01"],
+        run: run!(other_website),
+    },
 ];
 
 /// The probe, sent with the token in a place where it must not count.
@@ -202,9 +215,8 @@ async fn other_scheme(context: &Context) -> Judged {
 async fn session(context: &Context) -> Judged {
     let token = context.token().await?;
     let begun = context.send(context.legacy("initialize").bearer(&token)).await?;
-    let Some(id) = begun.came.header("mcp-session-id") else {
-        return Err(Unmet("a server with sessions".to_owned()));
-    };
+    // A server without sessions may believe one that was invented.
+    let id = begun.came.header("mcp-session-id").unwrap_or("auth-check-session");
     let mut found = Vec::new();
     for (name, request) in
         [("no token", context.legacy("tools/list")), ("a bad token", context.legacy("tools/list").bearer(GARBAGE))]
@@ -214,4 +226,11 @@ async fn session(context: &Context) -> Judged {
         found.extend(exchange.found_if(exchange.came.is_success(), what));
     }
     Ok(found)
+}
+
+async fn other_website(context: &Context) -> Judged {
+    let (probe, token) = (context.probe().await?, context.token().await?);
+    let exchange = context.send(probe.header("Origin", "https://evil.example").bearer(&token)).await?;
+    let status = exchange.came.status;
+    Ok(exchange.found_if(status != 403, format!("With a good token, a foreign Origin is answered with {status}.")))
 }

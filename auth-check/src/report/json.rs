@@ -20,6 +20,9 @@ pub fn report(results: &Results) -> Value {
         if let Some(reason) = reason(&verdict.outcome) {
             entry["reason"] = json!(reason);
         }
+        if let Some(excused) = &verdict.excused {
+            entry["excused"] = json!(excused);
+        }
         if let Outcome::Found(findings) = &verdict.outcome {
             let findings = findings.iter().map(|one| json!({ "what": one.what, "sent": one.sent, "came": one.came }));
             entry["findings"] = findings.collect();

@@ -14,9 +14,11 @@ pub fn report(results: &Results, required: bool) -> String {
         if of.is_empty() {
             continue;
         }
-        let failures = of.iter().filter(|verdict| matches!(verdict.outcome, Outcome::Found(_))).count();
+        let failures = of.iter().filter(|verdict| matches!(verdict.outcome, Outcome::Found(_)));
+        let excused = failures.clone().filter(|verdict| verdict.excused.is_some()).count();
+        let failures = failures.count() - excused;
         let not_run = of.iter().filter(|verdict| reason(&verdict.outcome).is_some()).count();
-        let (errors, skipped) = if required { (not_run, 0) } else { (0, not_run) };
+        let (errors, skipped) = if required { (not_run, excused) } else { (0, not_run + excused) };
         let counts =
             format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\"", of.len());
         let _ = writeln!(xml, "  <testsuite name=\"{}\" {counts}>", escaped(group.title));
@@ -24,6 +26,10 @@ pub fn report(results: &Results, required: bool) -> String {
             let name = escaped(&format!("{} {}", verdict.check.id, verdict.check.title));
             let _ = write!(xml, "    <testcase classname=\"auth-check.{}\" name=\"{name}\">", group.prefix);
             match (&verdict.outcome, reason(&verdict.outcome)) {
+                (Outcome::Found(_), _) if verdict.excused.is_some() => {
+                    let why = verdict.excused.as_deref().unwrap_or_default();
+                    let _ = write!(xml, "<skipped message=\"excused: {}\"/>", escaped(why));
+                }
                 (Outcome::Found(findings), _) => {
                     for finding in findings {
                         let body = format!("{}\n\n{}\n\n{}", verdict.check.fix, finding.sent, finding.came);

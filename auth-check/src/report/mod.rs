@@ -11,7 +11,9 @@ use crate::{model::Outcome, run::Results};
 pub fn headline(results: &Results) -> String {
     let (passed, found, not_run) = results.counts();
     let total = results.verdicts.len();
-    format!("{found} of {total} checks found something, {not_run} were not run, {passed} passed")
+    let excused = found - results.failing();
+    let excused = if excused > 0 { format!(" ({excused} excused)") } else { String::new() };
+    format!("{found} of {total} checks found something{excused}, {not_run} were not run, {passed} passed")
 }
 
 /// What came of a check, in a word.

@@ -12,7 +12,10 @@ pub fn report(results: &Results) -> Value {
     let entries: Vec<_> = found
         .map(|(verdict, finding)| {
             let rule = results.verdicts.iter().position(|other| other.check.id == verdict.check.id);
+            let suppressions = verdict.excused.iter();
+            let suppressions = suppressions.map(|why| json!({ "kind": "external", "justification": why }));
             json!({
+                "suppressions": suppressions.collect::<Vec<_>>(),
                 "ruleId": verdict.check.id, "ruleIndex": rule, "level": level(verdict.level),
                 "message": { "text": format!("{} {}", finding.what, verdict.check.fix) },
                 "locations": [{

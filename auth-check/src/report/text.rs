@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{headline, reason};
 use crate::{
-    check::Check,
+    check::{Check, Verdict},
     checks::GROUPS,
     model::{Finding, Level, Outcome, Revision},
     run::Results,
@@ -25,7 +25,7 @@ pub fn report(results: &Results) -> String {
         for group in GROUPS {
             let of = results.found().filter(|(verdict, _)| verdict.level == level);
             for (verdict, findings) in of.filter(|(verdict, _)| verdict.check.prefix() == group.prefix) {
-                finding(&mut text, verdict.check, level, findings);
+                finding(&mut text, verdict, findings);
             }
         }
     }
@@ -34,11 +34,15 @@ pub fn report(results: &Results) -> String {
     text
 }
 
-fn finding(text: &mut String, check: &Check, level: Level, findings: &[Finding]) {
+fn finding(text: &mut String, verdict: &Verdict, findings: &[Finding]) {
+    let (check, level) = (verdict.check, verdict.level);
     let colour = if level == Level::Must { RED } else { YELLOW };
     let _ = writeln!(text, "\n{colour}{BOLD}{level} {}{PLAIN} {BOLD}{}{PLAIN}", check.id, check.title);
     for finding in findings {
         let _ = writeln!(text, "  {colour}✗{PLAIN} {}", finding.what);
+    }
+    if let Some(why) = &verdict.excused {
+        let _ = writeln!(text, "  {BOLD}Excused:{PLAIN} {why}");
     }
     let _ = writeln!(text, "  {BOLD}Change:{PLAIN} {}", check.fix);
     let _ = writeln!(text, "  {BOLD}Why:{PLAIN} {}\n       {}", check.clause.text, check.clause.link);

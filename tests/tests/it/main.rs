@@ -2,6 +2,7 @@
 
 mod attacks;
 mod book;
+mod auth_check;
 mod browser;
 mod client_conformance;
 mod client_grants;
