@@ -1,8 +1,8 @@
 //! The integration tests, one program: `cargo test --workspace --test it http::` runs those of `http.rs`.
 
 mod attacks;
-mod book;
 mod auth_check;
+mod book;
 mod browser;
 mod client_conformance;
 mod client_grants;
