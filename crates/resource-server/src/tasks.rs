@@ -54,8 +54,10 @@ mod tests {
             }
             Tasks::new(tasks)
         };
-        assert!(tasks(Some(true)).await.source().is_some());
-        assert!(tasks(Some(false)).await.source().is_none());
+        for panics in [true, false] {
+            let ended = tokio::time::timeout(Duration::from_secs(10), tasks(Some(panics))).await;
+            assert_eq!(ended.unwrap().source().is_some(), panics);
+        }
         for tasks in [Tasks::new(JoinSet::new()), tasks(None)] {
             let waited = tokio::time::timeout(Duration::from_millis(50), tasks).await;
             assert!(waited.is_err(), "nothing has failed");

@@ -239,6 +239,7 @@ async fn try_claims(trust: Trust) {
         ("aud", Some(json!({ "0": audience }))),
         ("exp", None),
         ("exp", Some(json!(now - 60))),
+        ("exp", Some(json!(now - 45))), // the leeway is 30 s, not the 60 s that the library takes by itself
         ("exp", Some(json!(0))),
         ("exp", Some(json!(-1))),
         ("exp", Some(json!((now + 3600).to_string()))),
@@ -246,6 +247,7 @@ async fn try_claims(trust: Trust) {
         ("exp", Some(json!(true))),
         ("exp", Some(json!([now + 3600]))),
         ("nbf", Some(json!(now + 120))),
+        ("nbf", Some(json!(now + 45))),
         ("nbf", Some(json!((now - 60).to_string()))),
         ("nbf", Some(json!(true))),
         ("nbf", Some(json!([]))),

@@ -60,3 +60,26 @@ fn verifier_fits(verifier: &str, challenge: &str) -> bool {
     let allowed = verifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
     (43..=128).contains(&verifier.len()) && allowed && Digest::kept(challenge).fits(verifier)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_verifier_of_the_challenge_fits_and_only_if_it_is_one() {
+        let of = |length| "a".repeat(length);
+        for (verifier, fits) in [
+            (of(43), true),
+            (of(128), true),
+            (of(39) + "-._~", true),
+            (of(42), false),
+            (of(129), false),
+            (of(42) + "+", false),
+            (of(42) + " ", false),
+            (of(42) + "é", false),
+        ] {
+            assert_eq!(verifier_fits(&verifier, Digest::of(&verifier).as_str()), fits, "{verifier}");
+            assert!(!verifier_fits(&verifier, Digest::of(&of(44)).as_str()), "{verifier}");
+        }
+    }
+}
