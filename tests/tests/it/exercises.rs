@@ -85,8 +85,8 @@ fn judge(script: &[&str], program: &Path, to_do: &[&str]) -> Result<Verdicts> {
     let beside = program.parent().filter(|folder| folder.join("gen-token").exists()).map(Path::to_owned);
     bash.env("TEST_PROGRAMS", beside.map_or_else(programs::folder, Ok)?).env("LESSONS_TO_DO", to_do.join(" "));
     let output = bash.output()?;
-    let text = text(&output);
-    ensure!(text.trim_end().ends_with(" failed"), "{script:?} did not come to its end: {text}");
+    let (text, verdicts) = (text(&output), String::from_utf8_lossy(&output.stdout));
+    ensure!(verdicts.trim_end().ends_with(" failed"), "{script:?} did not come to its end: {text}");
     let line = Regex::new(r"(?m)^(ok|FAIL) - (\S+) ")?;
     let mut lessons = BTreeMap::<_, (usize, usize)>::new();
     for found in line.captures_iter(&text) {
