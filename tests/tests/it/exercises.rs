@@ -134,10 +134,10 @@ fn a_step_is_written_without_its_lessons_and_is_never_written_over() -> Result<(
     let folder = folder()?;
     let mine = folder.path();
     let (lock, status) = (fs::read(root().join("Cargo.lock"))?, git_status()?);
+    let todo_of = Regex::new(r#"(?m)^ +todo!\("lesson (\S+): [^"]+"\)\n"#)?;
     for step in 1..=9 {
         start(step, mine, &[])?;
         let (mut todo, mut differ) = (BTreeMap::<String, usize>::new(), 0);
-        let todo_of = Regex::new(r#"(?m)^ +todo!\("lesson (\S+): [^"]+"\)\n"#)?;
         for file in fs::read_dir(root().join(format!("step{step}/src")))? {
             let ours = file?.path();
             let name = ours.file_name().context("a file without a name")?;
