@@ -95,6 +95,9 @@ struct CheckArgs {
     /// That issuer's name; default: the endpoint's origin
     #[arg(long, value_name = "URL", requires = "issuer_key")]
     issuer: Option<String>,
+    /// Allow what leaves something behind: it registers clients named auth-check
+    #[arg(long)]
+    active: bool,
     /// The resource that tokens are for; default: what the resource's metadata says, else the URL
     #[arg(long, value_name = "RESOURCE")]
     audience: Option<String>,
@@ -166,6 +169,11 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
         eprintln!("auth-check: {url} is not on this machine. If it is yours, say so: {what}");
         return Ok(ExitCode::from(2));
     }
+    if args.active {
+        eprintln!(
+            "auth-check: clients named auth-check will be registered at the authorization servers that {url} names"
+        );
+    }
     let policy = read(args.policy.as_deref(), Policy::read)?;
     let baseline = read(args.baseline.as_deref(), Baseline::read)?;
     let (tokens, attacker) = ways(&args, &url).await?;
@@ -182,6 +190,7 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
         tokens,
         attacker,
         audience: args.audience,
+        active: args.active,
         patience: if args.mock_issuer.is_some() { PATIENCE } else { 0 },
     };
     let quiet = args.quiet || !std::io::stderr().is_terminal();

@@ -33,6 +33,8 @@ pub struct Settings {
     pub attacker: Attacker,
     /// The resource that tokens are for, if it is not the one that the server names.
     pub audience: Option<String>,
+    /// Whether clients may be registered.
+    pub active: bool,
     /// How many seconds the server has to be ready: one that trusts the mock issuer may start after it.
     pub patience: u32,
 }
@@ -69,6 +71,8 @@ pub struct Context {
     pub tokens: Tokens,
     /// Whom the server under test must not believe.
     pub attacker: Attacker,
+    /// Whether clients may be registered.
+    pub active: bool,
     pub(crate) audience: Option<String>,
     anonymous: OnceCell<Exchange>,
     garbage: OnceCell<Exchange>,
@@ -80,13 +84,14 @@ pub struct Context {
 impl Context {
     /// Everything for one run.
     pub fn new(settings: Settings) -> Self {
-        let Settings { target, revision, mine, tokens, attacker, audience, patience: _ } = settings;
+        let Settings { target, revision, mine, tokens, attacker, audience, active, patience: _ } = settings;
         Context {
             http: Http::new(mine),
             target,
             revision,
             tokens,
             attacker,
+            active,
             audience,
             anonymous: OnceCell::new(),
             garbage: OnceCell::new(),

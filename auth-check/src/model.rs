@@ -96,6 +96,8 @@ pub enum Needs {
     Jwt,
     /// A key that the server trusts.
     Key,
+    /// That the person allows to register clients.
+    Active,
 }
 
 impl Needs {
@@ -105,6 +107,7 @@ impl Needs {
             Needs::Nothing => "",
             Needs::Token => "a token (--token-file, --mock-issuer or --issuer-key)",
             Needs::Jwt => "a token that is a JWT (--token-file), or --mock-issuer or --issuer-key",
+            Needs::Active => "--active (it registers clients)",
             Needs::Key => "a key that the server trusts (--mock-issuer or --issuer-key)",
         }
     }

@@ -116,6 +116,7 @@ async fn has(context: &Context, needs: Needs) -> bool {
         Needs::Nothing => true,
         Needs::Token => context.tokens.any(),
         Needs::Key => context.tokens.mint.is_some(),
+        Needs::Active => context.active,
         Needs::Jwt => context.token().await.is_ok_and(|token| jose::taken_apart(&token).is_some()),
     }
 }

@@ -50,6 +50,7 @@ async fn settings(fault: Option<&'static Fault>) -> (Gallery, Settings) {
         tokens: Tokens { mint, ..Tokens::default() },
         attacker: Attacker { key: Arc::clone(foreign), server },
         audience: None,
+        active: true,
         patience: 0,
     };
     (gallery, settings)

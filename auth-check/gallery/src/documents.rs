@@ -3,7 +3,6 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::Method};
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::state::State;
 
@@ -22,7 +21,6 @@ pub fn serve(request: &HttpRequest, state: &State) -> HttpResponse {
             server(path, state)
         }
         "/jwks" if is_get && !state.has("no-key-set") => HttpResponse::Ok().json(key_set(state)),
-        "/authorize" if is_get => authorize(request, state),
         "/token" => token(request, state),
         _ => HttpResponse::NotFound().finish(),
     }
@@ -79,7 +77,7 @@ fn server(path: &str, state: &State) -> HttpResponse {
     let at = |path: &str| format!("{}{path}", state.base);
     let mut members = json!({
         "issuer": state.base, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
-        "jwks_uri": at("/jwks"), "scopes_supported": ["files:read", "files:write", "files:list"],
+        "jwks_uri": at("/jwks"), "registration_endpoint": at("/register"), "scopes_supported": ["files:read", "files:write", "files:list"],
         "response_types_supported": ["code"], "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"], "token_endpoint_auth_methods_supported": ["none"],
         "authorization_response_iss_parameter_supported": true, "client_id_metadata_document_supported": true,
@@ -133,20 +131,6 @@ fn key_set(state: &State) -> Value {
         keys.push(json!({ "kty": "RSA", "use": "sig", "kid": "2", "alg": "RS256", "n": n, "e": "AQAB" }));
     }
     json!({ "keys": keys })
-}
-
-/// No client is known, so every request is refused, and nobody is redirected.
-fn authorize(request: &HttpRequest, state: &State) -> HttpResponse {
-    if state.has("open-redirector") {
-        let url = Url::parse(&format!("{}/authorize?{}", state.base, request.query_string()));
-        let uri = url.ok().and_then(|url| {
-            url.query_pairs().find(|(name, _)| name == "redirect_uri").map(|(_, uri)| uri.into_owned())
-        });
-        return HttpResponse::Found()
-            .insert_header(("Location", format!("{}?error=invalid_client", uri.unwrap_or_default())))
-            .finish();
-    }
-    HttpResponse::BadRequest().content_type("text/html").body("<p>This client is unknown.</p>")
 }
 
 fn token(request: &HttpRequest, state: &State) -> HttpResponse {

@@ -1,10 +1,12 @@
 //! A small MCP server, with its own authorization server's documents, that does everything right, but for one fault that
 //! can be chosen ([`faults`]). It stands on no code of the steps: a mistake of theirs would not be seen here.
 //!
-//! [`mcp`] is the endpoint, [`verify`] decides which token is good, and [`documents`] is what it says of itself.
+//! [`mcp`] is the endpoint, [`verify`] decides which token is good, [`documents`] is what it says of itself, and
+//! [`client`] where clients register and send people to.
 
 #![deny(missing_docs)]
 
+pub mod client;
 pub mod documents;
 pub mod faults;
 pub mod mcp;
@@ -83,6 +85,8 @@ async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
         "/mcp" => mcp::endpoint(&request, &body, &state).await,
         "/mcp/" if state.has("open-with-slash") => mcp::open(),
         "/MCP" if state.has("open-by-case") => mcp::open(),
+        "/register" if request.method() == Method::POST => client::register(&body, &state),
+        "/authorize" if request.method() == Method::GET => client::authorize(&request, &state),
         _ => documents::serve(&request, &state),
     }
 }

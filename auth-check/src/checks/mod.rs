@@ -7,6 +7,7 @@ mod challenge;
 mod code_flow;
 mod places;
 mod refusals;
+mod registration;
 mod resource_document;
 mod resource_metadata;
 mod scopes;
@@ -34,6 +35,7 @@ pub const GROUPS: &[Group] = &[
     Group { prefix: "ASM", title: "The authorization server's metadata", checks: server_metadata::CHECKS },
     Group { prefix: "AGR", title: "Agreement between the two", checks: agreement::CHECKS },
     Group { prefix: "FLOW", title: "The code flow", checks: code_flow::CHECKS },
+    Group { prefix: "REG", title: "Registration", checks: registration::CHECKS },
     Group { prefix: "TRAN", title: "Transport", checks: transport::CHECKS },
     Group { prefix: "TOK", title: "Tokens", checks: tokens::CHECKS },
     Group { prefix: "PLACE", title: "Where a token is", checks: places::CHECKS },

@@ -43,6 +43,7 @@ async fn auth_check_finds_in_each_step_what_it_does_not_teach_yet_and_nothing_el
                 server: IssuerServer::start(any, None, &json!({ "keys": [] }), &bait).await.unwrap(),
             },
             audience: None,
+            active: true,
             patience: 0,
         };
         let results = run(settings, |_, _, _| {}).await.unwrap();

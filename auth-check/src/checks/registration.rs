@@ -1,0 +1,250 @@
+//! Registering a client (RFC 7591), and what such a client may then ask for. It leaves clients behind, so it is done only
+//! if the person says so.
+
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{
+    check::{Check, MUST, SHOULD, run},
+    context::Context,
+    message::{Exchange, Request},
+    model::{Clause, Judged, Needs, Unmet},
+};
+
+/// The redirect URI of a good registration.
+const GOOD: &str = "https://auth-check.example/callback";
+const REDIRECT: Clause = Clause {
+    text: "MCP authorization, \"Communication Security\": all redirect URIs MUST be either localhost or use HTTPS",
+    link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization/security-considerations#communication-security",
+};
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "REG-01",
+        title: "A client can register where the metadata says so.",
+        levels: MUST,
+        clause: Clause {
+            text: "RFC 7591 §3.2.1: 201 with a JSON object that has `client_id`",
+            link: "https://www.rfc-editor.org/rfc/rfc7591#section-3.2.1",
+        },
+        fix: "Answer a good registration with 201 and `client_id`, or leave `registration_endpoint` out of the metadata.",
+        needs: Needs::Active,
+        after: &["ASM-01"],
+        run: run!(registers),
+    },
+    Check {
+        id: "REG-02",
+        title: "A script or a document is no redirect URI.",
+        levels: MUST,
+        clause: REDIRECT,
+        fix: "Refuse redirect URIs of the schemes javascript, data, vbscript and file.",
+        needs: Needs::Active,
+        after: &["REG-01"],
+        run: run!(scripts),
+    },
+    Check {
+        id: "REG-03",
+        title: "A redirect URI without TLS is refused, but for loopback.",
+        levels: MUST,
+        clause: REDIRECT,
+        fix: "Refuse redirect URIs with http on hosts that are not loopback.",
+        needs: Needs::Active,
+        after: &["REG-01"],
+        run: run!(without_tls),
+    },
+    Check {
+        id: "REG-04",
+        title: "A redirect URI with a fragment is refused.",
+        levels: MUST,
+        clause: Clause {
+            text: "RFC 6749 §3.1.2: the redirection endpoint's URI MUST NOT include a fragment",
+            link: "https://www.rfc-editor.org/rfc/rfc6749#section-3.1.2",
+        },
+        fix: "Refuse redirect URIs that have a `#`.",
+        needs: Needs::Active,
+        after: &["REG-01"],
+        run: run!(fragment),
+    },
+    Check {
+        id: "REG-05",
+        title: "A refused registration says why in JSON.",
+        levels: MUST,
+        clause: Clause {
+            text: "RFC 7591 §3.2.2: 400 with a JSON object that has `error`",
+            link: "https://www.rfc-editor.org/rfc/rfc7591#section-3.2.2",
+        },
+        fix: "Answer 400 with `{\"error\": \"invalid_redirect_uri\", …}`, not 422, HTML or a 500.",
+        needs: Needs::Active,
+        after: &["REG-02"],
+        run: run!(says_why),
+    },
+    Check {
+        id: "REG-06",
+        title: "A client's logo and pages are no scripts.",
+        levels: SHOULD,
+        clause: Clause {
+            text: "RFC 7591 §5: the server takes steps against URLs in a client's metadata that would harm who sees them",
+            link: "https://www.rfc-editor.org/rfc/rfc7591#section-5",
+        },
+        fix: "Refuse or drop `logo_uri`, `client_uri`, `tos_uri` and `policy_uri` that are not https.",
+        needs: Needs::Active,
+        after: &["REG-01"],
+        run: run!(logo),
+    },
+    Check {
+        id: "REG-07",
+        title: "Nobody is sent to a redirect URI that the client has not registered.",
+        levels: MUST,
+        clause: Clause {
+            text: "MCP authorization, \"Open Redirection\": servers MUST validate exact redirect URIs against pre-registered values",
+            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization/security-considerations#open-redirection",
+        },
+        fix: "Compare redirect URIs letter for letter with the registered ones: not prefixes, not hosts.",
+        needs: Needs::Active,
+        after: &["REG-01", "FLOW-01"],
+        run: run!(other_redirect),
+    },
+];
+
+/// Registers a client at each authorization server that registers any.
+async fn register(context: &Context, metadata: &Value) -> Result<Vec<(Exchange, Option<Url>)>, Unmet> {
+    let mut all = Vec::new();
+    for (_, document) in context.server_metadata().await? {
+        let address = |member: &str| document.json[member].as_str().and_then(|url| Url::parse(url).ok());
+        let Some(url) = address("registration_endpoint") else { continue };
+        let request = Request::new("POST", &url).header("Accept", "application/json");
+        let mut exchange = context.send(request.body("application/json", metadata.to_string())).await?;
+        let answer = exchange.json().unwrap_or_default();
+        for secret in ["client_secret", "registration_access_token"] {
+            exchange.sent = exchange.sent.secret(answer[secret].as_str().unwrap_or_default());
+        }
+        all.push((exchange, address("authorization_endpoint")));
+    }
+    if all.is_empty() { Err(Unmet("a registration_endpoint".to_owned())) } else { Ok(all) }
+}
+
+/// Takes a registration back, where that is possible (RFC 7592 §2.3).
+async fn unregister(context: &Context, exchange: &Exchange) {
+    let answer = exchange.json().unwrap_or_default();
+    let (uri, token) = (answer["registration_client_uri"].as_str(), answer["registration_access_token"].as_str());
+    if let (Some(Ok(url)), Some(token)) = (uri.map(Url::parse), token) {
+        // If it stays, it is one more unused client, as the person was told.
+        let _ = context.send(Request::new("DELETE", &url).bearer(token)).await;
+    }
+}
+
+fn client(redirect_uri: &str) -> Value {
+    json!({
+        "client_name": "auth-check", "redirect_uris": [redirect_uri], "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code"], "response_types": ["code"], "application_type": "web",
+    })
+}
+
+async fn registers(context: &Context) -> Judged {
+    let mut found = Vec::new();
+    for (exchange, _) in register(context, &client(GOOD)).await? {
+        let named = exchange.json().is_some_and(|json| json["client_id"].is_string());
+        let status = exchange.came.status;
+        let what = format!(
+            "A good registration is answered with {status}, {} client_id.",
+            if named { "with a" } else { "without a" }
+        );
+        found.extend(exchange.found_if(status != 201 || !named, what));
+        unregister(context, &exchange).await;
+    }
+    Ok(found)
+}
+
+/// Registers clients with these redirect URIs, none of which may be accepted.
+async fn refused(context: &Context, uris: &[&str]) -> Judged {
+    let mut found = Vec::new();
+    for uri in uris {
+        for (exchange, _) in register(context, &client(uri)).await? {
+            // What cannot be accepted may also be dropped: then the answer does not list it.
+            let listed = exchange
+                .json()
+                .is_some_and(|json| json["redirect_uris"].as_array().is_some_and(|all| all.contains(&json!(uri))));
+            let accepted = exchange.came.is_success() && listed;
+            found.extend(exchange.found_if(accepted, format!("The redirect URI {uri} is registered.")));
+            unregister(context, &exchange).await;
+        }
+    }
+    Ok(found)
+}
+
+async fn scripts(context: &Context) -> Judged {
+    refused(context, &["javascript:alert(1)", "data:text/html,hello", "vbscript:x", "file:///etc/passwd"]).await
+}
+
+async fn without_tls(context: &Context) -> Judged {
+    refused(context, &["http://auth-check.example/callback", "http://localhost.auth-check.example/callback"]).await
+}
+
+async fn fragment(context: &Context) -> Judged {
+    refused(context, &["https://auth-check.example/callback#fragment"]).await
+}
+
+async fn says_why(context: &Context) -> Judged {
+    let mut found = Vec::new();
+    for (exchange, _) in register(context, &client("javascript:alert(1)")).await? {
+        let error = exchange.json().is_some_and(|json| json["error"].is_string());
+        let status = exchange.came.status;
+        let what = format!(
+            "A bad registration is answered with {status}, {} JSON error.",
+            if error { "with a" } else { "without a" }
+        );
+        found.extend(exchange.found_if(status != 400 || !error, what));
+        unregister(context, &exchange).await;
+    }
+    Ok(found)
+}
+
+async fn logo(context: &Context) -> Judged {
+    const PAGES: [&str; 4] = ["logo_uri", "client_uri", "tos_uri", "policy_uri"];
+    let mut metadata = client(GOOD);
+    for page in PAGES {
+        metadata[page] = json!("javascript:alert(1)");
+    }
+    let mut found = Vec::new();
+    for (exchange, _) in register(context, &metadata).await? {
+        let answer = exchange.json().filter(|_| exchange.came.is_success()).unwrap_or_default();
+        let kept = PAGES.iter().find(|page| answer[**page] == metadata[**page]);
+        found.extend(
+            exchange.found_if(kept.is_some(), format!("`{}` is kept, though it is a script.", kept.unwrap_or(&""))),
+        );
+        unregister(context, &exchange).await;
+    }
+    Ok(found)
+}
+
+async fn other_redirect(context: &Context) -> Judged {
+    let mut found = Vec::new();
+    for (registration, authorize) in register(context, &client(GOOD)).await? {
+        let answer = registration.json().unwrap_or_default();
+        let (Some(id), Some(authorize)) = (answer["client_id"].as_str(), authorize) else { continue };
+        for uri in [
+            "https://evil.example/callback".to_owned(),
+            format!("{GOOD}.evil.example/"),
+            format!("{GOOD}/../../evil"),
+            format!("{GOOD}?next=https://evil.example"),
+            GOOD.replace("auth-check.example", "auth-check.example@evil.example"),
+            GOOD.replace("auth-check.example", "auth-check.example.evil.example"),
+        ] {
+            let mut url = authorize.clone();
+            url.query_pairs_mut().extend_pairs([
+                ("response_type", "code"),
+                ("client_id", id),
+                ("redirect_uri", uri.as_str()),
+                ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+                ("code_challenge_method", "S256"),
+                ("state", "auth-check"),
+                ("resource", context.target.as_str()),
+            ]);
+            let exchange = context.send(Request::new("GET", &url).header("Accept", "text/html")).await?;
+            let sent = exchange.came.header("location").is_some_and(|place| place.starts_with(&uri));
+            found.extend(exchange.found_if(sent, format!("The browser is sent to {uri}, which is not registered.")));
+        }
+        unregister(context, &registration).await;
+    }
+    Ok(found)
+}
