@@ -34,7 +34,7 @@ Ways to tokens (a log-in by browser is not there yet):
                                   {\"token\": \"eyJ…\", \"scopes\": \"\"},
                                   {\"token\": \"eyJ…\", \"audience\": \"https://other.example/mcp\"}]}
                       `scopes`: what it was granted, if you know. `audience`: it is for another server.
-  --mock-issuer       auth-check is the authorization server. Tell yours to trust the issuer that it names.
+  --mock-issuer[=URL] auth-check is the authorization server. Tell yours to trust the issuer that it names.
   --issuer-key FILE   the private key of a development issuer that your server trusts already.
 
 The policy file:
@@ -84,7 +84,7 @@ struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Be the authorization server, under this URL
-    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "http://localhost:9099", conflicts_with = "issuer_key")]
+    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = "http://localhost:9099", conflicts_with = "issuer_key")]
     mock_issuer: Option<Url>,
     /// The address to bind the mock issuer to, if it is not the URL's port on 127.0.0.1
     #[arg(long, value_name = "ADDRESS", requires = "mock_issuer")]

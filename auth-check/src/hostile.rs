@@ -57,7 +57,8 @@ impl Forge<'_> {
 
     /// The claims of a good token under a header that a key which nobody trusts has signed.
     fn foreign(&self, header: &Value) -> String {
-        self.foreign.sign(header, self.claims.to_string().as_bytes(), Algorithm::Rs256)
+        let header = with(header, "alg", json!("RS256"));
+        self.foreign.sign(&header, self.claims.to_string().as_bytes(), Algorithm::Rs256)
     }
 
     fn alg_none(&self, name: &str, signature: &str) -> String {
@@ -173,8 +174,9 @@ pub const TABLE: &[Hostile] = &[
         f.claim("aud", json!(format!("https://evil.example/?{}", f.audience())))
     }),
     row("TOK-11", "aud is the beginning of the right one", |f| {
-        let audience = f.audience();
-        f.claim("aud", json!(audience[..audience.len() - 1]))
+        let mut audience = f.audience();
+        audience.pop();
+        f.claim("aud", json!(audience))
     }),
     row("TOK-12", "from another issuer", |f| f.claim("iss", json!("https://evil.example"))),
     row("TOK-12", "iss is the right one with more behind it", |f| {

@@ -237,7 +237,7 @@ async fn proxy_headers(context: &Context) -> Judged {
     ] {
         let exchange = context.send(context.legacy("initialize").header(name, value)).await?;
         let what = format!("Without a token, a request with `{name}: {value}` is let in.");
-        found.extend(exchange.found_if(exchange.came.is_success(), what));
+        found.extend(exchange.found_if(is_result(&exchange), what));
     }
     Ok(found)
 }
