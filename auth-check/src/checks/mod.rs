@@ -86,4 +86,25 @@ mod tests {
         let table: HashSet<_> = crate::hostile::TABLE.iter().map(|row| row.check).collect();
         assert!(table.iter().all(|id| find(id).is_some()), "{table:?}");
     }
+
+    #[test]
+    fn a_check_that_takes_no_key_can_make_each_of_its_tokens_without_one() {
+        use crate::{
+            hostile::{Forge, TABLE},
+            jose::{Algorithm, RsaKey, taken_apart},
+            model::Needs,
+        };
+        let key = RsaKey::generate().unwrap();
+        let claims = serde_json::json!({ "iss": "i", "aud": "a", "sub": "s" });
+        let good = key.sign(&serde_json::json!({ "alg": "RS256" }), claims.to_string().as_bytes(), Algorithm::Rs256);
+        let (header, claims) = taken_apart(&good).unwrap();
+        let bait = "http://localhost/bait".parse().unwrap();
+        let forge = Forge { good: &good, header, claims, trusted: None, foreign: &key, bait: &bait };
+        let without_key = |row: &&crate::hostile::Hostile| find(row.check).is_some_and(|it| it.needs == Needs::Jwt);
+        for row in TABLE.iter().filter(without_key) {
+            // Else the check would pass without having tried all.
+            assert!((row.make)(&forge).is_some(), "{}: {}", row.check, row.name);
+        }
+        assert!(TABLE.iter().filter(without_key).count() > 10);
+    }
 }
