@@ -79,13 +79,18 @@ fn every_command_in_the_chapters_prints_what_they_show() -> Result<()> {
                     });
                     match checked {
                         Ok(count) => println!("{}: {count} examples", path.display()),
-                        Err(error) => failures.lock().into_iter().for_each(|mut it| it.push(format!("{error:#}"))),
+                        Err(error) => failures.lock().into_iter().for_each(|mut it| {
+                            println!("{}, first time: {error:#}", path.display());
+                            it.push((path.clone(), step.clone()));
+                        }),
                     }
                 }
             });
         }
     });
-    let failures = failures.into_inner()?;
+    // Some commands have a time limit: a code must be used within a minute. Beside other tests a machine may be too busy.
+    let again = failures.into_inner()?.into_iter().filter_map(|(path, step)| check_beside(&path, &step).err());
+    let failures: Vec<_> = again.map(|error| format!("{error:#}")).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     Ok(())
 }
