@@ -60,6 +60,7 @@ fn every_page_is_put_together_and_every_link_leads_somewhere() -> Result<()> {
 
 /// `CHAPTERS=6.2,a4` runs only those of these chapters.
 #[test]
+#[cfg_attr(not(ci), ignore = "needs more than a minute")]
 fn every_command_in_the_chapters_prints_what_they_show() -> Result<()> {
     program("gen-token")?;
     let mut chosen = pages()?;

@@ -228,6 +228,7 @@ fn secrets_in_unusual_places_are_not_shown() -> Result<()> {
 }
 
 #[test]
+#[cfg_attr(not(ci), ignore = "needs more than a minute")]
 fn big_bodies_and_an_output_that_nobody_reads_hold_up_no_request_and_grow_no_memory() -> Result<()> {
     let mut server = Server::start_with("step4", &["--show-exchange"])?;
     let message = "a".repeat(256 * 1024);

@@ -91,6 +91,7 @@ fn the_first_script_fails_on_a_server_that_has_nothing() -> Result<()> {
 }
 
 #[test]
+#[cfg_attr(not(ci), ignore = "needs more than a minute")]
 fn every_script_fails_on_the_step_before() -> Result<()> {
     for step in 2..=10 {
         let server = Server::start(&format!("step{}", step - 1))?;
