@@ -40,7 +40,7 @@ END
 # The title of a lesson.
 title() {
     case $1 in
-    *.*) awk -F'"' -v id="$1" '/^id = / { found = $2 == id } found && /^title = / { print $2 }' "$ROOT/book/lessons.toml" ;;
+    *.*) awk -F'"' -v id="$1" '/^id = / { found = $2 == id } found && /^title = / { print $2; exit }' "$ROOT/book/lessons.toml" ;;
     *) printf 'Step %s as a whole\n' "$1" ;;
     esac
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask book`: the book, made of the pages in `book/src` and the sources that they show.
 
+mod checks;
 mod citations;
 mod expand;
 mod links;
@@ -107,12 +108,13 @@ fn entries(summary: &str) -> Vec<(&str, &str)> {
     summary.lines().filter_map(entry).collect()
 }
 
-/// A page with its directives replaced; a lesson also says where it is, how long it takes, and how to run it.
+/// A page with its directives replaced; a lesson also says where it is, how long it takes, how to run it, and
+/// what is checked of it.
 fn page(root: &Path, name: &str, lessons: &[&Lesson]) -> Result<Expanded> {
     let text = fs::read_to_string(root.join("book/src").join(name)).context("it cannot be read")?;
     let mut page = expand::expand(root, &text)?;
     if let Some(lesson) = lessons.iter().find(|lesson| lesson.chapter == name) {
-        page.text = with_head(&page.text, lesson, lessons)?;
+        page.text = with_head(&page.text, lesson, lessons)? + &checks::section(root, lesson)?;
     }
     Ok(page)
 }
