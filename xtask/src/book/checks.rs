@@ -14,13 +14,14 @@ const JUDGES: [&str; 6] = ["header", "json", "no_header", "refusal", "status", "
 pub fn section(root: &Path, lesson: &Lesson) -> Result<String> {
     let text = fs::read_to_string(root.join("tests/lessons.sh")).context("cannot read tests/lessons.sh")?;
     let (id, step) = (&lesson.id, lesson.step);
-    let names: String = names(&text, id).into_iter().map(|name| format!("- {name}\n")).collect();
+    let names = names(&text, id);
     if names.is_empty() {
-        return Ok(names);
+        return Ok(String::new());
     }
     Ok(format!(
         "\n## Check it\n\n`cargo xtask check {step} --only {id}` judges yours, which `cargo xtask start {step}` begins. \
-         `tests/test_step{step}.sh --only {id}` judges ours. Both check:\n\n{names}"
+         `tests/test_step{step}.sh --only {id}` judges ours. Both check:\n\n- {}\n",
+        names.join("\n- ")
     ))
 }
 
