@@ -151,10 +151,10 @@ lesson_5_2() {
     signed_by=$(token_part 0 "$token" | "$JQ" -r .kid)
     if [ -n "$kid" ] && [ "$kid" = "$signed_by" ]; then outcome=0; fi
     verdict 'gen-token signs with the published key' $outcome "the key set has \"$kid\", the token \"$signed_by\""
-    token_part 0 "$token" | "$JQ" -e '.alg == "RS256" and .typ == "at+jwt"' >/dev/null
+    token_part 0 "$token" | holds '.alg == "RS256" and .typ == "at+jwt"'
     verdict 'the token is an RS256 access token' $? "$(token_part 0 "$token")"
-    token_part 1 "$token" | "$JQ" -e '.iss == "'"$URL"'" and .aud == "'"$URL"'/mcp" and .sub == "user_alice"
-        and .scope == "mcp:read mcp:tools" and .roles == ["user"] and .exp > .iat' >/dev/null
+    token_part 1 "$token" | holds '.iss == "'"$URL"'" and .aud == "'"$URL"'/mcp" and .sub == "user_alice"
+        and .scope == "mcp:read mcp:tools" and .roles == ["user"] and .exp > .iat'
     verdict 'the claims say who, for whom and what for' $? "$(token_part 1 "$token")"
 }
 
@@ -167,6 +167,7 @@ lesson_6_1() {
     no_header 'no token: no error in the challenge' 401 www-authenticate '(^|[ ,])error='
     refusal 'no token: people read why' 401 null '.error | type == "string"'
     rpc tools/list '{}' -H 'Authorization: Basic YWxpY2U6c2VjcmV0'
+    header 'another scheme: a challenge' 401 www-authenticate '^Bearer'
     no_header 'another scheme: a challenge without an error' 401 www-authenticate '(^|[ ,])error='
     rpc tools/list '{}' -H 'Authorization: Bearer '
     json 'nothing after Bearer is an invalid request' 400 '.error == "invalid_request"'

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # What the scripts test_step1.sh … test_step11.sh share: starting a server, asking it, judging the answer.
 #
-# A script names its LESSONS and calls `start N "$@"`, `judge` and `finish`. Each lesson is a function (tests/lessons.sh) that
+# A script calls `start N "$@"`, `judge` and `finish`: it judges the lessons up to step N. Each lesson is a function (tests/lessons.sh) that
 # asks (`get`, `rpc`, `modern` …) and judges (`status`, `json`, `header` …). An answer is in STATUS, HEADERS and BODY;
 # TOKEN is sent when it is set.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-SCRIPT="tests/${0##*/}" STEP='' URL='' KEYS='' GEN_TOKEN='' SERVER='' TOKEN='' BINARY='' ONLY='' LESSONS='' LESSON=''
+SCRIPT="tests/${0##*/}" STEP='' URL='' KEYS='' GEN_TOKEN='' SERVER='' LAUNCHED='' TOKEN='' BINARY='' ONLY='' LESSONS='' LESSON=''
 STATUS='' HEADERS='' BODY='' PASSED=0 FAILED=0
 META='"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}'
 ACCEPT='Accept: application/json, text/event-stream'
@@ -53,10 +53,17 @@ die() {
 
 # --- the server ---------------------------------------------------------------------------------
 
+# The lessons that the step must pass: those up to it, and 4.3, whose file is there from step 2 on.
+lessons() {
+    declare -F | sed -n 's/^declare -f lesson_//p' | tr _ . | sort -t. -k1,1n -k2,2n |
+        awk -F. -v step="$STEP" '$1 <= step || ($0 == "4.3" && step >= 2)' | tr '\n' ' '
+}
+
 # start N ARGUMENTS…: reads the script's arguments and sees to it that there is a server at URL.
 start() {
     STEP=$1
     shift
+    LESSONS=${LESSONS:-$(lessons)}
     while [ $# -gt 0 ]; do
         case $1 in
         --help | -h) usage && exit 0 ;;
@@ -74,15 +81,7 @@ start() {
     [ -z "$KEYS" ] || [ -n "$URL" ] || die '--keys goes with --url' 2
     [ -z "$BINARY" ] || [ -z "$URL" ] || die 'either --program or --url' 2
     chosen >/dev/null || die "there is no check of lesson $ONLY here, only of: $LESSONS" 2
-    local variable
-    for variable in "${!MCP_@}"; do unset "$variable"; done
-
-    TMP=$(mktemp -d) || die 'no temporary folder'
-    trap stop EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    command -v curl >/dev/null || die 'curl is missing'
-    find_jq
+    prepare
     [ "$STEP" -lt 5 ] || GEN_TOKEN=$(build gen-token) || exit 1
     if [ -z "$URL" ]; then
         start_server
@@ -92,19 +91,37 @@ start() {
     fi
 }
 
+# What every script needs: an environment and a folder of its own, and the programs that it calls.
+prepare() {
+    local variable
+    for variable in "${!MCP_@}"; do unset "$variable"; done
+    TMP=$(mktemp -d) || die 'no temporary folder'
+    trap stop EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    command -v curl >/dev/null || die 'curl is missing'
+    find_jq
+}
+
 # start_server [PORT]
 start_server() {
     local args=(--port "${1:-0}")
     [ -n "$BINARY" ] || BINARY=$(build "step$STEP") || exit 1
     KEYS=$TMP/keys
     [ "$STEP" -lt 5 ] || args+=(--keys "$KEYS")
-    : >"$TMP/stdout"
-    (cd "$TMP" && exec "$BINARY" "${args[@]}") >>"$TMP/stdout" 2>"$TMP/stderr" &
-    SERVER=$!
-    local end=$((SECONDS + 30))
-    until URL=$(sed -n 's/^listening on //p' "$TMP/stdout") && [ -n "$URL" ]; do
-        kill -0 "$SERVER" 2>/dev/null || die "step $STEP did not start: $(cat "$TMP/stderr")"
-        [ $SECONDS -lt $end ] || die "step $STEP does not listen after 30 s: $(cat "$TMP/stderr")"
+    launch "step$STEP" "${args[@]}"
+    SERVER=$LAUNCHED
+}
+
+# launch NAME ARGUMENTS…: starts the program and waits until it listens, at URL. NAME: of the files with what it prints.
+launch() {
+    local output=$TMP/$1.out errors=$TMP/$1.err end=$((SECONDS + 30))
+    : >"$output"
+    (cd "$TMP" && exec "$BINARY" "${@:2}") >>"$output" 2>"$errors" &
+    LAUNCHED=$!
+    until URL=$(sed -n 's/^listening on //p' "$output") && [ -n "$URL" ]; do
+        kill -0 "$LAUNCHED" 2>/dev/null || die "$1 did not start: $(cat "$errors")"
+        [ $SECONDS -lt $end ] || die "$1 does not listen after 30 s: $(cat "$errors")"
         sleep 0.05
     done
 }
@@ -141,10 +158,10 @@ find_jq() {
 }
 
 stop() {
-    if [ -n "$SERVER" ]; then
-        kill "$SERVER" 2>/dev/null
-        wait "$SERVER" 2>/dev/null
-    fi
+    local running
+    running=$(jobs -p)
+    # shellcheck disable=SC2086 # a word for each process
+    [ -z "$running" ] || { kill $running; wait; } 2>/dev/null
     rm -rf "$TMP"
 }
 
@@ -257,10 +274,13 @@ status() {
     verdict "$1" $outcome "expected $2, $(answer)"
 }
 
+# holds FILTER: standard input is one JSON text for which the filter is true. jq alone is content with no input at all.
+holds() { "$JQ" -se "length == 1 and (.[0] | $1)" >/dev/null 2>&1; }
+
 # json NAME CODE FILTER: the answer has this status, and its body is JSON for which the filter is true.
 json() {
     local outcome=1
-    if [ "$STATUS" = "$2" ] && [ -n "$BODY" ] && "$JQ" -e "$3" >/dev/null 2>&1 <<<"$BODY"; then outcome=0; fi
+    if [ "$STATUS" = "$2" ] && holds "$3" <<<"$BODY"; then outcome=0; fi
     verdict "$1" $outcome "expected $2 with $3, $(answer)"
 }
 

@@ -24,14 +24,8 @@ while [ $# -gt 0 ]; do
     *) die "what is $1? Try --help." 2 ;;
     esac
 done
-for variable in "${!MCP_@}"; do unset "$variable"; done
+prepare
 unset SSH_CONNECTION
-TMP=$(mktemp -d) || die 'no temporary folder'
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-command -v curl >/dev/null || die 'curl is missing'
-find_jq
 [ -n "$CLIENT" ] || CLIENT=$(build step11) || exit 1
 STEP=9 LESSON=11
 MCP_DEV_PASSWORD='correct horse battery staple'
@@ -118,8 +112,9 @@ ends 'a tool that fails: 5' 5 0
 client prompt greeting style=formal
 ends 'a prompt needs one scope more, for which the person is asked' 0 1
 says 'and is filled in' alice
-client --protocol-version 2025-11-25 call echo message=old
-says 'a legacy session works, too' old
+client --protocol-version 2025-11-25 call echo message=legacy-era
+ends 'a legacy session works, too' 0 0
+says 'and answers' legacy-era
 client trace echo message=hi
 says 'a trace numbers the exchanges' '1. '
 secrets=$(cat "$TMP"/credentials/*.json | "$JQ" -r '.grant | .access_token, .refresh_token' 2>/dev/null)

@@ -7,7 +7,7 @@ use std::{
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{ChildStdin, Command, Output, Stdio},
+    process::{ChildStdin, Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -18,7 +18,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::{Reply, Server, needs, readme::root};
+use crate::{Reply, Server, needs, readme::root, text};
 
 /// For whom the realm's tokens are.
 pub const AUDIENCE: &str = "http://localhost:9000/mcp";
@@ -39,11 +39,6 @@ pub fn script(args: &[&str]) -> Command {
     let mut command = Command::new(root().join("keycloak/start.sh"));
     command.args(args).stdin(Stdio::null());
     command
-}
-
-/// What a program wrote, to both outputs.
-pub fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 fn runs(program: impl AsRef<OsStr>) -> bool {

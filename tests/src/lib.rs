@@ -18,8 +18,11 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
+    panic::resume_unwind,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -45,6 +48,27 @@ pub fn command(package: &str) -> Result<Command> {
         command.env_remove(name);
     }
     Ok(command)
+}
+
+/// What a program wrote, to both outputs.
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Does something for each item, a few at a time; those for which it failed.
+pub fn each<T: Sync>(threads: usize, items: &[T], what: impl Fn(&T) -> Result<()> + Sync) -> Vec<(&T, anyhow::Error)> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut failed = Vec::new();
+        while let Some(item) = items.get(next.fetch_add(1, Relaxed)) {
+            failed.extend(what(item).err().map(|error| (item, error)));
+        }
+        failed
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 /// Where `jq` is missing, `jaq` takes its place in the folder `bin`, as it does in the shell tests.

@@ -116,7 +116,7 @@ impl Page {
 }
 
 fn is_chapter(path: &Path) -> bool {
-    path.components().any(|it| it.as_os_str() == "book")
+    path.parent().is_some_and(|folder| folder.ends_with("book/src"))
 }
 
 /// The workspace.

@@ -32,10 +32,14 @@ impl Workshop {
         let built = programs::folder()?;
         let target = built.parent().context("no target folder")?;
         let workshop = Workshop { folder: tempfile::tempdir_in(target)?, profile }; // links need one file system
+        // Cargo's own lock: a build beside us, such as that of another test, makes and removes files there.
+        let lock = File::open(built.join(".cargo-lock")).context("Cargo has no lock")?;
+        lock.lock()?;
         for folder in ["deps", "build", "examples", ".fingerprint"] {
             let to = workshop.target().join(profile).join(folder);
             link(&built.join(folder), &to).with_context(|| format!("cannot link {folder}"))?;
         }
+        drop(lock);
         let workspace = workshop.workspace();
         fs::create_dir(&workspace)?;
         for entry in fs::read_dir(root())? {

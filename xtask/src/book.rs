@@ -6,7 +6,7 @@ mod expand;
 mod links;
 mod mdbook;
 mod pages;
-pub mod sources;
+mod sources;
 mod specifications;
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::lessons::{self, Lesson, Part};
+use crate::relative;
 use expand::{Expanded, Shown};
 
 /// The page that is made of the sources' comments.
@@ -37,7 +38,7 @@ pub struct Book {
 pub fn markdown(root: &Path, folder: &Path) -> Result<()> {
     let book = read(root)?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let up = sources::relative(root, folder)?;
+    let up = relative(root, folder)?;
     let to = |target: &str| format!("{up}{target}");
     pages::write(root, &book.files(), folder, &to)?;
     println!("{}", book.size());

@@ -7,8 +7,8 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::lessons::{self, Lesson};
-use crate::start;
+use crate::lessons;
+use crate::{cargo, ended, start};
 
 /// What is judged: all that a step promises, or a part of it.
 pub enum What {
@@ -21,7 +21,7 @@ pub enum What {
 
 /// Builds step `n`, starts it and judges it. Prints a line for each check, and where the lessons of those that failed are.
 pub fn check(root: &Path, mine: &Path, n: Option<u8>, what: &What) -> Result<ExitCode> {
-    let lessons: Vec<Lesson> = lessons::read(root)?.into_iter().flat_map(|part| part.lessons).collect();
+    let lessons = lessons::all(root)?;
     let find = |id: &str| lessons.iter().find(|lesson| lesson.id == id);
     let n = match (n, what) {
         (Some(n), _) => n,
@@ -60,10 +60,9 @@ pub fn check(root: &Path, mine: &Path, n: Option<u8>, what: &What) -> Result<Exi
     }
     for id in &failed {
         let lesson = find(id).with_context(|| format!("there is no lesson {id}"))?;
-        println!("  {:<4} {}: book/src/{}", lesson.id, lesson.title, lesson.chapter);
+        println!("{}", lesson.entry());
     }
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(ended(status))
 }
 
 /// The number in `FAIL - 6.2 an expired token is invalid (…)`, which may be in colour.
@@ -74,7 +73,7 @@ fn lesson_of_failure(line: &str) -> Option<&str> {
 
 /// Builds the program of a step in `mine`, and none of this workspace.
 fn build(mine: &Path, n: u8) -> Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo.args(["build", "--package", &format!("step{n}"), "--message-format", "json-render-diagnostics"]);
     let output = cargo.current_dir(mine).stderr(Stdio::inherit()).output().context("cannot run cargo")?;
     ensure!(output.status.success(), "your step {n} does not build");

@@ -158,7 +158,7 @@ fn long_files(root: &Path, folder: &Path) -> Result<Vec<String>> {
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let other = name.starts_with('.') || name == "tests" || name == "target";
+        let other = name.starts_with('.') || ["tests", "target", "mine"].contains(&&*name);
         if path.is_dir() && !other {
             faults.extend(long_files(root, &path)?);
         } else if path.is_file() && path.extension().is_some_and(|extension| extension == "rs") {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, TableLike};
+
+use crate::cargo;
 
 /// What the new workspace has from this one's folder.
 const FILES: [&str; 6] =
@@ -43,7 +44,7 @@ pub fn eject(root: &Path, n: u8, target: &Path) -> Result<Vec<String>> {
 /// What is not needed in the new workspace leaves its Cargo.lock, and then the manifest's profiles; what stays in the lock
 /// keeps its version.
 pub fn prune(target: &Path, manifest: &mut DocumentMut) -> Result<()> {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo.args(["update", "--workspace", "--offline", "--quiet"]).current_dir(target);
     ensure!(cargo.status().context("cannot run cargo")?.success(), "Cargo.lock cannot be written");
     let lock = read(&target.join("Cargo.lock"))?;
@@ -54,7 +55,7 @@ pub fn prune(target: &Path, manifest: &mut DocumentMut) -> Result<()> {
 /// This workspace's packages by their folders, with the folders of those that they depend on.
 fn packages(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let root = root.canonicalize()?;
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     let output = cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&root).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
     let metadata: Value = serde_json::from_slice(&output.stdout)?;

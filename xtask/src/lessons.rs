@@ -23,9 +23,7 @@ pub struct Lesson {
     pub title: String,
     pub chapter: String,
     pub step: u8,
-    #[allow(dead_code, reason = "the tests read it")]
     pub beside: String,
-    #[allow(dead_code, reason = "not read yet")]
     pub files: Vec<String>,
     pub stubs: Vec<String>,
 }
@@ -41,6 +39,11 @@ impl Lesson {
         let mut title = self.title.chars();
         let first = title.next().into_iter().flat_map(char::to_lowercase);
         format!("lesson {}: {}", self.id, first.chain(title).collect::<String>())
+    }
+
+    /// The lesson and its chapter, for a list.
+    pub fn entry(&self) -> String {
+        format!("  {:<4} {}: book/src/{}", self.id, self.title, self.chapter)
     }
 
     /// The lessons that are counted together with this one: those of a step, or those of the tour.
@@ -62,6 +65,14 @@ pub fn read(root: &Path) -> Result<Vec<Part>> {
     let text = fs::read_to_string(root.join("book/lessons.toml")).context("cannot read book/lessons.toml")?;
     let list: List = toml_edit::de::from_str(&text).context("book/lessons.toml")?;
     Ok(list.part)
+}
+
+/// All lessons, in their order.
+///
+/// # Errors
+/// As [`read`].
+pub fn all(root: &Path) -> Result<Vec<Lesson>> {
+    Ok(read(root)?.into_iter().flat_map(|part| part.lessons).collect())
 }
 
 /// Where a lesson is: "Step 6 · lesson 2 of 3".

@@ -14,8 +14,8 @@ mod step;
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -193,7 +193,7 @@ fn run(task: Task) -> Result<ExitCode> {
             let mut text = Vec::new();
             writeln!(text, "{folder} is step {step} without its lessons:")?;
             for lesson in lessons {
-                writeln!(text, "  {:<4} {}: book/src/{}", lesson.id, lesson.title, lesson.chapter)?;
+                writeln!(text, "{}", lesson.entry())?;
             }
             writeln!(text, "Write what is todo! in {folder}/src, then judge it: cargo xtask check {step}")?;
             shown(io::stdout().write_all(&text).map_err(Into::into))
@@ -251,5 +251,45 @@ fn success(yes: bool) -> ExitCode {
 fn bash(script: &str, args: &[String]) -> Result<ExitCode> {
     ensure!(root().join(script).is_file(), "there is no {script}");
     let status = Command::new("bash").arg(script).args(args).current_dir(root()).status().context("cannot run bash")?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(ended(status))
+}
+
+/// The exit code of a program that was run.
+fn ended(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The cargo that runs us.
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// How to come from a folder to the workspace's: `../../`.
+///
+/// # Errors
+/// If one of the folders is not there.
+fn relative(root: &Path, folder: &Path) -> Result<String> {
+    let (root, folder) = (root.canonicalize()?, folder.canonicalize()?);
+    let common = root.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(common).map(|_| Component::ParentDir);
+    let path: PathBuf = up.chain(root.components().skip(common)).collect();
+    Ok(if path.as_os_str().is_empty() { String::new() } else { format!("{}/", path.display()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_the_workspace_is_found_from_everywhere() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let (there, other) = (root.path().join("w"), root.path().join("o/p"));
+        for folder in [&there.join("target/md"), &other] {
+            fs::create_dir_all(folder)?;
+        }
+        assert_eq!(relative(&there, &there)?, "");
+        assert_eq!(relative(&there, &there.join("target/md"))?, "../../");
+        assert_eq!(relative(&there, &other)?, "../../w/");
+        Ok(())
+    }
 }

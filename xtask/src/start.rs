@@ -1,6 +1,6 @@
 //! `cargo xtask start N`: step N in `mine/`, in which the functions that its lessons are about are left to the learner.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
-use crate::book::sources;
 use crate::lessons::{self, Lesson};
-use crate::{eject, item};
+use crate::{eject, item, relative};
 
 /// What takes the place of a function's body.
 #[derive(Clone, Copy)]
@@ -33,18 +32,17 @@ pub fn start(root: &Path, mine: &Path, n: u8, stub: Stub) -> Result<Vec<Lesson>>
         shown(root, mine, n)
     );
     // All is read, and found, before anything is written.
-    let mut sources = Vec::new();
+    let mut by_file = BTreeMap::<&str, Vec<(&str, &Lesson)>>::new();
     for lesson in &lessons {
         for it in &lesson.stubs {
             let (file, function) = it.split_once(' ').with_context(|| format!("lesson {}: {it}", lesson.id))?;
-            sources.push((file, function, lesson));
+            by_file.entry(file).or_default().push((function, lesson));
         }
     }
     let mut texts = Vec::new();
-    for file in sources.iter().map(|(file, ..)| *file).collect::<BTreeSet<_>>() {
+    for (file, stubs) in by_file {
         let path = root.join(&step).join("src").join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let stubs = sources.iter().filter(|(of, ..)| *of == file).map(|(_, function, lesson)| (*function, *lesson));
         texts.push((file, stubbed(text, stubs, stub).with_context(|| path.display().to_string())?));
     }
 
@@ -72,13 +70,12 @@ fn write(root: &Path, mine: &Path, step: &str, texts: &[(&str, String)]) -> Resu
 
 /// The lessons that are about a step, but for those that only read it.
 pub fn of_step(root: &Path, n: u8) -> Result<Vec<Lesson>> {
-    let parts = lessons::read(root)?;
-    let lessons = parts.into_iter().flat_map(|part| part.lessons);
+    let lessons = lessons::all(root)?.into_iter();
     Ok(lessons.filter(|lesson| lesson.id.starts_with(|c: char| ('1'..='9').contains(&c)) && lesson.step == n).collect())
 }
 
 /// A file with the bodies of these functions replaced.
-fn stubbed<'a>(mut text: String, stubs: impl Iterator<Item = (&'a str, &'a Lesson)>, stub: Stub) -> Result<String> {
+fn stubbed(mut text: String, stubs: Vec<(&str, &Lesson)>, stub: Stub) -> Result<String> {
     let mut bodies = Vec::new();
     for (function, lesson) in stubs {
         bodies.push((item::body(&text, function)?, lesson));
@@ -119,7 +116,7 @@ fn workspace(root: &Path, mine: &Path) -> Result<()> {
     workspace.insert("members", value(steps.iter().collect::<Array>()));
     let inherited = eject::inherited(mine, &steps)?;
     eject::retain(&mut workspace["dependencies"], |name| inherited.contains(name));
-    let up = sources::relative(root, mine)?;
+    let up = relative(root, mine)?;
     for (_, dependency) in workspace["dependencies"].as_table_like_mut().context("no dependencies")?.iter_mut() {
         if let Some(path) = dependency.as_table_like_mut().and_then(|table| table.get_mut("path")) {
             *path = value(format!("{up}{}", path.as_str().context("a path that is no text")?));
@@ -161,8 +158,7 @@ fn settings(root: &Path, mine: &Path) -> Result<()> {
         return Ok(());
     }
     let mut settings = DocumentMut::new();
-    settings["build"] =
-        Item::Table(Table::from_iter([("target-dir", format!("{}target", sources::relative(root, mine)?))]));
+    settings["build"] = Item::Table(Table::from_iter([("target-dir", format!("{}target", relative(root, mine)?))]));
     let manifest = root.join("Cargo.toml").display().to_string();
     if !manifest.contains(char::is_whitespace) {
         let xtask = format!("run --quiet --manifest-path {manifest} --package xtask --");

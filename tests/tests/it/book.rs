@@ -4,14 +4,13 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
-    thread,
 };
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
-    interop, program,
+    each, interop, program,
     readme::{Page, root},
+    text,
 };
 use regex::Regex;
 
@@ -41,20 +40,23 @@ fn pages() -> Result<Vec<(PathBuf, String, bool)>> {
 fn every_page_is_put_together_and_every_link_leads_somewhere() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let output = Command::new(program("xtask")?).args(["book", "--markdown"]).arg(folder.path()).output()?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = text(&output);
     println!("{text}");
     assert!(output.status.success(), "{text}");
     let index = fs::read_to_string(folder.path().join("rfcs.md"))?;
     assert!(index.contains("\n- [§3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1)\n"), "{index}");
     let link = Regex::new(r"\]\(([^)#:]*/[^)#:]+)")?;
+    let mut links = 0;
     for (path, ..) in pages()? {
         let page = fs::read_to_string(folder.path().join(path.file_name().context("a name")?))?;
         assert!(!page.contains("{{#") && !page.contains("](repo:"), "{}", path.display());
         // As the page is read where it was written, the links to sources lead to these.
         for found in link.captures_iter(&page) {
             assert!(folder.path().join(&found[1]).exists(), "{}: {}", path.display(), &found[1]);
+            links += 1;
         }
     }
+    assert!(links > 200, "{links} links to sources");
     Ok(())
 }
 
@@ -69,28 +71,16 @@ fn every_command_in_the_chapters_prints_what_they_show() -> Result<()> {
         chosen.retain(|(path, ..)| only.split(',').any(|it| name(path).starts_with(&it.to_lowercase())));
         ensure!(!chosen.is_empty(), "there is no chapter {only}");
     }
-    let (waiting, failures) = (Mutex::new(chosen), Mutex::new(Vec::new()));
-    let next = || waiting.lock().ok()?.pop();
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some((path, step, is_lesson)) = next() {
-                    let checked = Page::read(&path).and_then(|page| {
-                        if page.has_examples() || is_lesson { check_beside(&path, &step) } else { Ok(0) }
-                    });
-                    match checked {
-                        Ok(count) => println!("{}: {count} examples", path.display()),
-                        Err(error) => failures.lock().into_iter().for_each(|mut it| {
-                            println!("{}, first time: {error:#}", path.display());
-                            it.push((path.clone(), step.clone()));
-                        }),
-                    }
-                }
-            });
-        }
-    });
+    let checked = |(path, step, is_lesson): &(PathBuf, String, bool)| {
+        let count = if *is_lesson || Page::read(path)?.has_examples() { check_beside(path, step)? } else { 0 };
+        println!("{}: {count} examples", path.display());
+        Ok(())
+    };
     // Some commands have a time limit: a code must be used within a minute. Beside other tests a machine may be too busy.
-    let again = failures.into_inner()?.into_iter().filter_map(|(path, step)| check_beside(&path, &step).err());
+    let again = each(2, &chosen, checked).into_iter().filter_map(|((path, step, _), error)| {
+        println!("{}, first time: {error:#}", path.display());
+        check_beside(path, step).err()
+    });
     let failures: Vec<_> = again.map(|error| format!("{error:#}")).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     Ok(())
@@ -108,7 +98,7 @@ fn every_page_can_be_read_in_chromium_on_a_phone_and_on_a_desktop() -> Result<()
     let mut node = Command::new("node");
     node.arg("book.mjs").args([target.join("book"), target.join("screenshots")]).current_dir(&folder);
     let output = node.output()?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = text(&output);
     println!("{text}");
     assert!(output.status.success() && text.contains("ok - "), "{text}");
     Ok(())

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use integration_tests::{Server, browser::PASSWORD, interop};
+use integration_tests::{Server, browser::PASSWORD, interop, text};
 
 #[test]
 #[cfg_attr(not(ci), ignore = "needs Node.js, Chromium")]
@@ -18,7 +18,7 @@ fn a_person_logs_in_consents_and_steps_up_in_chromium() -> Result<()> {
         .arg(folder.join("../../target/screenshots"))
         .current_dir(&folder)
         .output()?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = text(&output);
     println!("{text}");
     assert!(output.status.success() && text.matches("ok - ").count() == 7, "{text}");
     Ok(())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use integration_tests::{interop, program};
+use integration_tests::{interop, program, text};
 
 /// In both revisions.
 const BOTH: [&str; 14] = [
@@ -61,7 +61,7 @@ fn scenario(folder: &Path, command: &str, name: &str, revision: &str) -> Result<
         suite.args(["--spec-version", revision]);
     }
     let output = suite.output()?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = text(&output);
     ensure!(output.status.success(), "{name} {revision}: {}\n{text}", output.status);
     Ok(())
 }

@@ -3,11 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use integration_tests::{
-    interop,
-    keycloak::{shared, text},
-    program,
-};
+use integration_tests::{interop, keycloak::shared, program, text};
 
 #[tokio::test]
 #[cfg_attr(not(ci), ignore = "needs Java, Maven, Node.js, Chromium")]

@@ -21,6 +21,7 @@ use integration_tests::{
     client::{Client, follow},
     interop, program, programs,
     signer::rsa_key,
+    text,
 };
 use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};
 use regex::Regex;
@@ -256,7 +257,7 @@ fn the_shell_test_passes_on_step_11_and_fails_on_a_client_that_does_nothing() ->
             .arg(client)
             .env("TEST_PROGRAMS", programs::folder()?)
             .output()?;
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text = text(&output);
         assert!(output.status.code() == Some(code) && text.contains(last), "{text}");
     }
     Ok(())
@@ -276,7 +277,7 @@ fn a_person_logs_in_with_chromium_at_step_9_and_at_the_official_sdks_example() -
             .current_dir(&folder)
             .env("MCP_DEV_PASSWORD", PASSWORD);
         let output = command.env("OUTDIR", folder.join("../../target/screenshots")).output()?;
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text = text(&output);
         println!("{text}");
         ensure!(output.status.success() && text.matches("ok - ").count() >= 2, "{args:?}: {text}");
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use integration_tests::{
     Server,
     browser::{Browser, start},
-    has, needs, programs,
+    has, needs, programs, text,
 };
 use rmcp::{
     ServiceExt,
@@ -28,7 +28,7 @@ fn real_clients_log_a_person_in_and_the_conformance_suite_passes() -> Result<()>
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/login.sh");
     let output = Command::new("bash").arg(script).env("TEST_PROGRAMS", programs::folder()?).output()?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = text(&output);
     println!("{text}");
     assert!(output.status.success() && text.matches("ok - ").count() >= 15, "{text}");
     Ok(())

@@ -5,12 +5,10 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
-    sync::Mutex,
-    thread,
 };
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::{program, programs, readme::root, workshop::Workshop};
+use integration_tests::{each, program, programs, readme::root, text, workshop::Workshop};
 use regex::Regex;
 use tempfile::TempDir;
 
@@ -44,10 +42,6 @@ fn xtask(args: &[&str], mine: &Path) -> Result<Output> {
     let mut xtask = Command::new(program("xtask")?);
     xtask.args(args).arg("--dir").arg(mine).env("TEST_PROGRAMS", programs::folder()?);
     Ok(xtask.current_dir(root()).output()?)
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 fn start(step: u8, mine: &Path, more: &[&str]) -> Result<()> {
@@ -106,21 +100,7 @@ fn package(step: u8) -> String {
 
 /// Does something for each, several at a time: the scripts mostly wait.
 fn for_each<T: Sync>(items: &[T], what: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    let (next, failures) = (Mutex::new(items.iter()), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let item = next.lock().map_or(None, |mut next| next.next());
-                    let Some(item) = item else { return };
-                    if let (Err(error), Ok(mut failures)) = (what(item), failures.lock()) {
-                        failures.push(format!("{error:#}"));
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().map_err(|_| anyhow::anyhow!("poisoned"))?;
+    let failures: Vec<_> = each(4, items, what).into_iter().map(|(_, error)| format!("{error:#}")).collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
     Ok(())
 }
@@ -262,6 +242,8 @@ fn each_lesson_can_be_done_by_itself_and_is_judged_by_its_own_checks() -> Result
         }
         for (position, lesson) in of_step.iter().enumerate() {
             let id = &*lesson.id;
+            // 7.3 is done by hand.
+            assert_eq!(complete.lessons.contains_key(id), id != "7.3", "lesson {id}");
             if complete.lessons.contains_key(id) {
                 let later: Vec<&str> = of_step[position + 1..].iter().map(|lesson| &*lesson.id).collect();
                 let done = judge(&[&script, "--only", id], &built["switch"].join(&program), &later)?;

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use anyhow::Result;
-use integration_tests::{has, needs, programs};
+use integration_tests::{has, needs, programs, text};
 
 #[test]
 #[cfg_attr(not(ci), ignore = "needs Node.js, Python")]
@@ -13,7 +13,7 @@ fn real_clients_can_use_the_steps_and_are_turned_away_when_they_should_be() -> R
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/run.sh");
     let output = Command::new("bash").arg(script).env("TEST_PROGRAMS", programs::folder()?).output()?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = text(&output);
     println!("{text}");
     assert!(output.status.success() && text.matches("ok - ").count() >= 38, "{text}");
     Ok(())

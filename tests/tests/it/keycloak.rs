@@ -16,11 +16,12 @@ use integration_tests::{
     Reply, Server,
     browser::claims,
     has, interop,
-    keycloak::{AUDIENCE, Keycloak, PAGES_PORT, needs_java, script, shared, text},
+    keycloak::{AUDIENCE, Keycloak, PAGES_PORT, needs_java, script, shared},
     needs,
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
     provide_jq,
     readme::{self, Page, root},
+    text,
 };
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -49,8 +49,8 @@ fn every_command_in_the_readmes_prints_what_they_show() -> Result<()> {
 #[test]
 fn a_chapters_command_that_is_not_run_says_why() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    fs::create_dir(folder.path().join("book"))?;
-    let chapter = folder.path().join("book/chapter.md");
+    fs::create_dir_all(folder.path().join("book/src"))?;
+    let chapter = folder.path().join("book/src/chapter.md");
     for (text, holds) in [
         ("```sh\ncargo run\n```", false),
         ("```text\n$ cargo run\n```", false),

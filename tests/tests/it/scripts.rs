@@ -4,27 +4,18 @@ use std::{
     collections::BTreeSet,
     io::{Read, Write},
     net::TcpListener,
-    path::Path,
-    process::{Command, Output},
+    process::Command,
 };
 
 use anyhow::Result;
-use integration_tests::{Server, programs};
+use integration_tests::{Server, programs, readme::root, text};
 use regex::Regex;
 
 fn script(step: u8) -> Result<Command> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("bash");
-    command.arg(root.join(format!("test_step{step}.sh"))).current_dir(root.join(".."));
+    command.arg(format!("tests/test_step{step}.sh")).current_dir(root());
     command.env("TEST_PROGRAMS", programs::folder()?);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
-        command.env_remove(name);
-    }
     Ok(command)
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 #[test]

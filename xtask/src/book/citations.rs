@@ -11,18 +11,12 @@ use regex::Regex;
 
 use super::expand::Shown;
 use super::specifications::{Place, Section};
-use crate::item;
+use crate::item::{self, Found};
 use crate::lessons::Lesson;
 
-/// Where the sources are, those of the steps first: `(folder, the step's number)`.
+/// Where the sources are besides the steps.
 const FOLDERS: [&str; 3] = ["common", "gen-token", "crates"];
 const STEPS: u8 = 11;
-
-/// A file with citations: its path, and the part of it that is the same in all steps.
-struct Source<'a> {
-    path: &'a str,
-    common: &'a str,
-}
 
 /// One line of the index: where something is.
 struct Entry {
@@ -43,9 +37,9 @@ pub fn page(root: &Path, lessons: &[&Lesson], shown: &BTreeMap<String, Vec<Shown
     for folder in (1..=STEPS).map(|step| format!("step{step}")).chain(FOLDERS.map(str::to_owned)) {
         rust_files(root, &folder, &mut files)?;
     }
-    for path in &files {
-        let text = fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))?;
-        let source = Source { path, common: in_all_steps(path) };
+    let mut parsed = BTreeMap::new();
+    for path in files {
+        let text = fs::read_to_string(root.join(&path)).with_context(|| format!("cannot read {path}"))?;
         let items = item::items(&text).with_context(|| path.clone())?;
         for (line, place) in citations(&text) {
             place.document().and(place.url()).with_context(|| {
@@ -58,14 +52,14 @@ pub fn page(root: &Path, lessons: &[&Lesson], shown: &BTreeMap<String, Vec<Shown
             let around = around.min_by_key(|item| item.lines.end() - item.lines.start());
             // A later step has the same file again.
             let item = around.map(|item| item.name().to_owned());
-            if seen.insert((place.clone(), source.common.to_owned(), item.clone())) {
+            if seen.insert((place.clone(), in_all_steps(&path).to_owned(), item.clone())) {
                 let line = around.map_or(1, |item| *item.lines.start());
-                index.entry(place).or_default().push(Entry { file: source.path.to_owned(), line, item });
+                index.entry(place).or_default().push(Entry { file: path.clone(), line, item });
             }
         }
+        parsed.insert(path, items);
     }
-    let taught = taught(root, lessons, shown)?;
-    Ok(write(&index, &taught))
+    Ok(write(&index, &taught(&parsed, lessons, shown)))
 }
 
 /// `src/verify.rs` of `step6/src/verify.rs`: the same file in all steps.
@@ -93,7 +87,11 @@ fn rust_files(root: &Path, folder: &str, files: &mut Vec<String>) -> Result<()> 
 /// Which lessons show an item, or are about a file: `(file, item)`.
 type Taught<'a> = BTreeMap<(String, Option<String>), Vec<&'a Lesson>>;
 
-fn taught<'a>(root: &Path, lessons: &[&'a Lesson], shown: &BTreeMap<String, Vec<Shown>>) -> Result<Taught<'a>> {
+fn taught<'a>(
+    parsed: &BTreeMap<String, Vec<Found>>,
+    lessons: &[&'a Lesson],
+    shown: &BTreeMap<String, Vec<Shown>>,
+) -> Taught<'a> {
     let mut taught = Taught::new();
     let mut add = |key: (String, Option<String>), lesson: &'a Lesson| {
         let lessons = taught.entry(key).or_default();
@@ -107,16 +105,13 @@ fn taught<'a>(root: &Path, lessons: &[&'a Lesson], shown: &BTreeMap<String, Vec<
             add((file, None), lesson);
         }
         for Shown { file, lines } in shown.get(&lesson.chapter).into_iter().flatten() {
-            if Path::new(file).extension().is_none_or(|it| it != "rs") {
-                continue;
-            }
-            let items = item::items(&fs::read_to_string(root.join(file))?)?;
-            for item in items.iter().filter(|it| it.lines.start() <= lines.end() && lines.start() <= it.lines.end()) {
+            let items = parsed.get(file).into_iter().flatten();
+            for item in items.filter(|it| it.lines.start() <= lines.end() && lines.start() <= it.lines.end()) {
                 add((in_all_steps(file).to_owned(), Some(item.name().to_owned())), lesson);
             }
         }
     }
-    Ok(taught)
+    taught
 }
 
 fn write(index: &BTreeMap<Place, Vec<Entry>>, taught: &Taught) -> String {

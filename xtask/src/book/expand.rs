@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use similar::{ChangeTag, TextDiff};
+use similar::{Change, TextDiff};
 
 use crate::item::{self, Lines};
 
@@ -134,8 +134,7 @@ fn code(file: &str, text: &str, lines: &Lines) -> String {
         "py" => "python",
         other => other,
     };
-    let lines_only: Vec<&str> = text.lines().take(*lines.end()).skip(lines.start() - 1).collect();
-    format!("{}\n\n{}", caption(file, *lines.start(), ""), fenced(language, &dedent(&lines_only).join("\n")))
+    format!("{}\n\n{}", caption(file, *lines.start(), ""), fenced(language, &cut(text, lines).join("\n")))
 }
 
 /// The file's name above a block.
@@ -150,8 +149,9 @@ fn fenced(language: &str, text: &str) -> String {
     format!("{fence}{language}\n{}\n{fence}", text.trim_end_matches('\n'))
 }
 
-/// The lines without the indentation that all have.
-fn dedent<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+/// These lines of a text, without the indentation that all have.
+fn cut<'a>(text: &'a str, lines: &Lines) -> Vec<&'a str> {
+    let lines: Vec<&str> = text.lines().take(*lines.end()).skip(lines.start() - 1).collect();
     let indentation = |line: &&str| line.len() - line.trim_start().len();
     let least = lines.iter().filter(|line| !line.trim().is_empty()).map(indentation).min().unwrap_or(0);
     lines.iter().map(|line| line.get(least..).unwrap_or_default()).collect()
@@ -169,10 +169,8 @@ fn diff(root: &Path, step: u8, file: &str, item: &str, shown: &mut Vec<Shown>) -
         let was = item::items(&old)?.iter().any(|it| it.is(item)).then(|| item::find(&old, item)).transpose();
         (was.with_context(|| before.clone())?, item::find(&new, item).with_context(|| after.clone())?)
     };
-    let cut = |text: &str, lines: &Lines| {
-        let lines: Vec<&str> = text.lines().take(*lines.end()).skip(lines.start() - 1).collect();
-        dedent(&lines).into_iter().flat_map(|line| [line, "\n"]).collect::<String>()
-    };
+    let cut =
+        |text: &str, lines: &Lines| cut(text, lines).into_iter().flat_map(|line| [line, "\n"]).collect::<String>();
     let (old, new) = (was.map(|lines| cut(&old, &lines)).unwrap_or_default(), cut(&new, &is));
     ensure!(old != new, "step {step} does not change it");
     let mut lines = Vec::new();
@@ -181,14 +179,8 @@ fn diff(root: &Path, step: u8, file: &str, item: &str, shown: &mut Vec<Shown>) -
         if number > 0 {
             lines.push(" …".to_owned());
         }
-        lines.extend(hunk.iter_changes().map(|change| {
-            let sign = match change.tag() {
-                ChangeTag::Equal => ' ',
-                ChangeTag::Delete => '-',
-                ChangeTag::Insert => '+',
-            };
-            format!("{sign}{}", change.value().trim_end_matches('\n'))
-        }));
+        let line = |change: Change<&str>| format!("{}{}", change.tag(), change.value().trim_end_matches('\n'));
+        lines.extend(hunk.iter_changes().map(line));
     }
     let caption = caption(&after, *is.start(), &format!(", compared with step {}", step - 1));
     shown.push(Shown { file: after, lines: is });

@@ -24,10 +24,7 @@ pub fn targets(page: &str) -> Vec<String> {
                 targets.push(dest_url.to_string());
             }
             Event::Html(html) | Event::InlineHtml(html) => {
-                for name in [" href=\"", " src=\"", " srcset=\""] {
-                    let found = html.split(name).skip(1).filter_map(|rest| rest.split_once('"'));
-                    targets.extend(found.map(|(target, _)| target.to_owned()));
-                }
+                targets.extend([" href=\"", " src=\"", " srcset=\""].iter().flat_map(|name| attributes(&html, name)));
             }
             _ => {}
         }
@@ -50,15 +47,18 @@ pub fn anchors(page: &str) -> BTreeSet<String> {
             }
             Event::Text(text) | Event::Code(text) => heading.iter_mut().for_each(|heading| heading.push_str(&text)),
             Event::Html(html) | Event::InlineHtml(html) => {
-                for name in [" id=\"", " name=\""] {
-                    let found = html.split(name).skip(1).filter_map(|rest| rest.split_once('"'));
-                    anchors.extend(found.map(|(target, _)| target.to_owned()));
-                }
+                anchors.extend([" id=\"", " name=\""].iter().flat_map(|name| attributes(&html, name)));
             }
             _ => {}
         }
     }
     anchors
+}
+
+/// The values of an attribute, whose name is given with what is before and after it.
+fn attributes(html: &str, name: &str) -> Vec<String> {
+    let values = html.split(name).skip(1).filter_map(|rest| rest.split_once('"'));
+    values.map(|(value, _)| value.to_owned()).collect()
 }
 
 /// A heading's name in links.

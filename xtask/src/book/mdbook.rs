@@ -1,13 +1,14 @@
 //! mdBook, which makes HTML of the pages. It is a program of its own, installed into `target/tools`.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
 use super::{pages, sources};
+use crate::{cargo, eject};
 
 /// The version that the book is tested with.
 const VERSION: &str = "0.5.4";
@@ -25,7 +26,7 @@ pub fn build(root: &Path, files: &BTreeMap<&str, &str>, open: bool) -> Result<()
     let to = folder.join("src");
     fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
     fs::copy(root.join("book/book.toml"), folder.join("book.toml")).context("cannot copy book/book.toml")?;
-    pages::copy(&root.join("book/theme"), &folder.join("theme"))?;
+    eject::copy(&root.join("book/theme"), &folder.join("theme"), false).context("cannot copy book/theme")?;
     pages::write(root, files, &to, &sources::address)?;
     sources::write(root, files, &to)?;
     fs::copy(root.join("book/theme/source.css"), to.join("source/source.css")).context("cannot copy source.css")?;
@@ -49,7 +50,7 @@ fn installed(root: &Path) -> Result<PathBuf> {
         return Ok(program);
     }
     eprintln!("installing mdBook {VERSION} into target/tools, which takes some minutes, once");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo.args(["install", "mdbook", "--version", &format!("={VERSION}"), "--locked", "--quiet", "--root"]).arg(&tools);
     // It is used for seconds: hardly optimised, it compiles in a fraction of the time.
     let profile = [("OPT_LEVEL", "1"), ("LTO", "off"), ("CODEGEN_UNITS", "16")];

@@ -3,23 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::links;
-
-/// How to come from a folder to the workspace's: `../../`.
-///
-/// # Errors
-/// If one of the folders is not there.
-pub fn relative(root: &Path, folder: &Path) -> Result<String> {
-    let (root, folder) = (root.canonicalize()?, folder.canonicalize()?);
-    let common = root.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
-    let up = folder.components().skip(common).map(|_| Component::ParentDir);
-    let path: PathBuf = up.chain(root.components().skip(common)).collect();
-    Ok(if path.as_os_str().is_empty() { String::new() } else { format!("{}/", path.display()) })
-}
 
 /// Where the built book has a source: `step6/src/verify.rs#L7` is at `source/step6/src/verify.rs.html#L7`.
 pub fn address(target: &str) -> String {
@@ -143,18 +131,9 @@ mod tests {
     }
 
     #[test]
-    fn the_way_to_the_workspace_is_found_from_everywhere() -> Result<()> {
-        let root = tempfile::tempdir()?;
-        let (there, other) = (root.path().join("w"), root.path().join("o/p"));
-        for folder in [&there.join("target/md"), &other] {
-            fs::create_dir_all(folder)?;
-        }
-        assert_eq!(relative(&there, &there)?, "");
-        assert_eq!(relative(&there, &there.join("target/md"))?, "../../");
-        assert_eq!(relative(&there, &other)?, "../../w/");
+    fn a_source_has_an_address_in_the_book() {
         assert_eq!(address("a/b.rs#L7"), "source/a/b.rs.html#L7");
         assert_eq!(address("a/b/"), "source/a/b.html");
         assert_eq!(address("README.md#tests"), "source/README.md.html");
-        Ok(())
     }
 }
