@@ -3,7 +3,8 @@
 //!
 //! - [`check`]: what a check is; [`checks`]: all of them, in one table; [`model`]: what comes of them;
 //! - [`run`](mod@run): tries them in order, on what they share ([`context`]);
-//! - [`http`], [`message`], [`wire`]: requests that no library would send, and their answers;
+//! - [`http`], [`message`], [`wire`]: requests that no library would send, and their answers; [`mask`]: what is not
+//!   shown of them;
 //! - [`discovery`], [`documents`]: metadata, found as a client finds it; [`access`]: requests with a token;
 //! - [`tokens`]: the ways to tokens; [`jose`], [`hostile`]: tokens that no library would make; [`issuer`]: a small
 //!   authorization server;
@@ -25,6 +26,7 @@ pub mod hostile;
 pub mod http;
 pub mod issuer;
 pub mod jose;
+pub mod mask;
 pub mod message;
 pub mod model;
 pub mod policy;

@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
-use oauth::{challenge::Challenge, text::is_invisible};
+use oauth::challenge::Challenge;
 use serde_json::Value;
 use url::Url;
 
-use crate::model::Finding;
+use crate::{
+    mask::{self, line, masked},
+    model::Finding,
+};
 
-/// How much of a body a report shows, in characters.
-const SHOWN: usize = 400;
 /// The headers of an answer that a report shows, and those whose names begin with one that ends in `-`.
 const TELLING: [&str; 8] = [
     "access-control-",
@@ -56,10 +57,10 @@ impl Request {
         self.header("Content-Type", kind)
     }
 
-    /// One more header, even if there is one of this name.
+    /// One more header, even if there is one of this name. What would end it becomes a space (RFC 9110 §5.5).
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        self.headers.push((name.to_owned(), in_a_header(value).into_bytes()));
         self
     }
 
@@ -72,7 +73,7 @@ impl Request {
     /// A text that no report shows.
     #[must_use]
     pub fn secret(mut self, secret: &str) -> Self {
-        self.secrets.push(secret.to_owned());
+        self.secrets.extend([secret.to_owned(), in_a_header(secret)]);
         self
     }
 
@@ -114,28 +115,18 @@ impl Request {
         bytes
     }
 
-    /// For people, without secrets.
+    /// For people; it may have secrets.
     fn shown(&self) -> String {
         let mut text = format!("{} {}\n", self.method, self.request_target());
         for (name, value) in &self.headers {
             let _ = writeln!(text, "{name}: {}", String::from_utf8_lossy(value));
         }
-        let _ = write!(text, "\n{}", String::from_utf8_lossy(&self.body));
-        self.without_secrets(&text)
+        text + "\n" + &String::from_utf8_lossy(&self.body)
     }
+}
 
-    fn without_secrets(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
-            let mask = format!("‹token, {} characters›", secret.len());
-            text = text.replace(secret.as_str(), &mask);
-            // A part of a JWT is a secret too, and a server may have taken it apart.
-            for part in secret.split('.').filter(|part| part.len() > 20) {
-                text = text.replace(part, "‹part of the token›");
-            }
-        }
-        cut(&text)
-    }
+fn in_a_header(value: &str) -> String {
+    value.replace(['\r', '\n', '\0'], " ")
 }
 
 /// An answer.
@@ -151,14 +142,13 @@ pub struct Reply {
 
 impl Reply {
     /// All values of a header.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
     /// The first value of a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+        self.all(name).next().and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// Whether the request was let in.
@@ -204,7 +194,8 @@ impl Reply {
         self.challenges().ok()?.iter().find_map(|challenge| challenge.param(name).map(str::to_owned))
     }
 
-    fn shown(&self) -> String {
+    /// For people, with this for its body; it may have secrets.
+    fn shown(&self, body: &str) -> String {
         let mut text = format!("HTTP {}\n", self.status);
         for (name, value) in &self.headers {
             let lower = name.to_ascii_lowercase();
@@ -212,7 +203,7 @@ impl Reply {
                 let _ = writeln!(text, "{lower}: {}", String::from_utf8_lossy(value));
             }
         }
-        text + "\n" + &self.text()
+        text + "\n" + body
     }
 }
 
@@ -228,8 +219,14 @@ pub struct Exchange {
 impl Exchange {
     /// Something that is wrong with it.
     pub fn finding(&self, what: impl Into<String>) -> Finding {
-        let came = self.sent.without_secrets(&self.came.shown());
-        Finding { what: line(&what.into()), sent: self.sent.shown().trim().to_owned(), came: came.trim().to_owned() }
+        let (body, mut secrets) = mask::body(&self.came.text());
+        secrets.extend_from_slice(&self.sent.secrets);
+        let shown = |text: &str| masked(text.trim(), &secrets).trim().to_owned();
+        Finding {
+            what: line(&shown(&what.into())),
+            sent: shown(&self.sent.shown()),
+            came: shown(&self.came.shown(&body)),
+        }
     }
 
     /// The same, if it is so.
@@ -237,26 +234,16 @@ impl Exchange {
         if so { vec![self.finding(what)] } else { Vec::new() }
     }
 
+    /// Where the answer leads (RFC 9110 §10.2.2).
+    pub fn location(&self) -> Option<Url> {
+        self.came.header("location").and_then(|place| self.sent.url.join(place).ok())
+    }
+
     /// The answer's body as JSON: the whole of it, or the first event of a stream.
     pub fn json(&self) -> Option<Value> {
         let text = self.came.event().unwrap_or_else(|| self.came.text());
         serde_json::from_str(&text).ok()
     }
-}
-
-/// On one line, and without what a terminal would obey.
-fn line(text: &str) -> String {
-    text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// Its beginning, line by line.
-fn cut(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(line).collect();
-    let text = lines.join("\n");
-    if text.chars().count() <= 2 * SHOWN {
-        return text;
-    }
-    text.chars().take(2 * SHOWN).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -276,5 +263,26 @@ mod tests {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert!(shown.contains("Authorization: Bearer ‹token, ") && shown.contains("www-authenticate"), "{shown}");
+    }
+    #[test]
+    fn a_value_ends_no_header() {
+        let url = Url::parse("http://localhost:1/mcp").unwrap();
+        let sent = Request::get(&url).header("X", "a\r\nY: b\0c").bearer("not-a-token\r\nZ: d");
+        let bytes = String::from_utf8(sent.bytes()).unwrap();
+        assert!(bytes.contains("\r\nX: a  Y: b c\r\n") && bytes.contains("Bearer not-a-token  Z: d\r\n"), "{bytes:?}");
+        let came = Reply { status: 200, headers: Vec::new(), body: Vec::new() };
+        assert!(!Exchange { sent, came }.finding("x").sent.contains("not-a-token"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_secrets_and_not_for_ever() {
+        let url = Url::parse("http://localhost:1/mcp").unwrap();
+        let sent = Request::get(&url).bearer("the-token-of-alice");
+        let came = Reply { status: 200, headers: Vec::new(), body: br#"{"access_token":"another-token"}"#.to_vec() };
+        let long = format!("the-token-of-alice\nanother-token{}", "x".repeat(5000));
+        let finding = Exchange { sent, came }.finding(long);
+        let shown = format!("{finding:?}");
+        assert!(!shown.contains("token-of") && !shown.contains("another"), "{shown}");
+        assert!(finding.what.len() < 1000 && finding.what.lines().count() == 1, "{shown}");
     }
 }

@@ -1,0 +1,159 @@
+//! What a report must not show: secrets, by their text and by the name under which an answer gives them.
+
+use oauth::text::is_invisible;
+use serde_json::Value;
+
+/// How much of a request, of an answer and of a sentence a report shows, in characters.
+const SHOWN: usize = 800;
+/// What is shorter is no secret, and to replace it would spoil the rest.
+const SHORTEST: usize = 6;
+/// The members of an answer that are secrets (RFC 6749 §5.1, RFC 7591 §3.2.1, OpenID Connect Core §3.1.3.3).
+const NAMES: [&str; 5] = ["access_token", "refresh_token", "id_token", "client_secret", "registration_access_token"];
+/// The members of a key that are private (RFC 7518 §6).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/// The most secrets of an answer that are looked for elsewhere in it; hidden under their names are all.
+const MAX_SECRETS: usize = 100;
+const HIDDEN: &str = "‹not shown›";
+
+/// An answer's body as a report may show it, and the secrets that are in it.
+pub fn body(text: &str) -> (String, Vec<String>) {
+    let mut secrets = Vec::new();
+    if text.contains("PRIVATE KEY-----") {
+        return ("(not shown: it has a private key)".to_owned(), secrets);
+    }
+    match serde_json::from_str::<Value>(text) {
+        Ok(mut json) => {
+            if hide(&mut json, false, &mut secrets) {
+                return (json.to_string(), secrets);
+            }
+        }
+        // It cannot be told where a secret in it ends.
+        Err(_) if NAMES.iter().chain(&["kty"]).any(|name| gives(text, name)) => {
+            return ("(not shown: it may have secrets)".to_owned(), secrets);
+        }
+        Err(_) => {}
+    }
+    (text.to_owned(), secrets)
+}
+
+/// Hides secret members at any depth; whether there were any. `is_key`: the value is in a key set.
+fn hide(json: &mut Value, is_key: bool, secrets: &mut Vec<String>) -> bool {
+    let mut hid = false;
+    match json {
+        Value::Array(items) => {
+            for item in items {
+                hid |= hide(item, is_key, secrets);
+            }
+        }
+        Value::Object(members) => {
+            let is_key = is_key || members.contains_key("kty");
+            for (name, value) in members {
+                let is_secret = NAMES.contains(&name.as_str()) || is_key && PRIVATE.contains(&name.as_str());
+                if is_secret && !value.is_null() {
+                    secrets.extend(value.as_str().filter(|_| secrets.len() < MAX_SECRETS).map(str::to_owned));
+                    *value = HIDDEN.into();
+                    hid = true;
+                } else {
+                    hid |= hide(value, name == "keys", secrets);
+                }
+            }
+        }
+        _ => {}
+    }
+    hid
+}
+
+/// Whether a text that is no JSON gives something this name.
+fn gives(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let rest = text[at + name.len()..].trim_start_matches(['"', '\'', '\\', ' ', '\t', '\r', '\n']);
+        rest.starts_with([':', '='])
+    })
+}
+
+/// The beginning of a text, line by line, without these secrets.
+pub fn masked(text: &str, secrets: &[String]) -> String {
+    let mut masks: Vec<(&str, String)> = Vec::new();
+    for secret in secrets {
+        masks.push((secret, format!("‹token, {} characters›", secret.len())));
+        // A part of a JWT is a secret too, and a server may have taken it apart.
+        let parts = secret.split('.').filter(|part| part.len() > 20 && *part != secret);
+        masks.extend(parts.map(|part| (part, "‹part of the token›".to_owned())));
+    }
+    masks.retain(|(secret, _)| secret.len() >= SHORTEST);
+    // One may be a part of another.
+    masks.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+    let text = masks.iter().fold(text.to_owned(), |text, (secret, mask)| text.replace(secret, mask));
+    cut(&text)
+}
+
+/// On one line, and without what a terminal would obey.
+pub fn line(text: &str) -> String {
+    text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Its beginning, line by line.
+fn cut(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(line).collect();
+    let text = lines.join("\n");
+    if text.chars().count() <= SHOWN {
+        return text;
+    }
+    text.chars().take(SHOWN).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_secret_is_masked_first_and_a_short_one_spoils_nothing() {
+        let token = "A-token-that-begins-with-an-id";
+        let secrets = ["A", "A-token", token].map(str::to_owned);
+        let shown = masked(&format!("Authorization: Bearer {token}\nAccept: A"), &secrets);
+        assert_eq!(shown, "Authorization: Bearer ‹token, 30 characters›\nAccept: A");
+    }
+
+    #[test]
+    fn an_answer_is_shown_without_what_its_members_name_as_secret() {
+        let answer = r#"{"client_id":"c","client_secret":"S3","a":[{"registration_access_token":{"t":"S3"}}]}"#;
+        let (shown, secrets) = body(answer);
+        assert!(!shown.contains("S3") && shown.contains(r#""client_id":"c""#), "{shown}");
+        assert_eq!(secrets, ["S3"]);
+        for unread in [
+            "{\"access_token\": \"S3",
+            "access_token=S3&token_type=bearer",
+            "data: {\"id_token\":\"S3\"}\n\n",
+            "{\\\"refresh_token\\\":\\\"S3\\\"}",
+            "{\"keys\":[{\"kty\":\"EC\",\"d\":\"S3\"}",
+            "-----BEGIN PRIVATE KEY-----\nS3",
+            "[\"-----BEGIN RSA PRIVATE KEY-----\\nS3\"]",
+        ] {
+            assert!(!body(unread).0.contains("S3"), "{unread}");
+        }
+        for harmless in ["<p>No access_token.</p>", "{ \"error\": \"invalid_grant\" }", "{\"id_token\":null, \"d\":1}"]
+        {
+            assert_eq!(body(harmless), (harmless.to_owned(), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn an_answer_of_many_secrets_shows_none() {
+        let answer: Vec<_> =
+            (0..1000).map(|number| serde_json::json!({ "id_token": format!("S3-{number}") })).collect();
+        let (shown, secrets) = body(&serde_json::json!(answer).to_string());
+        assert!(!shown.contains("S3") && secrets.len() == MAX_SECRETS, "{shown}");
+    }
+
+    #[test]
+    fn a_key_is_shown_without_its_private_members() {
+        for set in [
+            r#"{"keys":[{"kty":"EC","x":"public","d":"S3","k":["S3"]}]}"#,
+            r#"{"keys":[{"x":"public","p":"S3"}]}"#,
+            r#"[{"kty":"oct","k":"S3","x":"public"}]"#,
+        ] {
+            let shown = body(set).0;
+            assert!(!shown.contains("S3") && shown.contains("public"), "{shown}");
+        }
+    }
+}
