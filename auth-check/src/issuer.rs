@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use url::Url;
 
@@ -94,8 +94,11 @@ struct Pages {
 
 async fn serve(listener: TcpListener, pages: Arc<Pages>, seen: Arc<Seen>) {
     loop {
-        // A connection that fails is its client's matter.
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // A connection that fails is its client's matter; but there may be too many, and to ask at once changes nothing.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
         let (pages, seen) = (Arc::clone(&pages), Arc::clone(&seen));
         tokio::spawn(async move { timeout(Duration::from_secs(5), answer(stream, &pages, &seen)).await });
     }

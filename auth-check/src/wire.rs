@@ -4,24 +4,34 @@ use anyhow::{Result, bail, ensure};
 
 use crate::message::Reply;
 
+/// The most interim answers (1xx) in front of one.
+const MAX_INTERIM: usize = 8;
+
 /// Reads an answer, once it is there; of one that has ended, or of which no more is wanted, what there is.
 ///
 /// # Errors
 /// If it is not HTTP, or has no end of its headers.
-pub fn reply(bytes: &[u8], method: &str, ended: bool) -> Result<Option<Reply>> {
-    let mut headers = [httparse::EMPTY_HEADER; 100];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = response.parse(bytes)? else {
-        ensure!(!ended, "the connection was closed without an answer");
-        return Ok(None);
-    };
-    let status = response.code.unwrap_or_default();
-    if (100..200).contains(&status) {
-        return reply(&bytes[head..], method, ended);
+pub fn reply(mut bytes: &[u8], method: &str, ended: bool) -> Result<Option<Reply>> {
+    for _ in 0..=MAX_INTERIM {
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut response = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(head) = response.parse(bytes)? else {
+            ensure!(!ended, "the connection was closed without an answer");
+            return Ok(None);
+        };
+        bytes = &bytes[head..];
+        if !matches!(response.code, Some(100..200)) {
+            return with_body(&response, bytes, method, ended);
+        }
     }
+    bail!("more than {MAX_INTERIM} interim answers came in front of it")
+}
+
+/// The answer that has this head, if its body is there too.
+fn with_body(response: &httparse::Response<'_, '_>, rest: &[u8], method: &str, ended: bool) -> Result<Option<Reply>> {
+    let status = response.code.unwrap_or_default();
     let headers = response.headers.iter().map(|header| (header.name.to_owned(), header.value.to_vec())).collect();
     let mut answer = Reply { status, headers, body: Vec::new() };
-    let rest = &bytes[head..];
     if method == "HEAD" || matches!(status, 204 | 304) {
         return Ok(Some(answer));
     }
@@ -77,5 +87,12 @@ mod tests {
         let stream = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hi\n\ndata: {\"a\":1}\n\n";
         assert!(read(stream, false).is_some() && read(&stream[..stream.len() - 2], false).is_none());
         assert!(reply(b"", "GET", true).is_err() && reply(b"SSH-2.0\r\n", "GET", false).is_err());
+    }
+    #[test]
+    fn interim_answers_do_not_go_on_for_ever() {
+        let many = |number| "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(number) + "HTTP/1.1 204 X\r\n\r\n";
+        let read = |number| reply(many(number).as_bytes(), "GET", false);
+        assert!(read(8).unwrap().is_some_and(|it| it.status == 204));
+        assert!(read(9).is_err() && read(40_000).is_err());
     }
 }
