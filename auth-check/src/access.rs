@@ -12,6 +12,14 @@ use crate::{
     tokens::Purpose,
 };
 
+/// The most scopes that a token is asked for.
+const MAX_SCOPES: usize = 100;
+
+/// The first scopes of a text: a server may name any number.
+pub(crate) fn first_scopes(text: &str) -> Vec<&str> {
+    text.split(' ').filter(|scope| !scope.is_empty()).take(MAX_SCOPES).collect()
+}
+
 impl Context {
     /// A token that the server should accept.
     ///
@@ -33,8 +41,8 @@ impl Context {
         let audience = self.audience.clone().or(named).unwrap_or_else(|| self.target.to_string());
         let challenged = self.anonymous().await?.came.challenge("scope");
         let listed = document.and_then(|document| document.scopes_supported).unwrap_or_default();
-        let all: Vec<_> = challenged.into_iter().chain(listed).collect();
-        let scopes = Scopes::parse(&all.join(" ")).map(|scopes| scopes.as_str().to_owned());
+        let all = challenged.into_iter().chain(listed).collect::<Vec<_>>().join(" ");
+        let scopes = Scopes::parse(&first_scopes(&all).join(" ")).map(|scopes| scopes.as_str().to_owned());
         Ok(Purpose { audience, scopes: scopes.unwrap_or_default() })
     }
 

@@ -77,7 +77,7 @@ struct CheckArgs {
     /// The revision of MCP to hold the server against
     #[arg(long, value_name = "DATE", default_value = "2026-07-28")]
     revision: Revision,
-    /// A host that is yours: others than loopback are asked only if they are named here (repeatable)
+    /// A host that is yours: only those that are named here are asked, and loopback if the endpoint is there (repeatable)
     #[arg(long, value_name = "HOST")]
     mine: Vec<String>,
     /// A file with tokens (see below)
@@ -165,7 +165,7 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
         eprintln!("auth-check: which server? Give the URL of its MCP endpoint; --help says more");
         return Ok(ExitCode::from(2));
     };
-    if let Err(Unmet(what)) = Http::new(args.mine.clone()).allows(&url) {
+    if let Err(Unmet(what)) = Http::new(&url, args.mine.clone()).allows(&url) {
         eprintln!("auth-check: {url} is not on this machine. If it is yours, say so: {what}");
         return Ok(ExitCode::from(2));
     }
@@ -218,10 +218,11 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
             eprintln!("auth-check: {ended}");
         }
     }
+    // First what needs no file: that one cannot be written must not lose it.
+    anstream::print!("{}", report::text::report(&results));
     write(args.json.as_deref(), || format!("{:#}\n", report::json::report(&results)))?;
     write(args.sarif.as_deref(), || format!("{:#}\n", report::sarif::report(&results)))?;
     write(args.junit.as_deref(), || report::junit::report(&results, required == Some(Require::All)))?;
-    anstream::print!("{}", report::text::report(&results));
     Ok(exit_code(&results, required, can_sign))
 }
 
@@ -265,13 +266,12 @@ async fn ways(args: &CheckArgs, target: &Url) -> Result<(Tokens, Attacker)> {
         tokens.given = given;
     }
     let foreign = Arc::new(RsaKey::generate()?);
-    let bait = serde_json::json!({ "keys": [foreign.jwk()] });
+    let bait = foreign.key_set();
     let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     let server = if let Some(issuer) = &args.mock_issuer {
         let key = Arc::new(RsaKey::generate()?);
         let address = args.mock_bind.unwrap_or_else(|| loopback(issuer.port_or_known_default().unwrap_or(9099)));
-        let keys = serde_json::json!({ "keys": [key.jwk()] });
-        let server = IssuerServer::start(address, Some(issuer.as_str()), &keys, &bait).await?;
+        let server = IssuerServer::start(address, Some(issuer.as_str()), &key.key_set(), &bait).await?;
         eprintln!("auth-check: the issuer is {}; your server must trust it", server.url());
         tokens.mint = Some(Mint { key, issuer: server.url().to_owned() });
         server

@@ -7,12 +7,12 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::{
-    documents::{Place, Servers},
+    documents::{KeySets, Place, Servers},
     http::Http,
     issuer::IssuerServer,
     jose::RsaKey,
     message::{Exchange, Request},
-    model::{Revision, Unmet},
+    model::{Judged, Revision, Unmet},
     tokens::Tokens,
 };
 
@@ -25,7 +25,7 @@ pub struct Settings {
     pub target: Url,
     /// The revision that it is held against.
     pub revision: Revision,
-    /// Hosts beside loopback that may be asked.
+    /// Hosts that may be asked; loopback may be, if the endpoint is there.
     pub mine: Vec<String>,
     /// The ways to tokens.
     pub tokens: Tokens,
@@ -77,8 +77,11 @@ pub struct Context {
     anonymous: OnceCell<Exchange>,
     garbage: OnceCell<Exchange>,
     pub(crate) era: OnceCell<Result<Era, Exchange>>,
-    pub(crate) places: OnceCell<Vec<Place>>,
-    pub(crate) servers: OnceCell<Servers>,
+    /// What cannot be had is not asked for again: that may take ten seconds each time.
+    pub(crate) places: OnceCell<Result<Vec<Place>, Unmet>>,
+    pub(crate) servers: OnceCell<Result<Servers, Unmet>>,
+    pub(crate) key_sets: OnceCell<Result<KeySets, Unmet>>,
+    pub(crate) scopeless: OnceCell<Exchange>,
 }
 
 impl Context {
@@ -86,7 +89,7 @@ impl Context {
     pub fn new(settings: Settings) -> Self {
         let Settings { target, revision, mine, tokens, attacker, audience, active, patience: _ } = settings;
         Context {
-            http: Http::new(mine),
+            http: Http::new(&target, mine),
             target,
             revision,
             tokens,
@@ -98,6 +101,8 @@ impl Context {
             era: OnceCell::new(),
             places: OnceCell::new(),
             servers: OnceCell::new(),
+            key_sets: OnceCell::new(),
+            scopeless: OnceCell::new(),
         }
     }
 
@@ -108,6 +113,23 @@ impl Context {
     pub async fn send(&self, sent: Request) -> Result<Exchange, Unmet> {
         let came = self.http.send(&sent).await?;
         Ok(Exchange { sent, came })
+    }
+
+    /// Sends each request, and finds what `wrong` says of the answer to it.
+    ///
+    /// # Errors
+    /// If one has no answer.
+    pub async fn each<N>(
+        &self,
+        requests: impl IntoIterator<Item = (N, Request)>,
+        wrong: impl Fn(N, &Exchange) -> Option<String>,
+    ) -> Judged {
+        let mut found = Vec::new();
+        for (name, request) in requests {
+            let exchange = self.send(request).await?;
+            found.extend(wrong(name, &exchange).map(|what| exchange.finding(what)));
+        }
+        Ok(found)
     }
 
     /// A JSON-RPC request of the legacy era.
@@ -147,7 +169,7 @@ impl Context {
         self.anonymous.get_or_try_init(|| self.send(self.legacy("tools/list"))).await
     }
 
-    /// `tools/list` with a token that is none.
+    /// `tools/list` with a token that no server has issued.
     ///
     /// # Errors
     /// If there is no answer.

@@ -39,6 +39,9 @@ pub struct Server {
     pub documents: Result<Vec<Document>, Exchange>,
 }
 
+/// The key sets of all authorization servers that name one, as they came.
+pub type KeySets = Vec<Result<Document, Exchange>>;
+
 impl Document {
     /// As the document of a protected resource.
     ///
@@ -61,10 +64,19 @@ impl Document {
         self.json[member].as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
     }
 
-    /// The members that say nothing, but are there: a list of nothing, or null.
-    pub fn empty_members(&self) -> Vec<&str> {
+    /// What is wrong with its Content-Type.
+    pub fn bad_type(&self) -> Option<String> {
+        let kind = self.exchange.came.header("content-type").unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        let bad = !essence.eq_ignore_ascii_case("application/json");
+        bad.then(|| format!("The document's Content-Type is {kind:?}."))
+    }
+
+    /// What is wrong with members that are there, but say nothing: a list of nothing, or null.
+    pub fn empty_members(&self) -> Option<String> {
         let members = self.json.as_object().into_iter().flatten();
         let empty = members.filter(|(_, value)| oauth::document::says_nothing(value));
-        empty.map(|(name, _)| name.as_str()).collect()
+        let empty: Vec<_> = empty.map(|(name, _)| name.as_str()).collect();
+        (!empty.is_empty()).then(|| format!("These members are empty: {}.", empty.join(", ")))
     }
 }

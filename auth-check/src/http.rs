@@ -1,6 +1,7 @@
 //! A raw HTTP layer: it sends exactly what a check says, which no library would, and reads the answer within bounds.
 //!
-//! A request goes only to a loopback address or to a host that the person has named, on a connection of its own.
+//! A request goes only to a host that the person has named, or, if the server under test is on this computer, to a loopback
+//! address; each on a connection of its own.
 
 use std::{
     sync::{
@@ -27,7 +28,7 @@ use crate::{
     wire,
 };
 
-/// How long a connection, and an answer, may take.
+/// How long an exchange may take, from the connection to the answer's end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most bytes of an answer that are read.
 pub(crate) const MAX_ANSWER: usize = 1 << 20;
@@ -40,17 +41,21 @@ const MAX_TIME: Duration = Duration::from_mins(10);
 pub struct Http {
     /// Made when it is needed: reading all certificates takes a while.
     tls: OnceLock<TlsConnector>,
-    /// Hosts beside loopback that may be asked.
+    /// Whether loopback addresses may be asked.
+    local: bool,
+    /// Hosts that may be asked.
     mine: Vec<String>,
     sent: AtomicU32,
     started: Instant,
 }
 
 impl Http {
-    /// One that may ask loopback addresses and these hosts.
-    pub fn new(mine: Vec<String>) -> Self {
+    /// One that may ask these hosts, and loopback addresses if the server under test has one: what a server elsewhere names
+    /// must not lead to what runs here.
+    pub fn new(target: &Url, mine: Vec<String>) -> Self {
         let mine = mine.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-        Http { tls: OnceLock::new(), mine, sent: AtomicU32::new(0), started: Instant::now() }
+        let local = address::is_loopback(target);
+        Http { tls: OnceLock::new(), local, mine, sent: AtomicU32::new(0), started: Instant::now() }
     }
 
     /// TLS with this computer's certificates.
@@ -77,7 +82,7 @@ impl Http {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Unmet(format!("an http or https URL instead of {url}")));
         }
-        if address::is_loopback(url) || self.mine.iter().any(|mine| mine == host) {
+        if self.local && address::is_loopback(url) || self.mine.iter().any(|mine| mine == host) {
             return Ok(());
         }
         Err(Unmet(format!("--mine {host}")))
@@ -96,30 +101,39 @@ impl Http {
             return Err(Unmet("a server whose answers take less than 10 minutes".to_owned()));
         }
         let no_answer = |why: &str| Unmet(format!("an answer to {} {} ({why})", request.method, request.url));
-        match timeout(PATIENCE, self.exchange(request)).await {
+        let mut bytes = Vec::new();
+        match timeout(PATIENCE, self.exchange(request, &mut bytes)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(no_answer(&error.to_string())),
-            Err(_) => Err(no_answer("it took more than 10 s")),
+            // A stream may stay open: if its head has come, that is an answer.
+            Err(_) => match wire::reply(&bytes, &request.method, true) {
+                Ok(Some(reply)) => Ok(reply),
+                _ => Err(no_answer("it took more than 10 s")),
+            },
         }
     }
 
-    async fn exchange(&self, request: &Request) -> anyhow::Result<Reply> {
+    /// Sends a request and reads the answer; what has come of it is in `bytes`.
+    async fn exchange(&self, request: &Request, bytes: &mut Vec<u8>) -> anyhow::Result<Reply> {
         let host = request.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = request.url.port_or_known_default().unwrap_or(80);
         let stream = TcpStream::connect((host.as_str(), port)).await?;
         if request.url.scheme() == "https" {
             let stream = self.tls()?.connect(ServerName::try_from(host)?, stream).await?;
-            return converse(stream, request).await;
+            return converse(stream, request, bytes).await;
         }
-        converse(stream, request).await
+        converse(stream, request, bytes).await
     }
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &Request) -> anyhow::Result<Reply> {
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &Request,
+    bytes: &mut Vec<u8>,
+) -> anyhow::Result<Reply> {
     // A server may answer, and close, before it has read all: then the answer counts.
     let written = stream.write_all(&request.bytes()).await;
     let flushed = stream.flush().await;
-    let mut bytes = Vec::new();
     let mut part = vec![0; 16 * 1024];
     loop {
         let ended = match stream.read(&mut part).await {
@@ -136,8 +150,30 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &Req
                 return Err(error.into());
             }
         };
-        if let Some(reply) = wire::reply(&bytes, &request.method, ended || bytes.len() > MAX_ANSWER)? {
+        if let Some(reply) = wire::reply(bytes, &request.method, ended || bytes.len() > MAX_ANSWER)? {
             return Ok(reply);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_asked_only_for_a_server_that_is_there_itself() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let may = |http: &Http, text: &str| http.allows(&url(text)).is_ok();
+        let here = Http::new(&url("http://localhost:9000/mcp"), vec!["Mine.example".to_owned()]);
+        let there = Http::new(&url("https://mine.example/mcp"), vec!["mine.example".to_owned()]);
+        for local in ["http://127.0.0.1:8000/", "http://localhost/", "http://[::1]:1/", "http://127.9.9.9/"] {
+            assert!(may(&here, local) && !may(&there, local), "{local}");
+        }
+        for http in [&here, &there] {
+            assert!(may(http, "https://mine.example/") && !may(http, "https://other.example/"));
+            assert!(!may(http, "ftp://mine.example/") && !may(http, "https://localhost.mine.example/"));
+        }
+        let named = Http::new(&url("https://mine.example/mcp"), vec!["localhost".to_owned()]);
+        assert!(may(&named, "http://localhost:1/") && !may(&named, "http://127.0.0.1:1/"));
     }
 }

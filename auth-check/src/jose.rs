@@ -15,6 +15,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use serde_json::{Map, Value, json};
 
 /// How a token is signed.
@@ -49,9 +50,11 @@ impl RsaKey {
     /// # Errors
     /// If it is another.
     pub fn from_pem(pem: &str) -> Result<Self> {
-        let lines = pem.lines().filter(|line| !line.starts_with("-----")).map(str::trim);
-        let der = STANDARD.decode(lines.collect::<String>()).context("it is not PEM")?;
-        let pair = KeyPair::from_pkcs8(&der).or_else(|_| KeyPair::from_der(&der));
+        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).context("it is not PEM")?;
+        let pair = match &der {
+            PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
+            other => KeyPair::from_pkcs8(other.secret_der()),
+        };
         Ok(RsaKey { pair: pair.map_err(|why| anyhow!("it is not an RSA private key: {why}"))? })
     }
 
@@ -62,6 +65,11 @@ impl RsaKey {
         jwk["use"] = json!("sig");
         jwk["alg"] = json!("RS256");
         jwk
+    }
+
+    /// A key set of it alone.
+    pub fn key_set(&self) -> Value {
+        json!({ "keys": [self.jwk()] })
     }
 
     fn bare_jwk(&self) -> Value {
@@ -140,6 +148,8 @@ pub fn b64(bytes: impl AsRef<[u8]>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::encoding::Pkcs8V1Der;
+
     use super::*;
 
     #[test]
@@ -154,5 +164,13 @@ mod tests {
         for opaque in ["abc", "a.b.c", "", "e30.e30", "e30.e30.x.y"] {
             assert_eq!(taken_apart(opaque), None, "{opaque}");
         }
+    }
+
+    #[test]
+    fn a_key_is_read_from_what_a_file_has_around_it() {
+        let der: Pkcs8V1Der<'_> = KeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap();
+        let pem = |kind| format!("A key\n-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(&*der));
+        assert!(RsaKey::from_pem(&pem("PRIVATE KEY")).is_ok());
+        assert!(RsaKey::from_pem(&pem("PUBLIC KEY")).is_err() && RsaKey::from_pem("").is_err());
     }
 }

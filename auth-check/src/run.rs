@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Result, bail};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     check::{Check, Verdict},
@@ -82,12 +82,14 @@ pub async fn run(settings: Settings, progress: impl Fn(&Check, usize, usize)) ->
 
 /// Waits until the server answers, and something else than that it is not ready.
 async fn wait(context: &Context, seconds: u32) {
-    for _ in 0..seconds {
-        match context.send(context.legacy("tools/list")).await {
-            Ok(exchange) if exchange.came.status != 503 => return,
-            _ => sleep(Duration::from_secs(1)).await,
+    let ready = async || context.send(context.legacy("tools/list")).await.is_ok_and(|it| it.came.status != 503);
+    let waiting = async {
+        while !ready().await {
+            sleep(Duration::from_secs(1)).await;
         }
-    }
+    };
+    // What the server says after that, the first check sees.
+    let _ = timeout(Duration::from_secs(seconds.into()), waiting).await;
 }
 
 /// What an earlier check makes of this one.

@@ -1,9 +1,6 @@
 //! The ways to tokens: those that the person gives, and those that are signed here.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use oauth::{
@@ -139,11 +136,6 @@ impl Mint {
     pub fn token(&self, claims: &Value) -> String {
         self.key.sign(&self.header(), claims.to_string().as_bytes(), Algorithm::Rs256)
     }
-
-    /// Its public key set.
-    pub fn key_set(&self) -> Value {
-        json!({ "keys": [self.key.jwk()] })
-    }
 }
 
 /// Reads a private key from a file.
@@ -158,8 +150,7 @@ pub fn read_key(path: &std::path::Path) -> Result<RsaKey> {
 
 /// Seconds since 1970.
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    chrono::Utc::now().timestamp()
 }
 
 #[cfg(test)]

@@ -32,16 +32,12 @@ fn keys() -> &'static [Arc<RsaKey>; 2] {
     KEYS.get_or_init(|| [(); 2].map(|()| Arc::new(RsaKey::generate().unwrap())))
 }
 
-fn key_set(key: &RsaKey) -> Value {
-    json!({ "keys": [key.jwk()] })
-}
-
 async fn settings(fault: Option<&'static Fault>) -> (Gallery, Settings) {
     let [trusted, foreign] = keys();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let server = IssuerServer::start(any, None, &key_set(trusted), &key_set(foreign)).await.unwrap();
+    let server = IssuerServer::start(any, None, &trusted.key_set(), &foreign.key_set()).await.unwrap();
     let issuer = server.url().to_owned();
-    let gallery = Gallery::start(0, fault, Trust { issuer: issuer.clone(), keys: key_set(trusted) }).unwrap();
+    let gallery = Gallery::start(0, fault, Trust { issuer: issuer.clone(), keys: trusted.key_set() }).unwrap();
     let mint = Some(Mint { key: Arc::clone(trusted), issuer });
     let settings = Settings {
         target: gallery.endpoint().parse().unwrap(),
@@ -142,6 +138,10 @@ async fn sarif_and_junit_say_what_was_found_and_what_was_not_run() {
     for result in run["results"].as_array().unwrap() {
         let rule = &rules[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
         assert_eq!((&result["ruleId"], &result["level"]), (&rule["id"], &json!("error")));
+        let place = &result["locations"][0];
+        let uri = place["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap();
+        assert!(uri.starts_with("http/127.0.0.1_") && uri.ends_with("/mcp") && !uri.contains(':'), "{uri}");
+        assert_eq!(place["logicalLocations"][0]["fullyQualifiedName"], json!(results.target));
     }
     let notifications = run["invocations"][0]["toolExecutionNotifications"].as_array().unwrap();
     assert_eq!(notifications.len(), results.counts().2);
@@ -165,6 +165,22 @@ async fn no_report_has_a_token_in_it() {
         // What every token that is signed here begins with.
         assert!(!reports.contains("eyJ"), "{name}: {reports}");
     }
+    let results = results(auth_check_gallery::faults::find("private-key-published")).await;
+    let reports = format!("{} {}", report::json::report(&results), report::text::report(&results));
+    // How the key's private half begins, and its public one.
+    assert!(!reports.contains("870MB6gfuTJ4") && reports.contains("MKBCTNIcKUSD"), "{reports}");
+}
+
+#[actix_web::test]
+async fn the_report_is_printed_though_a_file_cannot_be_written() {
+    let (gallery, _settings) = settings(None).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_auth-check"));
+    command.arg(gallery.endpoint()).arg("--json").arg(directory.path().join("missing/report.json"));
+    let output = actix_web::web::block(move || command.output()).await.unwrap().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(!output.status.success() && err.contains("cannot write "), "{err}");
+    assert!(out.contains("were not run"), "{out}");
 }
 
 #[actix_web::test]

@@ -33,6 +33,7 @@ pub const FAULTS: &[Fault] = &[
     fault("malformed-forbidden", "answers 403 to a malformed Authorization header", &["CHAL-14"]),
     fault("open-initialize", "does not ask for a token at initialize", &["CHAL-15"]),
     fault("open-get", "gives an event stream without a token", &["CHAL-16"]),
+    fault("open-silent-get", "opens an event stream without a token, and sends no event", &["CHAL-16"]),
     fault("no-resource-document", "has no resource metadata", &["PRM-01", "PRM-02"]),
     fault("challenge-leads-nowhere", "names a place that has no document", &["PRM-02"]),
     fault("resource-document-as-text", "sends the resource metadata as text/plain", &["PRM-03"]),

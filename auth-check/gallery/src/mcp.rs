@@ -1,8 +1,16 @@
 //! The MCP endpoint: a token first, then a scope, then the message.
 
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody},
     http::{Method, StatusCode},
+    web::Bytes,
 };
 use serde_json::{Value, json};
 
@@ -24,6 +32,9 @@ enum Sent {
 /// Answers a request to `/mcp`.
 pub async fn endpoint(request: &HttpRequest, body: &[u8], state: &State) -> HttpResponse {
     let message: Value = serde_json::from_slice(body).unwrap_or_default();
+    if state.has("open-silent-get") && request.method() == Method::GET {
+        return HttpResponse::Ok().content_type("text/event-stream").body(Silence);
+    }
     if is_let_in_without_token(request, &message, state) {
         return open();
     }
@@ -58,6 +69,21 @@ pub async fn endpoint(request: &HttpRequest, body: &[u8], state: &State) -> Http
         Some("initialize" | "server/discover" | "ping") => open(),
         Some("tools/list") => list(granted, state),
         _ => HttpResponse::BadRequest().json(json!({ "error": "invalid_request" })),
+    }
+}
+
+/// A body that is never there.
+struct Silence;
+
+impl MessageBody for Silence {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Pending
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whether the resource and its authorization server say the same.
 
+use std::collections::HashSet;
+
 use url::Url;
 
 use crate::{
@@ -87,8 +89,8 @@ async fn scopes(context: &Context) -> Judged {
     let wanted: Vec<_> = wanted.filter(|scope| !scope.is_empty() && *scope != "offline_access").collect();
     let mut found = Vec::new();
     for (server, document) in context.server_metadata().await? {
-        let known = document.texts("scopes_supported");
-        let unknown = wanted.iter().find(|scope| !known.is_empty() && !known.contains(scope));
+        let known: HashSet<_> = document.texts("scopes_supported").into_iter().collect();
+        let unknown = wanted.iter().find(|scope| !known.is_empty() && !known.contains(*scope));
         let what = format!("{} does not list the scope {:?}.", server.issuer, unknown.unwrap_or(&""));
         found.extend(document.exchange.found_if(unknown.is_some(), what));
     }

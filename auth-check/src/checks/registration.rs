@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
+use super::code_flow::{authorize, with};
 use crate::{
     check::{Check, MUST, SHOULD, run},
     context::Context,
@@ -106,28 +107,34 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Registers a client at each authorization server that registers any.
-async fn register(context: &Context, metadata: &Value) -> Result<Vec<(Exchange, Option<Url>)>, Unmet> {
-    let mut all = Vec::new();
+/// What a registration is judged by: the answer, and the server's authorization endpoint.
+type Registration<'a> = (&'a Exchange, Option<Url>);
+
+/// Registers a client at each authorization server that registers any, judges each answer, and takes the client back,
+/// whatever came of it.
+async fn registered(context: &Context, metadata: &Value, judge: impl AsyncFn(Registration<'_>) -> Judged) -> Judged {
+    let mut found = Vec::new();
+    let mut asked = false;
     for (_, document) in context.server_metadata().await? {
         let address = |member: &str| document.json[member].as_str().and_then(|url| Url::parse(url).ok());
         let Some(url) = address("registration_endpoint") else { continue };
+        asked = true;
         let request = Request::new("POST", &url).header("Accept", "application/json");
-        let mut exchange = context.send(request.body("application/json", metadata.to_string())).await?;
-        let answer = exchange.json().unwrap_or_default();
-        for secret in ["client_secret", "registration_access_token"] {
-            exchange.sent = exchange.sent.secret(answer[secret].as_str().unwrap_or_default());
-        }
-        all.push((exchange, address("authorization_endpoint")));
+        let exchange = context.send(request.body("application/json", metadata.to_string())).await?;
+        let judged = judge((&exchange, address("authorization_endpoint"))).await;
+        unregister(context, &exchange).await;
+        found.extend(judged?);
     }
-    if all.is_empty() { Err(Unmet("a registration_endpoint".to_owned())) } else { Ok(all) }
+    if asked { Ok(found) } else { Err(Unmet("a registration_endpoint".to_owned())) }
 }
 
 /// Takes a registration back, where that is possible (RFC 7592 §2.3).
 async fn unregister(context: &Context, exchange: &Exchange) {
     let answer = exchange.json().unwrap_or_default();
     let (uri, token) = (answer["registration_client_uri"].as_str(), answer["registration_access_token"].as_str());
-    if let (Some(Ok(url)), Some(token)) = (uri.map(Url::parse), token) {
+    // The answer may name any address, but the server may speak only for its own origin.
+    let own = |url: &Url| url.origin() == exchange.sent.url.origin();
+    if let (Some(url), Some(token)) = (uri.and_then(|uri| Url::parse(uri).ok()).filter(own), token) {
         // If it stays, it is one more unused client, as the person was told.
         let _ = context.send(Request::new("DELETE", &url).bearer(token)).await;
     }
@@ -141,33 +148,28 @@ fn client(redirect_uri: &str) -> Value {
 }
 
 async fn registers(context: &Context) -> Judged {
-    let mut found = Vec::new();
-    for (exchange, _) in register(context, &client(GOOD)).await? {
+    registered(context, &client(GOOD), async |(exchange, _)| {
         let named = exchange.json().is_some_and(|json| json["client_id"].is_string());
         let status = exchange.came.status;
-        let what = format!(
-            "A good registration is answered with {status}, {} client_id.",
-            if named { "with a" } else { "without a" }
-        );
-        found.extend(exchange.found_if(status != 201 || !named, what));
-        unregister(context, &exchange).await;
-    }
-    Ok(found)
+        let what = format!("A good registration is answered with {status}, {} client_id.", with(named));
+        Ok(exchange.found_if(status != 201 || !named, what))
+    })
+    .await
 }
 
 /// Registers clients with these redirect URIs, none of which may be accepted.
 async fn refused(context: &Context, uris: &[&str]) -> Judged {
     let mut found = Vec::new();
     for uri in uris {
-        for (exchange, _) in register(context, &client(uri)).await? {
+        let judge = async |(exchange, _): Registration<'_>| {
             // What cannot be accepted may also be dropped: then the answer does not list it.
             let listed = exchange
                 .json()
                 .is_some_and(|json| json["redirect_uris"].as_array().is_some_and(|all| all.contains(&json!(uri))));
             let accepted = exchange.came.is_success() && listed;
-            found.extend(exchange.found_if(accepted, format!("The redirect URI {uri} is registered.")));
-            unregister(context, &exchange).await;
-        }
+            Ok(exchange.found_if(accepted, format!("The redirect URI {uri} is registered.")))
+        };
+        found.extend(registered(context, &client(uri), judge).await?);
     }
     Ok(found)
 }
@@ -185,18 +187,13 @@ async fn fragment(context: &Context) -> Judged {
 }
 
 async fn says_why(context: &Context) -> Judged {
-    let mut found = Vec::new();
-    for (exchange, _) in register(context, &client("javascript:alert(1)")).await? {
+    registered(context, &client("javascript:alert(1)"), async |(exchange, _)| {
         let error = exchange.json().is_some_and(|json| json["error"].is_string());
         let status = exchange.came.status;
-        let what = format!(
-            "A bad registration is answered with {status}, {} JSON error.",
-            if error { "with a" } else { "without a" }
-        );
-        found.extend(exchange.found_if(status != 400 || !error, what));
-        unregister(context, &exchange).await;
-    }
-    Ok(found)
+        let what = format!("A bad registration is answered with {status}, {} JSON error.", with(error));
+        Ok(exchange.found_if(status != 400 || !error, what))
+    })
+    .await
 }
 
 async fn logo(context: &Context) -> Judged {
@@ -205,46 +202,36 @@ async fn logo(context: &Context) -> Judged {
     for page in PAGES {
         metadata[page] = json!("javascript:alert(1)");
     }
-    let mut found = Vec::new();
-    for (exchange, _) in register(context, &metadata).await? {
+    registered(context, &metadata, async |(exchange, _)| {
         let answer = exchange.json().filter(|_| exchange.came.is_success()).unwrap_or_default();
         let kept = PAGES.iter().find(|page| answer[**page] == metadata[**page]);
-        found.extend(
-            exchange.found_if(kept.is_some(), format!("`{}` is kept, though it is a script.", kept.unwrap_or(&""))),
-        );
-        unregister(context, &exchange).await;
-    }
-    Ok(found)
+        let what = format!("`{}` is kept, though it is a script.", kept.unwrap_or(&""));
+        Ok(exchange.found_if(kept.is_some(), what))
+    })
+    .await
 }
 
 async fn other_redirect(context: &Context) -> Judged {
-    let mut found = Vec::new();
-    for (registration, authorize) in register(context, &client(GOOD)).await? {
+    registered(context, &client(GOOD), async |(registration, endpoint)| {
         let answer = registration.json().unwrap_or_default();
-        let (Some(id), Some(authorize)) = (answer["client_id"].as_str(), authorize) else { continue };
-        for uri in [
+        let (Some(id), Some(endpoint)) = (answer["client_id"].as_str(), endpoint) else { return Ok(Vec::new()) };
+        let requests = [
             "https://evil.example/callback".to_owned(),
             format!("{GOOD}.evil.example/"),
             format!("{GOOD}/../../evil"),
             format!("{GOOD}?next=https://evil.example"),
             GOOD.replace("auth-check.example", "auth-check.example@evil.example"),
             GOOD.replace("auth-check.example", "auth-check.example.evil.example"),
-        ] {
-            let mut url = authorize.clone();
-            url.query_pairs_mut().extend_pairs([
-                ("response_type", "code"),
-                ("client_id", id),
-                ("redirect_uri", uri.as_str()),
-                ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
-                ("code_challenge_method", "S256"),
-                ("state", "auth-check"),
-                ("resource", context.target.as_str()),
-            ]);
-            let exchange = context.send(Request::new("GET", &url).header("Accept", "text/html")).await?;
-            let sent = exchange.came.header("location").is_some_and(|place| place.starts_with(&uri));
-            found.extend(exchange.found_if(sent, format!("The browser is sent to {uri}, which is not registered.")));
-        }
-        unregister(context, &registration).await;
-    }
-    Ok(found)
+        ]
+        .map(|uri| (uri.clone(), authorize(context, &endpoint, id, &uri)));
+        context
+            .each(requests, |uri, exchange| {
+                // A browser resolves what it is sent to: so must both be here.
+                let sent = Url::parse(&uri).ok().zip(exchange.location());
+                sent.is_some_and(|(other, place)| place.as_str().starts_with(other.as_str()))
+                    .then(|| format!("The browser is sent to {uri}, which is not registered."))
+            })
+            .await
+    })
+    .await
 }

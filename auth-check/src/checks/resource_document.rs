@@ -3,7 +3,13 @@
 use oauth::{address, scope::is_scope};
 use url::Url;
 
-use crate::{context::Context, message::Request, model::Judged};
+use crate::{context::Context, documents::Document, message::Request, model::Judged};
+
+/// What is wrong with the document.
+async fn judged(context: &Context, wrong: impl Fn(&Document) -> Option<String>) -> Judged {
+    let document = context.resource().await?;
+    Ok(wrong(document).map(|what| document.exchange.finding(what)).into_iter().collect())
+}
 
 pub async fn found(context: &Context) -> Judged {
     let places = context.places().await?;
@@ -32,11 +38,7 @@ pub async fn challenged(context: &Context) -> Judged {
 }
 
 pub async fn content_type(context: &Context) -> Judged {
-    let document = context.resource().await?;
-    let kind = document.exchange.came.header("content-type").unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    let what = format!("The document's Content-Type is {kind:?}.");
-    Ok(document.exchange.found_if(!essence.eq_ignore_ascii_case("application/json"), what))
+    judged(context, Document::bad_type).await
 }
 
 pub async fn members(context: &Context) -> Judged {
@@ -73,9 +75,7 @@ pub async fn well_known(context: &Context) -> Judged {
 }
 
 pub async fn empty(context: &Context) -> Judged {
-    let document = context.resource().await?;
-    let empty = document.empty_members();
-    Ok(document.exchange.found_if(!empty.is_empty(), format!("These members are empty: {}.", empty.join(", "))))
+    judged(context, Document::empty_members).await
 }
 
 pub async fn offline_access(context: &Context) -> Judged {
@@ -113,19 +113,20 @@ pub async fn issuers(context: &Context) -> Judged {
 }
 
 pub async fn forwarded(context: &Context) -> Judged {
-    let document = context.resource().await?;
-    let mut found = Vec::new();
-    for (name, value) in [
+    let url = &context.resource().await?.exchange.sent.url;
+    let requests = [
         ("Host", "evil.example"),
         ("X-Forwarded-Host", "evil.example"),
         ("Forwarded", "host=evil.example;proto=https"),
         ("X-Original-Host", "evil.example"),
-    ] {
-        let exchange = context.send(Request::get(&document.exchange.sent.url).header(name, value)).await?;
-        let changed = exchange.came.is_success() && exchange.came.text().contains("evil.example");
-        found.extend(exchange.found_if(changed, format!("`{name}: {value}` changes the document.")));
-    }
-    Ok(found)
+    ]
+    .map(|(name, value)| ((name, value), Request::get(url).header(name, value)));
+    context
+        .each(requests, |(name, value), exchange| {
+            let changed = exchange.came.is_success() && exchange.came.text().contains("evil.example");
+            changed.then(|| format!("`{name}: {value}` changes the document."))
+        })
+        .await
 }
 
 /// https; on this machine http will do.

@@ -1,6 +1,7 @@
 //! Scopes, and how a client learns that it needs more of them (MCP "Scope Challenge Handling").
 
 use crate::{
+    access::first_scopes,
     check::{Check, MUST, SHOULD_2025_11, run},
     context::Context,
     message::Exchange,
@@ -17,6 +18,9 @@ const SELECTION: Clause = Clause {
 };
 /// The operation that is tried: it changes nothing, and nearly every server has it.
 const OPERATION: &str = "tools/list";
+
+/// How many of the scopes that a 403 names are left out, one at a time.
+const MAX_TRIED: usize = 10;
 
 /// What a scope is turned into.
 type Change = fn(&str) -> String;
@@ -123,15 +127,20 @@ async fn with(context: &Context, scopes: &str) -> Result<Exchange, Unmet> {
     context.operate(OPERATION, &token.ok_or_else(needed)?).await
 }
 
+/// The operation with a token that has no scopes: it is sent once.
+async fn scopeless(context: &Context) -> Result<&Exchange, Unmet> {
+    context.scopeless.get_or_try_init(|| with(context, "")).await
+}
+
 /// The 403, and the scopes that it names.
-async fn refused(context: &Context) -> Result<(Exchange, Vec<String>), Unmet> {
-    let exchange = with(context, "").await?;
+async fn refused(context: &Context) -> Result<(&Exchange, Vec<String>), Unmet> {
+    let exchange = scopeless(context).await?;
     let scopes = exchange.came.challenge("scope").unwrap_or_default();
-    Ok((exchange, scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()))
+    Ok((exchange, first_scopes(&scopes).into_iter().map(str::to_owned).collect()))
 }
 
 async fn enforced(context: &Context) -> Judged {
-    let exchange = with(context, "").await?;
+    let exchange = scopeless(context).await?;
     let status = exchange.came.status;
     let what = match status {
         200..300 => format!("{OPERATION} is allowed to a token without scopes, though the 401 asks for some."),
@@ -168,7 +177,7 @@ async fn no_circles(context: &Context) -> Judged {
 async fn precise(context: &Context) -> Judged {
     let (_, scopes) = refused(context).await?;
     let mut found = Vec::new();
-    for scope in scopes.iter().filter(|_| scopes.len() > 1) {
+    for scope in scopes.iter().filter(|_| scopes.len() > 1).take(MAX_TRIED) {
         let others: Vec<_> = scopes.iter().filter(|other| *other != scope).cloned().collect();
         let exchange = with(context, &others.join(" ")).await?;
         let what = format!("The challenge asks for {scope:?}, but the operation is allowed without it.");
@@ -199,7 +208,7 @@ async fn whole(context: &Context) -> Judged {
 
 async fn sufficient(context: &Context) -> Judged {
     let scopes = context.anonymous().await?.came.challenge("scope").unwrap_or_default();
-    let exchange = with(context, &scopes).await?;
+    let exchange = with(context, &first_scopes(&scopes).join(" ")).await?;
     let what = format!("With exactly the scopes of the 401, the answer is {}.", exchange.came.status);
     Ok(exchange.found_if(!exchange.came.is_success(), what))
 }

@@ -3,13 +3,11 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use oauth::jwks::KeySet;
 use serde_json::Value;
-use url::Url;
 
 use crate::{
     context::Context,
     documents::Document,
-    message::Exchange,
-    model::{Finding, Judged, Unmet},
+    model::{Finding, Judged},
 };
 
 /// What is wrong with the document of each authorization server.
@@ -25,12 +23,7 @@ pub async fn found(context: &Context) -> Judged {
 }
 
 pub async fn content_type(context: &Context) -> Judged {
-    each(context, |document| {
-        let kind = document.exchange.came.header("content-type").unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        (!essence.eq_ignore_ascii_case("application/json")).then(|| format!("The document's Content-Type is {kind:?}."))
-    })
-    .await
+    each(context, Document::bad_type).await
 }
 
 pub async fn members(context: &Context) -> Judged {
@@ -49,26 +42,12 @@ pub async fn identical(context: &Context) -> Judged {
 }
 
 pub async fn empty(context: &Context) -> Judged {
-    each(context, |document| {
-        let empty = document.empty_members();
-        (!empty.is_empty()).then(|| format!("These members are empty: {}.", empty.join(", ")))
-    })
-    .await
-}
-
-/// The key sets of all servers that name one, as they came.
-async fn key_sets(context: &Context) -> Result<Vec<Result<Document, Exchange>>, Unmet> {
-    let mut sets = Vec::new();
-    for (_, document) in context.server_metadata().await? {
-        let Some(url) = document.json["jwks_uri"].as_str().and_then(|url| Url::parse(url).ok()) else { continue };
-        sets.push(context.document(&url).await?);
-    }
-    if sets.is_empty() { Err(Unmet("a jwks_uri".to_owned())) } else { Ok(sets) }
+    each(context, Document::empty_members).await
 }
 
 pub async fn key_set(context: &Context) -> Judged {
     let mut found = Vec::new();
-    for set in key_sets(context).await? {
+    for set in context.key_sets().await? {
         let document = match set {
             Ok(document) => document,
             Err(exchange) => {
@@ -88,20 +67,18 @@ pub async fn key_set(context: &Context) -> Judged {
 
 pub async fn leaked(context: &Context) -> Judged {
     let mut found = Vec::new();
-    for document in key_sets(context).await?.into_iter().flatten() {
+    for document in context.key_sets().await?.iter().flatten() {
         let keys = document.json["keys"].as_array().into_iter().flatten();
         let private = keys.filter(|key| ["d", "p", "q", "k"].iter().any(|member| key.get(member).is_some())).count();
-        let mut exchange = document.exchange;
-        // The report must not spread it.
-        exchange.came.body = b"(not shown: it has private keys)".to_vec();
-        found.extend(exchange.found_if(private > 0, format!("{private} keys have their private half in the set.")));
+        let what = format!("{private} keys have their private half in the set.");
+        found.extend(document.exchange.found_if(private > 0, what));
     }
     Ok(found)
 }
 
 pub async fn short_keys(context: &Context) -> Judged {
     let mut found = Vec::new();
-    for document in key_sets(context).await?.into_iter().flatten() {
+    for document in context.key_sets().await?.iter().flatten() {
         let keys = document.json["keys"].as_array().into_iter().flatten();
         let bits = keys.filter(|key| key["kty"] == "RSA").filter_map(|key| bits(&key["n"]));
         let short = bits.min().filter(|bits| *bits < 2048);

@@ -31,7 +31,6 @@ async fn auth_check_finds_in_each_step_what_it_does_not_teach_yet_and_nothing_el
     ] {
         let server = Server::start_with(step, &["--keys", KEYS]).unwrap();
         let key = Arc::new(read_key(&Path::new(KEYS).join("mcp_private_key.pem")).unwrap());
-        let bait = json!({ "keys": [foreign.jwk()] });
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let settings = Settings {
             target: format!("{}/mcp", server.url()).parse().unwrap(),
@@ -40,7 +39,7 @@ async fn auth_check_finds_in_each_step_what_it_does_not_teach_yet_and_nothing_el
             tokens: Tokens { mint: Some(Mint { key, issuer: server.url().to_owned() }), ..Tokens::default() },
             attacker: Attacker {
                 key: Arc::clone(&foreign),
-                server: IssuerServer::start(any, None, &json!({ "keys": [] }), &bait).await.unwrap(),
+                server: IssuerServer::start(any, None, &json!({ "keys": [] }), &foreign.key_set()).await.unwrap(),
             },
             audience: None,
             active: true,

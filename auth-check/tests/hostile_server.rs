@@ -1,0 +1,283 @@
+//! What a server cannot make auth-check do: its answers are written out byte for byte, as no library would send them.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use auth_check::{
+    checks,
+    context::{Attacker, Context, Settings},
+    issuer::IssuerServer,
+    jose::RsaKey,
+    model::{Judged, Revision},
+    run::run,
+    tokens::{Mint, Tokens},
+};
+use serde_json::json;
+
+/// A server on a free port, and what it was asked: the head of each request.
+#[derive(Clone)]
+struct Server {
+    base: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// It answers a request's method and path with what `answer` makes of them and of the server's own origin; if that is
+    /// nothing, it closes the connection without a word.
+    fn start(answer: impl Fn(&str, &str) -> String + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let server = Server { base, asked: Arc::default() };
+        let own = server.clone();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map(Result::unwrap) {
+                let mut bytes = Vec::new();
+                let mut byte = [0];
+                while !bytes.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                    bytes.extend(byte);
+                }
+                let head = String::from_utf8_lossy(&bytes).into_owned();
+                let line = head.split(" HTTP/").next().unwrap().split('?').next().unwrap().to_owned();
+                own.asked.lock().unwrap().push(head);
+                // The rest of the request does not matter, but to close on it would reset the connection.
+                let _ = stream.write_all(answer(&line, &own.base).as_bytes());
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = stream.read_to_end(&mut bytes);
+            }
+        });
+        server
+    }
+
+    /// The requests that begin so.
+    fn asked(&self, line: &str) -> Vec<String> {
+        self.asked.lock().unwrap().iter().filter(|head| head.starts_with(line)).cloned().collect()
+    }
+
+    async fn settings(&self) -> Settings {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let nothing = json!({ "keys": [] });
+        Settings {
+            target: format!("{}/mcp", self.base).parse().unwrap(),
+            revision: Revision::R2026_07_28,
+            mine: Vec::new(),
+            tokens: Tokens::default(),
+            attacker: Attacker {
+                key: Arc::new(RsaKey::generate().unwrap()),
+                server: IssuerServer::start(any, None, &nothing, &nothing).await.unwrap(),
+            },
+            audience: None,
+            active: true,
+            patience: 0,
+        }
+    }
+
+    async fn context(&self) -> Context {
+        Context::new(self.settings().await)
+    }
+}
+
+async fn judge(context: &Context, id: &'static str) -> Judged {
+    (checks::find(id).unwrap().run)(context, id).await
+}
+
+fn json(status: u16, body: serde_json::Value) -> String {
+    format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{body}")
+}
+
+/// The documents of a server that is its own authorization server; nothing for what is not one of them.
+fn documents(line: &str, base: &str) -> String {
+    match line {
+        "POST /mcp" => "HTTP/1.1 401 X\r\nWWW-Authenticate: Bearer scope=\"a\"\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "GET /.well-known/oauth-protected-resource/mcp" => {
+            json(200, json!({ "resource": format!("{base}/mcp"), "authorization_servers": [base] }))
+        }
+        "GET /.well-known/oauth-authorization-server" => json(
+            200,
+            json!({
+                "issuer": base, "authorization_endpoint": format!("{base}/authorize"),
+                "token_endpoint": format!("{base}/token"), "registration_endpoint": format!("{base}/register"),
+                "jwks_uri": format!("{base}/jwks"),
+            }),
+        ),
+        line if line.starts_with("GET /.well-known/") => "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The names of this many scopes.
+fn scopes(number: usize) -> Vec<String> {
+    (0..number).map(|number| format!("s{number}")).collect()
+}
+
+fn redirect(place: &str) -> String {
+    format!("HTTP/1.1 302 X\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n")
+}
+
+/// A client, as if registered by the server at `place`.
+fn client(place: &str) -> String {
+    let uri = format!("{place}/clients/1");
+    json(201, json!({ "client_id": "1", "registration_client_uri": uri, "registration_access_token": "take-it-back" }))
+}
+
+#[tokio::test]
+async fn a_client_is_taken_back_though_what_it_was_for_fails() {
+    let server = Server::start(|line, base| match line {
+        "POST /register" => client(base),
+        line => documents(line, base),
+    });
+    let context = server.context().await;
+    assert!(judge(&context, "REG-07").await.is_err(), "the authorization endpoint says nothing");
+    assert_eq!(server.asked("GET /authorize").len(), 1);
+    let taken_back = server.asked("DELETE /clients/1 ");
+    assert!(
+        taken_back.len() == 1 && taken_back[0].contains("Authorization: Bearer take-it-back\r\n"),
+        "{taken_back:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_is_taken_back_only_at_the_origin_where_it_was_registered() {
+    let other = Server::start(|_, _| json(200, json!({})));
+    let elsewhere = other.base.clone();
+    let server = Server::start(move |line, base| match line {
+        "POST /register" => client(&elsewhere),
+        line => documents(line, base),
+    });
+    assert_eq!(judge(&server.context().await, "REG-01").await, Ok(Vec::new()));
+    assert_eq!(server.asked("POST /register").len(), 1);
+    assert_eq!(other.asked(""), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_registration_gives_is_not_shown() {
+    let secrets = json!({ "client_secret": "the-secret", "registration_access_token": "take-it-back" });
+    let server = Server::start(move |line, base| match line {
+        "POST /register" => json(200, secrets.clone()),
+        line => documents(line, base),
+    });
+    let findings = judge(&server.context().await, "REG-01").await.unwrap();
+    let shown = format!("{findings:?}");
+    assert!(shown.contains("client_secret") && !shown.contains("the-secret") && !shown.contains("take-it"), "{shown}");
+}
+
+#[tokio::test]
+async fn where_the_browser_is_sent_is_read_as_the_browser_reads_it() {
+    let server = Server::start(|line, base| match line {
+        "POST /register" => client(base),
+        "GET /authorize" => redirect("HTTPS://EVIL.Example/x/../callback?error=access_denied"),
+        line => documents(line, base),
+    });
+    let context = server.context().await;
+    assert_eq!(judge(&context, "FLOW-01").await.unwrap().len(), 1);
+    assert_eq!(judge(&context, "REG-07").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_document_is_followed_only_within_the_origin() {
+    let other = Server::start(|_, _| json(200, json!({})));
+    let elsewhere = other.base.clone();
+    let server = Server::start(move |line, base| match line {
+        "GET /.well-known/oauth-protected-resource/mcp" => redirect("/here"),
+        "GET /.well-known/oauth-protected-resource" => redirect(&elsewhere),
+        "GET /here" => json(200, json!({ "resource": base })),
+        line => documents(line, base),
+    });
+    let context = server.context().await;
+    let found: Vec<_> = context.places().await.unwrap().iter().map(|place| place.answer.is_ok()).collect();
+    assert_eq!(found, [true, false]);
+    assert_eq!(other.asked(""), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_gives_no_answer_is_asked_once() {
+    for (silent, ids) in [
+        ("GET /.well-known/oauth-protected-resource/mcp", ["PRM-01", "PRM-03"]),
+        ("GET /.well-known/oauth-authorization-server", ["ASM-01", "ASM-02"]),
+        ("GET /jwks", ["ASM-16", "ASM-17"]),
+    ] {
+        let server =
+            Server::start(move |line, base| if line == silent { String::new() } else { documents(line, base) });
+        let context = server.context().await;
+        for id in ids {
+            assert!(judge(&context, id).await.is_err(), "{id}");
+        }
+        assert_eq!(server.asked(silent).len(), 1, "{silent}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_is_fetched_once() {
+    let server = Server::start(|line, base| match line {
+        "GET /jwks" => json(200, json!({ "keys": [{ "kty": "EC", "d": "the-private-half" }] })),
+        line => documents(line, base),
+    });
+    let context = server.context().await;
+    for (id, number) in [("ASM-15", 0), ("ASM-16", 1), ("ASM-17", 0)] {
+        let findings = judge(&context, id).await.unwrap();
+        assert_eq!(findings.len(), number, "{id}: {findings:?}");
+        assert!(!format!("{findings:?}").contains("the-private-half"), "{findings:?}");
+    }
+    assert_eq!(server.asked("GET /jwks").len(), 1);
+}
+
+#[tokio::test]
+async fn of_many_scopes_some_are_tried_and_a_token_without_any_is_sent_once() {
+    let server = Server::start(|line, base| match line {
+        "POST /mcp" => {
+            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scopes(300).join(" "));
+            format!("HTTP/1.1 403 X\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n")
+        }
+        line => documents(line, base),
+    });
+    let mut settings = server.settings().await;
+    settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
+    let context = Context::new(settings);
+    assert_eq!(context.purpose().await.unwrap().scopes, scopes(100).join(" "));
+    assert!(!context.era().await.unwrap().is_ok());
+    let before = server.asked("POST /mcp").len();
+    for id in ["SCOPE-01", "SCOPE-02", "SCOPE-03"] {
+        assert_eq!(judge(&context, id).await, Ok(Vec::new()), "{id}");
+    }
+    assert_eq!(server.asked("POST /mcp").len() - before, 1);
+    assert_eq!(judge(&context, "SCOPE-06").await, Ok(Vec::new()));
+    assert_eq!(server.asked("POST /mcp").len() - before, 11);
+}
+
+#[tokio::test]
+async fn many_scopes_are_compared_in_no_time() {
+    let server = Server::start(|line, base| match line {
+        "GET /.well-known/oauth-protected-resource/mcp" => {
+            let all = scopes(60_000);
+            json(200, json!({ "resource": base, "authorization_servers": [base], "scopes_supported": all }))
+        }
+        "GET /.well-known/oauth-authorization-server" => {
+            let all: Vec<_> = scopes(60_000).into_iter().rev().collect();
+            json(200, json!({ "issuer": base, "scopes_supported": all }))
+        }
+        line => documents(line, base).replace("scope=\"a\"", ""),
+    });
+    let context = server.context().await;
+    let started = Instant::now();
+    assert_eq!(judge(&context, "AGR-01").await, Ok(Vec::new()));
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn how_long_a_server_has_to_start_is_measured_by_the_clock() {
+    let server = Server::start(|_, _| {
+        thread::sleep(Duration::from_secs(1));
+        String::new()
+    });
+    let mut settings = server.settings().await;
+    settings.patience = 3;
+    assert!(run(settings, |_, _, _| {}).await.is_err());
+    // One or two in three seconds, and the one without which nothing can be tried.
+    let asked = server.asked("POST /mcp").len();
+    assert!(asked <= 3, "{asked}");
+}
