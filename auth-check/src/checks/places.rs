@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     check::{Check, MUST, SHOULD, run},
     context::{Context, GARBAGE},
-    message::Request,
+    message::{Exchange, Request},
     model::{Clause, Judged, Needs},
 };
 
@@ -122,12 +122,8 @@ pub const CHECKS: &[Check] = &[
 
 /// The probe, sent with the token in a place where it must not count.
 async fn misplaced(context: &Context, places: Vec<(&str, Request)>) -> Judged {
-    let mut found = Vec::new();
-    for (place, request) in places {
-        let exchange = context.send(request).await?;
-        found.extend(exchange.found_if(exchange.came.is_success(), format!("A token counts {place}.")));
-    }
-    Ok(found)
+    let wrong = |place, exchange: &Exchange| exchange.came.is_success().then(|| format!("A token counts {place}."));
+    context.each(places, wrong).await
 }
 
 async fn query(context: &Context) -> Judged {
@@ -190,14 +186,14 @@ async fn two_headers(context: &Context) -> Judged {
 
 async fn letter_case(context: &Context) -> Judged {
     let (probe, token) = (context.probe().await?, context.token().await?);
-    let mut found = Vec::new();
-    for scheme in ["bearer", "BEARER"] {
-        let request = probe.clone().header("Authorization", &format!("{scheme} {token}")).secret(&token);
-        let exchange = context.send(request).await?;
-        let what = format!("The scheme {scheme:?} is answered with {}.", exchange.came.status);
-        found.extend(exchange.found_if(!exchange.came.is_success(), what));
-    }
-    Ok(found)
+    let requests = ["bearer", "BEARER"]
+        .map(|scheme| (scheme, probe.clone().header("Authorization", &format!("{scheme} {token}")).secret(&token)));
+    context
+        .each(requests, |scheme, exchange| {
+            let status = exchange.came.status;
+            (!exchange.came.is_success()).then(|| format!("The scheme {scheme:?} is answered with {status}."))
+        })
+        .await
 }
 
 async fn other_scheme(context: &Context) -> Judged {
@@ -217,15 +213,14 @@ async fn session(context: &Context) -> Judged {
     let begun = context.send(context.legacy("initialize").bearer(&token)).await?;
     // A server without sessions may believe one that was invented.
     let id = begun.came.header("mcp-session-id").unwrap_or("auth-check-session");
-    let mut found = Vec::new();
-    for (name, request) in
+    let requests =
         [("no token", context.legacy("tools/list")), ("a bad token", context.legacy("tools/list").bearer(GARBAGE))]
-    {
-        let exchange = context.send(request.header("Mcp-Session-Id", id).secret(id)).await?;
-        let what = format!("In a session, a request with {name} is let in.");
-        found.extend(exchange.found_if(exchange.came.is_success(), what));
-    }
-    Ok(found)
+            .map(|(name, request)| (name, request.header("Mcp-Session-Id", id).secret(id)));
+    context
+        .each(requests, |name, exchange| {
+            exchange.came.is_success().then(|| format!("In a session, a request with {name} is let in."))
+        })
+        .await
 }
 
 async fn other_website(context: &Context) -> Judged {

@@ -4,7 +4,7 @@ use oauth::scope::is_scope;
 
 use crate::{
     context::{Context, GARBAGE},
-    message::Request,
+    message::{Exchange, Request},
     model::Judged,
 };
 
@@ -71,7 +71,8 @@ pub async fn offline_access(context: &Context) -> Judged {
 pub async fn garbage(context: &Context) -> Judged {
     let exchange = context.garbage().await?;
     let status = exchange.came.status;
-    Ok(exchange.found_if(status != 401, format!("The answer to a token that is none is {status}, not 401.")))
+    let what = format!("The answer to a token that no server has issued is {status}, not 401.");
+    Ok(exchange.found_if(status != 401, what))
 }
 
 pub async fn invalid_token(context: &Context) -> Judged {
@@ -122,35 +123,32 @@ pub async fn other_scheme(context: &Context) -> Judged {
 }
 
 pub async fn malformed(context: &Context) -> Judged {
-    let mut found = Vec::new();
-    for value in ["Bearer", "Bearer ", "Bearer a b", "Bearer \u{e9}\u{e9}", "Bearer {\"a\":1}"] {
-        let exchange = context.send(context.legacy("tools/list").header("Authorization", value)).await?;
-        let status = exchange.came.status;
-        let what = format!("`Authorization: {value}` is answered with {status}, not 400 or 401.");
-        found.extend(exchange.found_if(!matches!(status, 400 | 401), what));
-    }
-    Ok(found)
+    let requests = ["Bearer", "Bearer ", "Bearer a b", "Bearer \u{e9}\u{e9}", "Bearer {\"a\":1}"]
+        .map(|value| (value, context.legacy("tools/list").header("Authorization", value)));
+    context
+        .each(requests, |value, exchange| {
+            let status = exchange.came.status;
+            let bad = !matches!(status, 400 | 401);
+            bad.then(|| format!("`Authorization: {value}` is answered with {status}, not 400 or 401."))
+        })
+        .await
+}
+
+/// Finds what is let in without a token.
+fn let_in(name: &str, exchange: &Exchange) -> Option<String> {
+    exchange.came.is_success().then(|| format!("Without a token, {name} is let in."))
 }
 
 pub async fn every_method(context: &Context) -> Judged {
-    let mut found = Vec::new();
     let modern = context.modern("server/discover");
     let notification = context.post(&serde_json::json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     let legacy =
         ["initialize", "ping", "prompts/list", "resources/list"].map(|method| (method, context.legacy(method)));
-    for (name, request) in legacy.into_iter().chain([("server/discover", modern), ("a notification", notification)]) {
-        let exchange = context.send(request).await?;
-        found.extend(exchange.found_if(exchange.came.is_success(), format!("Without a token, {name} is let in.")));
-    }
-    Ok(found)
+    let requests = legacy.into_iter().chain([("server/discover", modern), ("a notification", notification)]);
+    context.each(requests, let_in).await
 }
 
 pub async fn other_methods(context: &Context) -> Judged {
-    let mut found = Vec::new();
-    for method in ["GET", "DELETE"] {
-        let request = Request::new(method, &context.target).header("Accept", "text/event-stream");
-        let exchange = context.send(request).await?;
-        found.extend(exchange.found_if(exchange.came.is_success(), format!("Without a token, {method} is let in.")));
-    }
-    Ok(found)
+    let request = |method| Request::new(method, &context.target).header("Accept", "text/event-stream");
+    context.each(["GET", "DELETE"].map(|method| (method, request(method))), let_in).await
 }

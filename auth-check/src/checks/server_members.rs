@@ -35,28 +35,43 @@ pub async fn secure_endpoints(context: &Context) -> Judged {
     .await
 }
 
-pub async fn response_types(context: &Context) -> Judged {
+/// Each document must list this value.
+async fn lists(context: &Context, member: &str, value: &str) -> Judged {
     each(context, |document| {
-        let missing = !document.texts("response_types_supported").contains(&"code");
-        missing.then(|| "`response_types_supported` does not have `code`.".to_owned())
+        let missing = !document.texts(member).contains(&value);
+        missing.then(|| format!("`{member}` does not have `{value}`."))
     })
     .await
+}
+
+/// No document may list this value.
+async fn lacks(context: &Context, member: &str, value: &str) -> Judged {
+    each(context, |document| {
+        let listed = document.texts(member).contains(&value);
+        listed.then(|| format!("`{member}` has `{value}`."))
+    })
+    .await
+}
+
+/// Each document must say yes to this.
+async fn says_yes(context: &Context, member: &str) -> Judged {
+    each(context, |document| {
+        let missing = document.json[member] != Value::Bool(true);
+        missing.then(|| format!("`{member}` is not true."))
+    })
+    .await
+}
+
+pub async fn response_types(context: &Context) -> Judged {
+    lists(context, "response_types_supported", "code").await
 }
 
 pub async fn pkce(context: &Context) -> Judged {
-    each(context, |document| {
-        let missing = !document.texts("code_challenge_methods_supported").contains(&"S256");
-        missing.then(|| "`code_challenge_methods_supported` does not have `S256`.".to_owned())
-    })
-    .await
+    lists(context, "code_challenge_methods_supported", "S256").await
 }
 
 pub async fn plain(context: &Context) -> Judged {
-    each(context, |document| {
-        let offered = document.texts("code_challenge_methods_supported").contains(&"plain");
-        offered.then(|| "`code_challenge_methods_supported` has `plain`.".to_owned())
-    })
-    .await
+    lacks(context, "code_challenge_methods_supported", "plain").await
 }
 
 pub async fn removed(context: &Context) -> Judged {
@@ -72,35 +87,19 @@ pub async fn removed(context: &Context) -> Judged {
 }
 
 pub async fn iss(context: &Context) -> Judged {
-    each(context, |document| {
-        let missing = document.json["authorization_response_iss_parameter_supported"] != Value::Bool(true);
-        missing.then(|| "`authorization_response_iss_parameter_supported` is not true.".to_owned())
-    })
-    .await
+    says_yes(context, "authorization_response_iss_parameter_supported").await
 }
 
 pub async fn client_documents(context: &Context) -> Judged {
-    each(context, |document| {
-        let missing = document.json["client_id_metadata_document_supported"] != Value::Bool(true);
-        missing.then(|| "`client_id_metadata_document_supported` is not true.".to_owned())
-    })
-    .await
+    says_yes(context, "client_id_metadata_document_supported").await
 }
 
 pub async fn public_clients(context: &Context) -> Judged {
-    each(context, |document| {
-        let missing = !document.texts("token_endpoint_auth_methods_supported").contains(&"none");
-        missing.then(|| "`token_endpoint_auth_methods_supported` does not have `none`.".to_owned())
-    })
-    .await
+    lists(context, "token_endpoint_auth_methods_supported", "none").await
 }
 
 pub async fn alg_none(context: &Context) -> Judged {
-    each(context, |document| {
-        let offered = document.texts("token_endpoint_auth_signing_alg_values_supported").contains(&"none");
-        offered.then(|| "`token_endpoint_auth_signing_alg_values_supported` has `none`.".to_owned())
-    })
-    .await
+    lacks(context, "token_endpoint_auth_signing_alg_values_supported", "none").await
 }
 
 pub async fn signing_algorithms(context: &Context) -> Judged {

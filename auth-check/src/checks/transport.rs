@@ -127,12 +127,12 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// A request without a token, with an Origin.
-async fn from(context: &Context, origin: &str) -> Result<Exchange, Unmet> {
-    context.send(context.legacy("initialize").header("Origin", origin)).await
+fn from(context: &Context, origin: &str) -> Request {
+    context.legacy("initialize").header("Origin", origin)
 }
 
 async fn foreign_origin(context: &Context) -> Judged {
-    let exchange = from(context, "https://evil.example").await?;
+    let exchange = context.send(from(context, "https://evil.example")).await?;
     let status = exchange.came.status;
     Ok(exchange.found_if(status != 403, format!("Origin https://evil.example is answered with {status}, not 403.")))
 }
@@ -140,35 +140,37 @@ async fn foreign_origin(context: &Context) -> Judged {
 async fn similar_origin(context: &Context) -> Judged {
     let own = context.target.origin().ascii_serialization();
     let host = context.target.host_str().unwrap_or_default();
-    let mut found = Vec::new();
-    for origin in [
+    let requests = [
         "null".to_owned(),
         format!("{own}.evil.example"),
         "http://localhost.evil.example".to_owned(),
         format!("https://evil.example/{host}"),
         format!("https://evil{host}"),
         format!("{own}@evil.example"),
-    ] {
-        let exchange = from(context, &origin).await?;
-        let status = exchange.came.status;
-        // What is no origin at all may be a bad request.
-        let what = format!("Origin {origin} is answered with {status}, not 403.");
-        found.extend(exchange.found_if(!matches!(status, 400 | 403), what));
-    }
-    Ok(found)
+    ]
+    .map(|origin| (origin.clone(), from(context, &origin)));
+    context
+        .each(requests, |origin, exchange| {
+            let status = exchange.came.status;
+            // What is no origin at all may be a bad request.
+            let taken = !matches!(status, 400 | 403);
+            taken.then(|| format!("Origin {origin} is answered with {status}, not 403."))
+        })
+        .await
 }
 
 async fn foreign_host(context: &Context) -> Judged {
     if !address::is_loopback(&context.target) {
         return Err(Unmet("a server on this machine: elsewhere, the proxy looks at Host".to_owned()));
     }
-    let mut found = Vec::new();
-    for host in ["evil.example", "localhost.evil.example"] {
-        let exchange = context.send(context.legacy("initialize").header("Host", host)).await?;
-        let taken = exchange.came.is_success() || exchange.came.status == 401;
-        found.extend(exchange.found_if(taken, format!("A request for the host {host} is treated like one's own.")));
-    }
-    Ok(found)
+    let requests = ["evil.example", "localhost.evil.example"]
+        .map(|host| (host, context.legacy("initialize").header("Host", host)));
+    context
+        .each(requests, |host, exchange| {
+            let taken = exchange.came.is_success() || exchange.came.status == 401;
+            taken.then(|| format!("A request for the host {host} is treated like one's own."))
+        })
+        .await
 }
 
 async fn preflight(context: &Context) -> Judged {
@@ -198,8 +200,7 @@ async fn spelling(context: &Context) -> Judged {
     let last = path.rsplit('/').next().unwrap_or_default();
     let encoded = last.chars().next().map(|first| format!("%{:02x}{}", u32::from(first), &last[first.len_utf8()..]));
     let parent = &path[..path.len() - last.len()];
-    let mut found = Vec::new();
-    for target in [
+    let requests = [
         format!("{path}/"),
         format!("/{path}"),
         format!("{parent}./{last}"),
@@ -210,11 +211,11 @@ async fn spelling(context: &Context) -> Judged {
         format!("{path}?x=1"),
         format!("{path}%20"),
         format!("{}{path}", &context.target[..url::Position::BeforePath]),
-    ] {
-        let exchange = context.send(context.legacy("initialize").target(&target)).await?;
-        found.extend(exchange.found_if(is_result(&exchange), format!("Without a token, {target} is let in.")));
-    }
-    Ok(found)
+    ]
+    .map(|target| (target.clone(), context.legacy("initialize").target(target)));
+    context
+        .each(requests, |target, exchange| is_result(exchange).then(|| format!("Without a token, {target} is let in.")))
+        .await
 }
 
 /// Whether a JSON-RPC request was carried out.
@@ -223,8 +224,7 @@ fn is_result(exchange: &Exchange) -> bool {
 }
 
 async fn proxy_headers(context: &Context) -> Judged {
-    let mut found = Vec::new();
-    for (name, value) in [
+    let requests = [
         ("X-Forwarded-For", "127.0.0.1"),
         ("X-Forwarded-User", "admin"),
         ("X-Forwarded-Email", "admin@localhost"),
@@ -234,12 +234,13 @@ async fn proxy_headers(context: &Context) -> Judged {
         ("X-Original-URL", "/health"),
         ("X-Rewrite-URL", "/health"),
         ("X-HTTP-Method-Override", "OPTIONS"),
-    ] {
-        let exchange = context.send(context.legacy("initialize").header(name, value)).await?;
-        let what = format!("Without a token, a request with `{name}: {value}` is let in.");
-        found.extend(exchange.found_if(is_result(&exchange), what));
-    }
-    Ok(found)
+    ]
+    .map(|(name, value)| ((name, value), context.legacy("initialize").header(name, value)));
+    context
+        .each(requests, |(name, value), exchange| {
+            is_result(exchange).then(|| format!("Without a token, a request with `{name}: {value}` is let in."))
+        })
+        .await
 }
 
 async fn huge_token(context: &Context) -> Judged {
