@@ -3,6 +3,8 @@
 #[cfg(feature = "keys")]
 mod keys;
 
+use std::io::IsTerminal;
+
 use anyhow::{Result, bail};
 use clap::Args;
 #[cfg(feature = "keys")]
@@ -15,6 +17,11 @@ pub const HELP: &str = "Try, in another terminal:
 From step 6 on /mcp needs a token, which this prints:
   cargo run -q -p gen-token -- --username alice
 Each step's README.md says what it adds. RUST_LOG=debug logs every request; NO_COLOR=1 leaves out the colours.";
+
+/// Whether colours can be seen in an output, and are wanted.
+pub fn in_colour(output: &impl IsTerminal) -> bool {
+    output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
 
 /// Where to listen, and what the world calls us.
 #[derive(Args, Clone)]

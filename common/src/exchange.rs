@@ -21,7 +21,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use actix_http::{BoxedPayloadStream, Request};
+use actix_http::Request;
 use actix_web::{
     Error,
     body::{BodySize, BoxBody, EitherBody, MessageBody},
@@ -35,6 +35,8 @@ use json::Json;
 use printer::Line;
 pub(crate) use printer::{flush, start};
 use seen::{Headers, Kept, Seen};
+
+use crate::http::wrap_body;
 
 /// The request headers that are shown, in this order: those that decide something.
 const ASKED: [&str; 16] = [
@@ -84,11 +86,7 @@ impl Exchange {
 
     fn of(request: &mut Request) -> Self {
         let sent = Rc::<RefCell<Kept>>::default();
-        if !matches!(request.payload(), Payload::None) {
-            let body = Sent { body: request.take_payload(), kept: Rc::clone(&sent) };
-            let payload: BoxedPayloadStream = Box::pin(body);
-            *request.payload() = Payload::Stream { payload };
-        }
+        wrap_body(request, |body| Sent { body, kept: Rc::clone(&sent) });
         Exchange(Box::new(Seen {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),

@@ -2,12 +2,15 @@
 
 use std::{fmt, pin::Pin, time::Duration};
 
+use actix_http::{BoxedPayloadStream, Request};
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
     dev::Payload,
+    error::PayloadError,
     http::{StatusCode, header},
     web::{self, Bytes},
 };
+use futures_util::Stream;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -46,6 +49,17 @@ impl ResponseError for HttpError {
 
     fn error_response(&self) -> HttpResponse {
         error_response(self.status, self.error, self.description)
+    }
+}
+
+/// Has a request's body, if there is one, read through another stream.
+pub(crate) fn wrap_body<S>(request: &mut Request, wrap: impl FnOnce(Payload) -> S)
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + 'static,
+{
+    if !matches!(request.payload(), Payload::None) {
+        let payload: BoxedPayloadStream = Box::pin(wrap(request.take_payload()));
+        *request.payload() = Payload::Stream { payload };
     }
 }
 

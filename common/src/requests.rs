@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use actix_http::{BoxedPayloadStream, Request};
+use actix_http::Request;
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::{BodySize, BoxBody, EitherBody, MessageBody},
@@ -30,6 +30,7 @@ use futures_util::{FutureExt, Stream};
 
 use crate::{
     exchange::Exchange,
+    http::wrap_body,
     jsonrpc::{ErrorObject, Failure, INTERNAL_ERROR},
 };
 
@@ -56,7 +57,7 @@ pub(crate) struct Arrived {
 
 impl Arrived {
     pub(crate) fn new(request: &mut Request) -> Self {
-        let body = request.headers().contains_key(header::TRANSFER_ENCODING).then(|| Body::hold(request));
+        let body = request.headers().contains_key(header::TRANSFER_ENCODING).then(|| Body::hold(request)).flatten();
         let shown = Exchange::begin(request);
         if *request.method() == Method::HEAD {
             request.head_mut().method = Method::GET; // the body is left out when the response is written
@@ -128,11 +129,10 @@ fn in_json<B: MessageBody + 'static>(mut response: ServiceResponse<B>) -> Servic
 struct Body(Rc<RefCell<Payload>>);
 
 impl Body {
-    fn hold(request: &mut Request) -> Self {
-        let body = Body(Rc::new(RefCell::new(request.take_payload())));
-        let payload: BoxedPayloadStream = Box::pin(body.clone());
-        *request.payload() = Payload::Stream { payload };
-        body
+    fn hold(request: &mut Request) -> Option<Self> {
+        let mut held = None;
+        wrap_body(request, |body| held.insert(Body(Rc::new(RefCell::new(body)))).clone());
+        held
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Debug,
-    io::{ErrorKind, IsTerminal, Write},
+    io::{ErrorKind, Write},
     net::{TcpListener, ToSocketAddrs},
     pin::pin,
     process::ExitCode,
@@ -23,7 +23,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::{
-    config::{PublicUrl, ServerArgs, is_loopback},
+    config::{PublicUrl, ServerArgs, in_colour, is_loopback},
     connections::{self, Limits},
     exchange,
 };
@@ -222,11 +222,10 @@ impl Listener {
 
 /// Starts the log on standard error: `RUST_LOG` chooses (default `info`), colours only at a terminal.
 pub fn init_log() {
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn")))
         .with_writer(std::io::stderr)
-        .with_ansi(colours)
+        .with_ansi(in_colour(&std::io::stderr()))
         .with_target(false)
         .init();
 }

@@ -4,13 +4,16 @@
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal, Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use common::{claims::SCOPES, config::PublicUrl};
+use common::{
+    claims::SCOPES,
+    config::{PublicUrl, in_colour},
+};
 use resource_server::{
     ResourceServer,
     doctor::{self, Examination, Verdict},
@@ -115,8 +118,7 @@ struct Report {
 
 impl Report {
     fn new() -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Report { colours: io::stdout().is_terminal() && !plain, passed: 0, unsure: 0, failed: 0 }
+        Report { colours: in_colour(&io::stdout()), passed: 0, unsure: 0, failed: 0 }
     }
 
     fn title(&self, what: impl Display) {

@@ -10,11 +10,11 @@ use actix_web::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
-    jsonrpc::{ErrorObject, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_PROTOCOL_VERSION},
+    jsonrpc::{ErrorObject, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_PROTOCOL_VERSION, present},
     mcp::{DiscoverResult, Era, LEGACY, MODERN},
     params::Text,
 };
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use crate::{lifecycle::INSTRUCTIONS, methods::Call};
@@ -43,11 +43,6 @@ struct Meta<'a> {
     client_capabilities: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present", rename = "io.modelcontextprotocol/clientInfo")]
     client_info: Option<&'a RawValue>,
-}
-
-/// A member that is there, even if it is `null`, which `Option` alone would read as absent.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(json).map(Some)
 }
 
 /// Tells a call's era, and refuses it if it breaks the rules of that.

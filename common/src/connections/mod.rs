@@ -29,7 +29,7 @@ mod turn;
 
 use std::{fmt::Debug, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use actix_http::{BoxedPayloadStream, HttpService, KeepAlive, Payload, Request, error::DispatchError};
+use actix_http::{HttpService, KeepAlive, Request, error::DispatchError};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
@@ -49,7 +49,10 @@ use self::{
     connection::{Connection, IDLE},
     turn::{Body, Turn},
 };
-use crate::{http::error_response, requests::Arrived};
+use crate::{
+    http::{error_response, wrap_body},
+    requests::Arrived,
+};
 
 /// How long, in seconds, a client that was told 503 should wait.
 const RETRY_AFTER: &str = "5";
@@ -72,21 +75,16 @@ where
     let app = map_config(app.into_factory(), |()| AppConfig::default());
     let app = apply_fn_factory(app, |mut request: Request, app: &_| {
         let turn = request.conn_data::<Rc<Turn>>().cloned();
-        let answer = match &turn {
-            Some(turn) if turn.refused => None,
-            Some(turn) => {
-                turn.under_way.set(true);
-                turn.body_wanted.set(false);
-                turn.length.set(length(&request));
-                if !matches!(request.payload(), Payload::None) {
-                    let body = Body { body: request.take_payload(), turn: Rc::clone(turn) };
-                    let body: BoxedPayloadStream = Box::pin(body);
-                    *request.payload() = Payload::Stream { payload: body };
-                }
-                Some((Arrived::new(&mut request), Service::call(app, request)))
-            }
-            None => Some((Arrived::new(&mut request), Service::call(app, request))),
-        };
+        let refused = turn.as_ref().is_some_and(|turn| turn.refused);
+        if let Some(turn) = &turn
+            && !refused
+        {
+            turn.under_way.set(true);
+            turn.body_wanted.set(false);
+            turn.length.set(length(&request));
+            wrap_body(&mut request, |body| Body { body, turn: Rc::clone(turn) });
+        }
+        let answer = (!refused).then(|| (Arrived::new(&mut request), Service::call(app, request)));
         async move {
             let Some((arrived, answer)) = answer else {
                 return Err(InternalError::from_response("too many connections", too_many()).into());

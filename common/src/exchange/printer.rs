@@ -3,7 +3,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,6 +13,8 @@ use std::{
 };
 
 use clap::builder::styling::{AnsiColor, Style};
+
+use crate::config::in_colour;
 
 /// Exchanges that may wait to be written. Further ones are left out, and counted.
 const WAITING: usize = 64;
@@ -80,7 +82,7 @@ pub(crate) fn flush() {
 
 /// Ends when nobody reads our output: that is no reason not to serve.
 fn write_all(messages: &Receiver<Message>) {
-    let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours = in_colour(&io::stdout());
     let mut number = 0;
     for message in messages {
         let (lines, left_out) = match message {
