@@ -27,11 +27,10 @@ use actix_web::{
     body::{BodySize, BoxBody, EitherBody, MessageBody},
     dev::{Payload, ServiceResponse},
     error::PayloadError,
-    http::{Method, header::HeaderMap},
+    http::Method,
     web::Bytes,
 };
 use futures_util::Stream;
-use json::Json;
 use printer::Line;
 pub(crate) use printer::{flush, start};
 use seen::{Headers, Kept, Seen};
@@ -104,22 +103,16 @@ impl Exchange {
         mut self,
         outcome: Result<ServiceResponse<EitherBody<B>>, Error>,
     ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-        let mut head = |status, headers: &HeaderMap| {
-            self.0.status = Some(status);
-            self.0.answered = Headers::of(headers, &ANSWERED);
-        };
         match outcome {
             Ok(response) => {
-                head(response.status(), response.headers());
+                self.0.status = Some(response.status());
+                self.0.answered = Headers::of(response.headers(), &ANSWERED);
                 let shown = |body: BoxBody| EitherBody::right(BoxBody::new(Returned { body, exchange: self }));
                 Ok(response.map_body(|_, body| shown(body.boxed())))
             }
             Err(error) => {
-                let response = error.as_response_error().error_response();
-                head(response.status(), response.headers());
-                if let Ok(body) = response.into_body().try_into_bytes() {
-                    self.0.returned.see(&body);
-                }
+                // Only the status: an error may give its response away but once, and it goes to the client.
+                self.0.status = Some(error.as_response_error().status_code());
                 Err(error)
             }
         }
@@ -135,8 +128,8 @@ impl Drop for Exchange {
 /// An exchange as it is shown.
 fn lines(seen: &Seen) -> Vec<Line> {
     let sent = seen.sent.borrow();
-    let asked = Json::read(&sent.bytes);
-    let answered = Json::read(&seen.returned.bytes);
+    let asked = sent.json();
+    let answered = seen.returned.json();
     let form = parameters::pairs(&seen.asked, &sent);
     let explained = explain::Exchange { seen, form: &form, asked: asked.as_ref(), answered: answered.as_ref() };
 

@@ -212,7 +212,7 @@ fn log_request<B>(outcome: &Result<ServiceResponse<B>, Error>, started: Instant,
 
 #[cfg(test)]
 mod tests {
-    use actix_web::{App, web};
+    use actix_web::{App, error::InternalError, web};
     use clap::Parser;
 
     use super::*;
@@ -255,6 +255,21 @@ mod tests {
             assert!(answer.contains(r#""code":-32603"#) && !answer.contains("secret"), "{answer}");
         }
         assert!(exchange(port, "/works").await.ends_with("fine"));
+        running.abort();
+    }
+
+    #[actix_web::test]
+    async fn a_response_that_is_an_error_reaches_the_client_where_exchanges_are_shown() {
+        let listener = Args::parse_from(["test", "--port", "0", "--show-exchange"]).server.bind().unwrap();
+        let port = listener.public_url.to_url().port().unwrap();
+        let refuse = |_, _: &_| async {
+            let answer = HttpResponse::Conflict().insert_header(("X-Why", "a header")).body("the whole answer");
+            Err::<ServiceResponse, _>(InternalError::from_response("refused", answer).into())
+        };
+        let running = actix_web::rt::spawn(listener.serve(move || App::new().wrap_fn(refuse)));
+        let answer = exchange(port, "/").await;
+        assert!(answer.starts_with("HTTP/1.1 409") && answer.ends_with("the whole answer"), "{answer}");
+        assert!(answer.contains("x-why: a header"), "{answer}");
         running.abort();
     }
 }

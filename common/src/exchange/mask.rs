@@ -1,17 +1,20 @@
 //! What may be seen of an exchange. Of what OAuth's endpoints take and give, only what is known to be harmless; of other
 //! messages, all but what is known to be secret; and nothing moves the cursor of the terminal.
 
+use std::ops::RangeInclusive;
+
 use super::{
     json::Json,
     names::{HARMLESS, SECRET, UNMISTAKABLE},
-    parameters::{harmless, pair, pairs, url},
+    parameters::{harmless, in_query, listed, pairs, url},
     seen::{Headers, Kept},
     text::{characters, claims, hidden, line, short},
 };
 
-/// Lines that are shown of a body that is JSON, and of another.
+/// Lines that are shown of a body that is JSON.
 const JSON_LINES: usize = 50;
-const TEXT_LINES: usize = 8;
+/// The codes that JSON-RPC 2.0 §5.1 keeps for its own errors.
+const ERROR_CODES: RangeInclusive<i64> = -32768..=-32000;
 
 /// `Name: value`, masked.
 pub(super) fn headers(headers: &Headers) -> Vec<String> {
@@ -27,9 +30,9 @@ pub(super) fn headers(headers: &Headers) -> Vec<String> {
             }
             "Set-Cookie" => lines.push(format!("{name}: {}", line(&set_cookie(value)))),
             "Location" => {
-                let (place, pairs) = url(value);
+                let (place, query) = url(value);
                 lines.push(format!("{name}: {}", line(&place)));
-                lines.extend(pairs.iter().map(|pair| format!("  {}", line(pair))));
+                lines.extend(query.into_iter().flat_map(in_query));
             }
             _ => lines.push(format!("{name}: {}", line(value))),
         }
@@ -70,17 +73,18 @@ fn is_open(path: &str) -> bool {
 
 /// A body, masked.
 pub(super) fn body(path: &str, headers: &Headers, kept: &Kept, json: Option<&Json>) -> Vec<String> {
-    let (text, open) = (String::from_utf8_lossy(&kept.bytes), is_open(path));
     if kept.length == 0 {
         return Vec::new();
     }
     if headers.announce("text/html") {
+        let text = String::from_utf8_lossy(&kept.bytes);
         let title = text.split_once("<title>").and_then(|(_, rest)| Some(rest.split_once("</title>")?.0));
         return vec![line(&format!("‹a page, {} bytes: {}›", kept.length, title.unwrap_or("without a title")))];
     }
     if let Some(json) = json {
         let (mut lines, mut said) = (Vec::new(), Vec::new());
-        shown(json, open, &mut said).write("", 0, "", &mut lines);
+        let open = is_open(path);
+        shown(json, open, open, &mut said).write("", 0, "", &mut lines);
         let more = lines.len().saturating_sub(JSON_LINES);
         lines.truncate(JSON_LINES);
         lines = lines.iter().map(|text| line(text)).collect();
@@ -91,27 +95,21 @@ pub(super) fn body(path: &str, headers: &Headers, kept: &Kept, json: Option<&Jso
         return lines;
     }
     let form = pairs(headers, kept);
-    if !form.is_empty() {
-        return form.iter().take(JSON_LINES).map(|(name, value)| line(&pair(name, value))).collect();
-    }
-    let plain = plain(&text);
-    let secret = || path != "/docs" && UNMISTAKABLE.iter().any(|name| name.len() > 8 && plain.contains(name));
-    if !open || secret() {
-        return vec![format!("‹{} bytes›", kept.length)];
-    }
-    let mut lines: Vec<_> = text.lines().take(TEXT_LINES).map(line).collect();
-    if !kept.is_whole() || text.lines().count() > TEXT_LINES {
-        lines.push(format!("… ({} bytes)", kept.length));
-    }
-    lines
+    // In the half of a message, or in another encoding, nobody can tell the secrets from the rest.
+    if form.is_empty() { vec![format!("‹{} bytes›", kept.length)] } else { listed(&form) }
 }
 
-fn plain(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '-'], "")
+/// Whether a name in an open message says that its value is secret.
+fn is_secret(name: &str, value: &Json) -> bool {
+    let plain = name.to_ascii_lowercase().replace(['_', '-'], "");
+    let error = || matches!(value, Json::Other(code) if code.parse().is_ok_and(|code| ERROR_CODES.contains(&code)));
+    UNMISTAKABLE.iter().any(|end| plain.ends_with(end))
+        && plain != "progresstoken" // by it a client knows which request is making progress
+        && !(name == "code" && error())
 }
 
-/// JSON without what is secret in it. `said`: what the tokens in it say.
-fn shown(json: &Json, open: bool, said: &mut Vec<String>) -> Json {
+/// JSON without what is secret in it. `seen`: it stands where values may be seen. `said`: what the tokens in it say.
+fn shown(json: &Json, open: bool, seen: bool, said: &mut Vec<String>) -> Json {
     match json {
         Json::Members(members) => {
             let members = members.iter().map(|(name, value)| {
@@ -122,20 +120,20 @@ fn shown(json: &Json, open: bool, said: &mut Vec<String>) -> Json {
                     said.extend(claims);
                     return (name.clone(), Json::Text(format!("‹JWT, {}›", characters(token))));
                 }
-                let seen = if open { !UNMISTAKABLE.contains(&&*plain(name)) } else { HARMLESS.contains(&&**name) };
+                let seen = if open { !is_secret(name, value) } else { HARMLESS.contains(&&**name) };
                 let known = open || seen || SECRET.contains(&&**name);
                 let name = if known { name.clone() } else { hidden(name) };
                 let value = match value {
-                    value if seen => shown(value, open, said),
-                    Json::Other(value) if open => Json::Other(value.clone()),
-                    Json::Text(value) => Json::Text(hidden(value)),
-                    _ => Json::Text("‹…›".to_owned()),
+                    Json::Items(_) | Json::Members(_) if !seen => Json::Text("‹…›".to_owned()),
+                    value => shown(value, open, seen, said),
                 };
                 (name, value)
             });
             Json::Members(members.collect())
         }
-        Json::Items(items) => Json::Items(items.iter().map(|item| shown(item, open, said)).collect()),
+        Json::Items(items) => Json::Items(items.iter().map(|item| shown(item, open, seen, said)).collect()),
+        Json::Text(text) if !seen => Json::Text(hidden(text)),
+        Json::Other(_) if !seen => Json::Text("‹…›".to_owned()),
         Json::Text(text) if !open => short(&Json::Text(harmless(text))),
         Json::Text(_) | Json::Other(_) => short(json),
     }

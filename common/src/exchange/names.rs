@@ -64,23 +64,17 @@ pub(super) const SECRET: [&str; 18] = [
     "token",
     "username",
 ];
-/// Names of secrets in other messages; compared in lower case and without `_` and `-`.
-pub(super) const UNMISTAKABLE: [&str; 17] = [
-    "accesstoken",
+/// How names of secrets end in other messages; compared in lower case and without `_` and `-`.
+pub(super) const UNMISTAKABLE: [&str; 11] = [
     "apikey",
     "assertion",
     "authorization",
-    "clientassertion",
-    "clientsecret",
     "code",
     "codeverifier",
     "cookie",
     "csrf",
-    "idtoken",
     "password",
     "privatekey",
-    "refreshtoken",
-    "registrationaccesstoken",
     "secret",
     "token",
 ];

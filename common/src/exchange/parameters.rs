@@ -8,14 +8,14 @@ use super::{
     text::{hidden, line},
 };
 
+/// Parameters that are shown of a query or a form: a client may send thousands.
+const SHOWN: usize = 50;
+
 /// The request line, and each parameter of the query on a line of its own.
 pub(super) fn target(method: &str, path: &str, query: Option<&str>) -> Vec<String> {
-    let (query, pairs) = match query {
-        Some(query) => ("?…", parameters(query.as_bytes())),
-        None => ("", Vec::new()),
-    };
-    let mut lines = vec![line(&format!("{method} {}{query} HTTP/1.1", place(path)))];
-    lines.extend(pairs.iter().map(|(name, value)| format!("  {}", line(&pair(name, value)))));
+    let more = if query.is_some() { "?…" } else { "" };
+    let mut lines = vec![line(&format!("{method} {}{more} HTTP/1.1", place(path)))];
+    lines.extend(query.into_iter().flat_map(in_query));
     lines
 }
 
@@ -29,8 +29,8 @@ fn place(path: &str) -> String {
     path.split('/').map(shown).collect::<Vec<_>>().join("/")
 }
 
-/// A URL, or what comes behind a server's name: its parameters apart, and no user in it.
-pub(super) fn url(text: &str) -> (String, Vec<String>) {
+/// A URL, or what comes behind a server's name: its query apart, and no user in it.
+pub(super) fn url(text: &str) -> (String, Option<&str>) {
     let (text, fragment) = text.split_once('#').map_or((text, ""), |(text, _)| (text, "#…"));
     let (text, query) = text.split_once('?').map_or((text, None), |(text, query)| (text, Some(query)));
     let (server, path) = match text.split_once("://") {
@@ -41,10 +41,22 @@ pub(super) fn url(text: &str) -> (String, Vec<String>) {
         }
         None => (String::new(), text),
     };
-    let pairs = query.map(|query| parameters(query.as_bytes())).unwrap_or_default();
     let more = if query.is_some() { "?…" } else { "" };
-    let pairs = pairs.iter().map(|(name, value)| pair(name, value)).collect();
-    (format!("{server}{path}{more}{fragment}"), pairs)
+    (format!("{server}{path}{more}{fragment}"), query)
+}
+
+/// The parameters of a query, as they are listed below what it belongs to.
+pub(super) fn in_query(query: &str) -> Vec<String> {
+    listed(&parameters(query.as_bytes())).iter().map(|text| format!("  {text}")).collect()
+}
+
+/// Parameters, each on a line of its own; of many, the first.
+pub(super) fn listed(pairs: &[(String, String)]) -> Vec<String> {
+    let mut lines: Vec<_> = pairs.iter().take(SHOWN).map(|(name, value)| line(&pair(name, value))).collect();
+    if pairs.len() > SHOWN {
+        lines.push(format!("… ({} more)", pairs.len() - SHOWN));
+    }
+    lines
 }
 
 fn parameters(text: &[u8]) -> Vec<(String, String)> {
@@ -52,7 +64,7 @@ fn parameters(text: &[u8]) -> Vec<(String, String)> {
 }
 
 /// `name=value` of a form or a query. A name that is not known may be a secret by itself.
-pub(super) fn pair(name: &str, value: &str) -> String {
+fn pair(name: &str, value: &str) -> String {
     if HARMLESS.contains(&name) {
         return format!("{name}={}", harmless(value));
     }
@@ -60,13 +72,10 @@ pub(super) fn pair(name: &str, value: &str) -> String {
     format!("{name}={}", hidden(value))
 }
 
-/// A harmless value; but a URL may have a secret in its query.
+/// A harmless value; but a URL in it may have a secret in its query. It may be of any scheme (RFC 8252 §7.1), or of none.
 pub(super) fn harmless(value: &str) -> String {
-    if !value.contains("://") || value.contains(' ') {
-        return value.to_owned();
-    }
-    let (place, pairs) = url(value);
-    if pairs.is_empty() { place } else { place.replace("?…", &format!("?{}", pairs.join("&"))) }
+    let shown = |word: &str| if word.contains([':', '/']) { url(word).0 } else { word.to_owned() };
+    value.split(' ').map(shown).collect::<Vec<_>>().join(" ")
 }
 
 /// The pairs of a body that is a form, as they came.

@@ -4,6 +4,8 @@ use std::{cell::RefCell, rc::Rc};
 
 use actix_web::http::{Method, StatusCode, header::HeaderMap};
 
+use super::json::Json;
+
 /// Bytes that are kept of a body.
 const KEPT: usize = 8 * 1024;
 
@@ -48,6 +50,11 @@ impl Kept {
 
     pub(super) fn is_whole(&self) -> bool {
         self.length == self.bytes.len()
+    }
+
+    /// `None`: it is not JSON, or not all of it was kept.
+    pub(super) fn json(&self) -> Option<Json> {
+        self.is_whole().then(|| Json::read(&self.bytes)).flatten()
     }
 }
 

@@ -9,6 +9,8 @@ use super::json::Json;
 /// Characters that are shown of a line, and of a text in JSON.
 const WIDTH: usize = 400;
 const TEXT_WIDTH: usize = 120;
+/// Characters that look like spaces, though Unicode has them for letters and symbols.
+const BLANK: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 /// Lines that are shown of a token's claims.
 const CLAIM_LINES: usize = 20;
 /// What a token says of itself that is shown.
@@ -32,7 +34,8 @@ pub(super) fn line(text: &str) -> String {
     let text = without_tokens(text);
     let mut rest = text.chars();
     for c in rest.by_ref().take(WIDTH) {
-        if c == ' ' || c.escape_debug().len() == 1 || matches!(c, '\'' | '"' | '\\') {
+        let printable = c == ' ' || c.escape_debug().len() == 1 || matches!(c, '\'' | '"' | '\\');
+        if printable && !BLANK.contains(&c) {
             safe.push(c);
         } else {
             safe.extend(c.escape_unicode());

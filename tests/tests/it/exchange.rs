@@ -156,8 +156,9 @@ fn raw(server: &Server, request: &[u8]) -> Result<String> {
 #[test]
 fn what_a_client_sends_does_not_reach_the_terminal_as_it_is() -> Result<()> {
     let (server, output) = start("step4")?;
-    let hostile = "\u{1b}[2J\u{9b}31m\u{202e}\r\u{7}\n1. a forged exchange\n";
-    let text = json!({ "jsonrpc": "2.0", "id": 1, "method": hostile, "params": { hostile: hostile } }).to_string();
+    let blank = "\u{115f}\u{1160}\u{3164}\u{ffa0}\u{2800}";
+    let hostile = format!("{blank}\u{1b}[2J\u{9b}31m\u{202e}\r\u{7}\n1. a forged exchange\n");
+    let text = json!({ "jsonrpc": "2.0", "id": 1, "method": &hostile, "params": { &hostile: &hostile } }).to_string();
     let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
     let post = |path: &str, more: &str, body: &str| {
         raw(
@@ -174,6 +175,7 @@ fn what_a_client_sends_does_not_reach_the_terminal_as_it_is() -> Result<()> {
     for unsafe_text in ["\u{1b}", "\u{9b}", "\u{202e}", "\r", "\u{7}", "\n1. a forged"] {
         assert_eq!(whole.matches(unsafe_text).count(), 0, "{unsafe_text:?}: {whole}");
     }
+    assert!(!whole.contains(|c| blank.contains(c)) && seen[0].contains("\\u{115f}\\u{1160}"), "{whole}");
     assert!(seen[0].contains("User-Agent: \\u{9b}31m\\u{202e}"), "{}", seen[0]);
     assert!(seen[2].contains("POST /mcp?… HTTP/1.1") && seen[2].contains("scope=\\u{1b}[2J\\u{a}1."), "{}", seen[2]);
     Ok(())
@@ -181,7 +183,6 @@ fn what_a_client_sends_does_not_reach_the_terminal_as_it_is() -> Result<()> {
 
 #[test]
 fn secrets_in_unusual_places_are_not_shown() -> Result<()> {
-    let (server, output) = start("step9")?;
     let head = "Host: localhost\r\nConnection: close\r\n";
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     let json = "Content-Type: application/json\r\n";
@@ -191,6 +192,10 @@ fn secrets_in_unusual_places_are_not_shown() -> Result<()> {
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"accessToken":"s3cr3t","password":{"a":["s3cr3t"]}}}"#;
     let twice =
         r#"{"client_secret":"s3cr3t","client_secret":"s3cr3t","s3cr3t":"s3cr3t","jwks":{"keys":[{"d":"s3cr3t"}]}}"#;
+    let call = |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"nothing","params":{params}}}"#);
+    let named = r#"{"auth_token":"s3cr3t","x-api-key":"s3cr3t","subject_token":"s3cr3t","device_code":"s3cr3t","sessionToken":["s3cr3t"]}"#;
+    let utf16: Vec<_> = call(r#"{"token":"s3cr3t"}"#).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let deep = format!("/nowhere?{}s3cr3t", "scope=a://?".repeat(5_000));
     let requests = [
         ("/token", format!("{form}Authorization: s3cr3t s3cr3t\r\n"), "s3cr3t".to_owned()),
         ("/token", format!("{form}Authorization: Basic czNjcjN0OnMzY3IzdA==\r\n"), "s3cr3t=s3cr3t".to_owned()),
@@ -212,18 +217,68 @@ fn secrets_in_unusual_places_are_not_shown() -> Result<()> {
         ("/mcp", json.to_owned(), half),
         ("/mcp", json.to_owned(), format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{jwt}","params":["{jwt}"]}}"#)),
         ("/mcp?s3cr3t", "Authorization: Bearer s3cr3t\r\n".to_owned(), "{}".to_owned()),
+        ("/mcp", json.to_owned(), call(&format!(r#"{{"token":"s3cr3t","message":"{}"}}"#, "a".repeat(9_000)))),
+        ("/mcp", json.to_owned(), r#"{"token":"s3cr3t""#.to_owned()),
+        ("/mcp", json.to_owned(), String::from_utf8(utf16)?),
+        ("/register", json.to_owned(), r#""s3cr3t""#.to_owned()),
+        ("/register", json.to_owned(), r#"["s3cr3t",[5333333]]"#.to_owned()),
+        ("/register", json.to_owned(), "5333333".to_owned()),
+        ("/token", form.to_owned(), r#""s3cr3t""#.to_owned()),
+        ("/mcp", json.to_owned(), call(named)),
+        ("/mcp", json.to_owned(), call(r#"{"password":5333333,"code":5333333,"error":{"pass_code":5333333}}"#)),
+        ("/mcp", json.to_owned(), call(r#"{"_meta":{"progressToken":"not a secret"}}"#)),
+        ("/register", json.to_owned(), r#"{"redirect_uris":["com.example.app:/cb?x=s3cr3t"]}"#.to_owned()),
+        (
+            "/register",
+            json.to_owned(),
+            r#"{"client_name":"See (https://a.example/?x=s3cr3t) or b:/?x=s3cr3t.","client_uri":"https://a.example/?x=s3cr3t "}"#
+                .to_owned(),
+        ),
+        ("/nowhere?redirect_uri=com.example.app:/cb%3Fx%3Ds3cr3t%23s3cr3t", String::new(), String::new()),
+        (&deep, String::new(), String::new()),
         ("/s3cr3t-s3cr3t-s3cr3t-s3cr3t?s3cr3t=s3cr3t&state=s3cr3t", String::new(), "s3cr3t".to_owned()),
     ];
-    for (path, headers, body) in &requests {
-        let length = body.len();
-        raw(
-            &server,
-            format!("POST {path} HTTP/1.1\r\n{head}{headers}Content-Length: {length}\r\n\r\n{body}").as_bytes(),
-        )?;
+    // Step 9 reads no message without a token; step 4 reads nothing else.
+    for step in ["step4", "step9"] {
+        let (server, output) = start(step)?;
+        for (path, headers, body) in &requests {
+            let length = body.len();
+            raw(
+                &server,
+                format!("POST {path} HTTP/1.1\r\n{head}{headers}Content-Length: {length}\r\n\r\n{body}").as_bytes(),
+            )?;
+        }
+        output.exchanges(requests.len())?;
+        let whole = output.text();
+        for secret in ["s3cr3t", "czNjcjN0", "5333333", "\\u{0}"] {
+            let lines: Vec<_> = whole.lines().filter(|line| line.contains(secret)).collect();
+            assert!(lines.is_empty(), "{step}: {lines:#?}\n{whole}");
+        }
+        if step == "step4" {
+            assert!(
+                whole.contains(r#""progressToken":"not a secret""#) && whole.contains(r#""code":-32601"#),
+                "{whole}"
+            );
+        }
     }
-    output.exchanges(requests.len())?;
-    let whole = output.text();
-    assert!(!whole.contains("s3cr3t") && !whole.contains("czNjcjN0"), "{whole}");
+    Ok(())
+}
+
+#[test]
+fn of_many_parameters_the_first_are_shown() -> Result<()> {
+    let (server, output) = start("step9")?;
+    let many = (0..60).map(|number| format!("scope={number}")).collect::<Vec<_>>().join("&");
+    let head = "Host: localhost\r\nConnection: close\r\n";
+    raw(&server, format!("GET /login?{many} HTTP/1.1\r\n{head}\r\n").as_bytes())?;
+    let form = format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", many.len());
+    raw(&server, format!("POST /token HTTP/1.1\r\n{head}{form}\r\n{many}").as_bytes())?;
+    let seen = output.exchanges(2)?;
+    for (seen, lists, what) in [(&seen[0], 2, "< Location: /authorize?…"), (&seen[1], 1, "> POST /token")] {
+        assert!(seen.contains(what), "{seen}");
+        for (text, each) in [("scope=", 50), ("scope=49", 1), ("… (10 more)", 1)] {
+            assert_eq!(seen.matches(text).count(), lists * each, "{text}: {seen}");
+        }
+    }
     Ok(())
 }
 
