@@ -1,4 +1,4 @@
-//! What an HTTP request must be before a handler looks at it, and what a refusal looks like.
+//! The requirements that an HTTP request must meet before a handler sees it, and the form of a refusal.
 
 use std::{fmt, pin::Pin, time::Duration};
 

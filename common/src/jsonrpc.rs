@@ -35,7 +35,7 @@ pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Resul
     T::deserialize(json).map(Some)
 }
 
-/// A value as the text that goes out: for what many answers repeat, to be written once.
+/// A value as serialized text, for a part that many answers repeat: it is written only once.
 ///
 /// # Panics
 /// If it cannot be JSON: a map whose keys are no strings.
@@ -98,7 +98,7 @@ impl ErrorObject {
         Self::new(METHOD_NOT_FOUND, "Method not found")
     }
 
-    /// `-32602`: the method exists, what it was given does not fit.
+    /// `-32602`: the method exists, but its params do not fit.
     pub fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(INVALID_PARAMS, message)
     }

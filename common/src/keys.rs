@@ -73,8 +73,8 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// The pair in `dir`, made if it does not exist. Of two programs that start at once, both end up
-    /// with the same pair: the private key gets its name by a link, which only one can make.
+    /// The pair in `dir`, made if it does not exist. Two programs that start at once end up with the same pair: a link
+    /// gives the private key its name, and only one program can make it.
     ///
     /// # Errors
     /// If the folder or a file cannot be read or written, others may write there, or the private key cannot be used.
@@ -100,7 +100,7 @@ impl KeyPair {
         Self::load(dir)
     }
 
-    /// A new pair in the place of the old one. Tokens signed with the old one are worthless then.
+    /// Replaces the pair with a new one. Tokens signed with the old one become worthless.
     ///
     /// # Errors
     /// If the folder cannot be written.
@@ -138,7 +138,7 @@ fn new_private_key(dir: &Path) -> Result<tempfile::NamedTempFile> {
     Ok(file)
 }
 
-/// The public half follows from the private one; it is written when it is missing or another's.
+/// The public half is computed from the private one, and written if it is missing or belongs to another key.
 fn write_public(dir: &Path, key: &RsaPublicKey) -> Result<()> {
     let pem = key.to_public_key_pem(LineEnding::LF).context("cannot write an RSA key as PEM")?;
     let path = dir.join(PUBLIC);

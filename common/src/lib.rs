@@ -1,4 +1,4 @@
-//! What every step needs and no step teaches.
+//! The code that every step needs and no step teaches.
 //!
 //! A step's own files hold its lesson; this crate holds the rest, so that the lessons stay short:
 //!

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 pub use ::oauth::metadata::AuthorizationServerMetadata;
 
-/// What a protected resource says of itself (RFC 9728 §2), as steps 7 and on write it.
+/// What a protected resource says about itself (RFC 9728 §2), as written by step 7 and later.
 #[derive(Clone, Serialize)]
 pub struct ProtectedResourceMetadata {
     pub resource: String,

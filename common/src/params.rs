@@ -1,5 +1,5 @@
-//! Reads what a client sent as a type of our own. What does not fit is said in JSON Schema's words: which member, and
-//! what it must be. So a model or a person can correct it; a parser's position or a type of Rust would not help them.
+//! Reads what a client sent as a type of our own. Errors use JSON Schema's words: which member is wrong, and what it
+//! must be. So a model or a person can correct it; a parser's position or a Rust type would not help them.
 
 use std::{borrow::Cow, fmt, vec};
 
@@ -15,14 +15,15 @@ use serde_json::value::RawValue;
 /// # Errors
 /// The first thing that does not fit, such as `message must be a string`.
 pub fn read<'a, T: Deserialize<'a>>(object: &'a RawValue) -> Result<T, Misfit> {
-    // What fits is read at once. What does not is read again, by what can say why. (A JSON array would fit a struct.)
+    // Valid input is parsed once. Invalid input is parsed again by a reader that can say what is wrong. (serde would
+    // accept an array for a struct.)
     match serde_json::from_str(object.get()) {
         Ok(read) if object.get().starts_with('{') => Ok(read),
         _ => T::deserialize(Json(object)),
     }
 }
 
-/// What is read where a client left the object out.
+/// Used where a client left the object out.
 ///
 /// # Panics
 /// Never: it is JSON.
@@ -38,7 +39,8 @@ pub struct Misfit {
 }
 
 impl Misfit {
-    /// Names may be as long as a body, and messages are cut: the problem must not get lost behind one.
+    /// A name may be as long as the body, and messages are cut: a long name must not push the problem out of the
+    /// message.
     fn new(member: &str, problem: impl Into<String>) -> Self {
         let member = match member.char_indices().nth(64) {
             Some((end, _)) => format!("{}…", &member[..end]),
@@ -161,7 +163,7 @@ impl<'de> Deserializer<'de> for Json<'de> {
         if self.0.get() == "null" { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    /// A `&RawValue` is made by the one who knows its secrets.
+    /// Only serde_json's own deserializer can make a `&RawValue`.
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Misfit> {
         self.0.deserialize_newtype_struct(name, visitor).map_err(|_| de::Error::custom("must be something else"))
     }
@@ -176,7 +178,7 @@ impl<'de> Deserializer<'de> for Json<'de> {
     }
 }
 
-/// The one thing that is JSON and still cannot be read: half of a surrogate pair, as in `"\ud800"`.
+/// The only valid JSON that cannot be read: half of a surrogate pair, as in `"\ud800"`.
 fn not_unicode() -> Misfit {
     de::Error::custom("must be Unicode text: one of its \\u escapes is not a character")
 }
@@ -251,7 +253,7 @@ mod tests {
     fn example(json: &str) -> Result<Example<'_>, String> {
         let json = serde_json::from_str(json).unwrap();
         let read = read(json).map_err(|misfit| misfit.to_string());
-        // What is read at once is what would have been read by the one who can say why.
+        // Both readers must read valid input alike: the fast one, and the one that can say what is wrong.
         let slowly = Example::deserialize(Json(json)).map_err(|misfit| misfit.to_string());
         assert_eq!(format!("{read:?}"), format!("{slowly:?}"), "{json}");
         read

@@ -1,5 +1,5 @@
-//! Whether what a server stands on can be used, such as its databases: for `/health`, which probes ask again and again,
-//! and which anybody may ask.
+//! Whether a server's dependencies, such as its databases, can be used: for `/health`, which probes call again and
+//! again and anybody may call.
 
 use std::{
     sync::Arc,
@@ -9,14 +9,14 @@ use std::{
 use futures_util::future::LocalBoxFuture;
 use tokio::{sync::Mutex, time::timeout};
 
-/// How long an answer counts. However often `/health` is asked, nothing is checked more often.
+/// How long an answer is reused. However often `/health` is called, nothing is checked more often than this.
 const AGE: Duration = Duration::from_secs(1);
 /// How long a check may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 type Check = Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
 
-/// What must work for the server to work.
+/// The dependencies that must work for the server to work.
 #[derive(Default)]
 pub struct Readiness {
     checks: Vec<(&'static str, Check)>,
@@ -39,7 +39,8 @@ impl Readiness {
         self
     }
 
-    /// Whether everything works, as of a second ago at most. Why not is in the log, and not for everybody.
+    /// Whether everything works, as of at most a second ago. The reason for a failure is in the log only, since anybody
+    /// may ask.
     pub async fn is_ready(&self) -> bool {
         let mut last = self.last.lock().await;
         if let Some((when, ready)) = *last

@@ -1,6 +1,5 @@
-//! What happens to every request, in every program: nothing that a handler does reaches the client as
-//! a panic's message or as an error without a body, no body keeps a connection open, and each request has its line in
-//! the log.
+//! What every program does for every request: no panic's message and no error without a body reaches the client, no
+//! body keeps a connection open, and each request has its line in the log.
 
 use std::{
     cell::RefCell,
@@ -40,8 +39,8 @@ const CORRELATION_ID: &str = "x-correlation-id";
 /// What the request line in the log calls the caller. The authentication step sets it.
 pub struct LogUser(pub String);
 
-/// Why the request was refused, for the request line: a code and, in words that tell no secrets, what was wrong. It goes
-/// into the extensions of the response.
+/// Why the request was refused, for the request line: a code, and a sentence without secrets. It goes into the
+/// extensions of the response.
 pub struct LogRefusal {
     pub reason: &'static str,
     pub detail: String,
@@ -122,9 +121,9 @@ fn in_json<B: MessageBody + 'static>(mut response: ServiceResponse<B>) -> Servic
     response.map_body(|_, _| EitherBody::right(BoxBody::new(body)))
 }
 
-/// The chunked body of a request. The framework waits, without a limit, for the end of such a body if
-/// its reader has gone, and closes the connection if the reader is still there when the answer has been
-/// written. So that nobody can keep connections open for nothing, the answer holds the reader.
+/// The chunked body of a request. If the reader of such a body is dropped, the framework waits for the end of the body
+/// without a limit. If the reader still exists when the answer has been written, the framework closes the connection.
+/// So the answer holds the reader, and nobody can keep connections open for nothing.
 #[derive(Clone)]
 struct Body(Rc<RefCell<Payload>>);
 
@@ -144,7 +143,7 @@ impl Stream for Body {
     }
 }
 
-/// An answer that goes together with the body it may not have waited for.
+/// An answer that also holds the request's body, which may not have been read to its end.
 struct Held {
     answer: BoxBody,
     _request: Body,
@@ -162,10 +161,9 @@ impl MessageBody for Held {
     }
 }
 
-/// One line a request: `debug` when it went well, `info` when the client erred, `error` when we did.
-/// It names the route, not the path, and no header: a token may be in either. The peer is the proxy where there is one.
-/// `tracing-actix-web` would open a span for each request, whether it is logged or not; here an answer that went well costs
-/// one comparison.
+/// One line for each request: `debug` for success, `info` for a client's error, `error` for ours. It names the route,
+/// not the path, and no header: a token may be in either. The peer is the proxy where there is one. `tracing-actix-web`
+/// would open a span for each request, whether it is logged or not; here an answer that went well costs one comparison.
 fn log_request<B>(outcome: &Result<ServiceResponse<B>, Error>, started: Instant, peer: Option<SocketAddr>) {
     let status = match outcome {
         Ok(response) => response.status(),

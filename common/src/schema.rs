@@ -1,5 +1,5 @@
-//! The schemas of tools (JSON Schema 2020-12), made from the types that read their arguments and write their results: so
-//! what is published is what is done.
+//! The schemas of tools (JSON Schema 2020-12), made from the types that read their arguments and write their results,
+//! so that the schemas match the behaviour.
 
 use std::borrow::Cow;
 
@@ -34,10 +34,10 @@ fn schema<T: JsonSchema>(contract: Contract) -> Schema {
     let mut settings = SchemaSettings::draft2020_12();
     settings.contract = contract;
     settings.inline_subschemas = true;
-    settings.meta_schema = None; // 2020-12 is what MCP takes it for
+    settings.meta_schema = None; // MCP's default is 2020-12
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     RecursiveTransform(without_rust).transform(&mut schema);
-    schema.remove("description"); // the type's, which is for those who read the code
+    schema.remove("description"); // the type's comment, for readers of the code
     schema
 }
 

@@ -34,7 +34,7 @@ const SHUTDOWN_SECONDS: u64 = 8;
 const WAITING: i32 = 1024;
 
 impl ServerArgs {
-    /// Takes the port, before anything is named after it.
+    /// Binds the port. This comes first, since URLs contain the port.
     ///
     /// # Errors
     /// If the port is busy, the host unknown, or the public URL or an allowed origin is not valid.
@@ -53,7 +53,7 @@ impl ServerArgs {
     }
 }
 
-/// Passwords and tokens pass over http only if nobody is on the way, or somebody has said that this is known.
+/// Passwords and tokens may pass over http only on loopback, or if the operator allows it explicitly.
 fn require_https(option: &str, url: &str, allow_insecure_http: bool) -> Result<()> {
     if !allow_insecure_http && Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url)) {
         bail!(
@@ -76,14 +76,14 @@ fn bind(host: &str, port: u16) -> Result<TcpListener> {
     })
 }
 
-/// Both loopback addresses, on the same port: a client that says `localhost` may mean either, and
-/// another program that held the other one would answer in our name.
+/// Binds both loopback addresses, on the same port: `localhost` may mean either, and another program on the other one
+/// would answer in our name.
 fn bind_loopback(port: u16) -> Result<Vec<TcpListener>> {
     for _ in 0..16 {
         let v4 = bind("127.0.0.1", port)?;
         match TcpListener::bind(("::1", v4.local_addr()?.port())) {
             Ok(v6) => return Ok(vec![v4, v6]),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && port == 0 => {} // another number, then
+            Err(error) if error.kind() == ErrorKind::AddrInUse && port == 0 => {} // then try another port
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 bail!("port {port} is busy on ::1: stop what uses it, or choose another with --port")
             }
@@ -93,17 +93,17 @@ fn bind_loopback(port: u16) -> Result<Vec<TcpListener>> {
     bail!("found no port that is free on both 127.0.0.1 and ::1")
 }
 
-/// Sockets that are ours already, on which nothing is served yet.
+/// Sockets that are bound, but not served yet.
 pub struct Listener {
     sockets: Vec<TcpListener>,
     url: String,
-    /// What the world calls us.
+    /// The URL that clients know us by.
     pub public_url: PublicUrl,
-    /// Whether only this computer can reach us: by our address, and by the name that the world calls us. Behind a proxy
-    /// the address alone says nothing.
+    /// Whether only this computer can reach us, judged by our address and by our public URL: behind a proxy the address
+    /// alone says nothing.
     pub on_loopback: bool,
     allow_insecure_http: bool,
-    /// What `--allow-origin` and `--allow-host` say, as it was given.
+    /// The values of `--allow-origin` and `--allow-host`, as given.
     pub allow_origin: Vec<String>,
     pub allow_host: Vec<String>,
     max_connections: Option<usize>,
@@ -140,7 +140,7 @@ impl Listener {
         })
     }
 
-    /// For other URLs that people and tokens are sent to. `option`: what gives it.
+    /// The same check for other URLs that people and tokens are sent to. `option`: the option that sets the URL.
     ///
     /// # Errors
     /// If it is http, its host is not loopback, and `--allow-insecure-http` is not given.
@@ -165,7 +165,7 @@ impl Listener {
         self.serve_unless(app, std::future::pending()).await
     }
 
-    /// The same, but stops in the same way when something fails without which it should not go on.
+    /// The same, but also stops when something fails that the server cannot do without.
     ///
     /// # Errors
     /// If the sockets or the signals cannot be used; the failure.
@@ -184,7 +184,8 @@ impl Listener {
             .disable_signals() // actix takes SIGINT for "drop everything"
             .shutdown_timeout(SHUTDOWN_SECONDS);
         for socket in self.sockets {
-            // The library's own queue is short: of a burst of clients, some would wait a second before they try again.
+            // The library's default queue is short: in a burst of clients, some would wait a second before they try
+            // again.
             socket2::SockRef::from(&socket).listen(WAITING)?;
             let (app, limits, stopping) = (app.clone(), Arc::clone(&limits), server.graceful_shutdown_signal());
             let address = socket.local_addr()?;
@@ -202,7 +203,7 @@ impl Listener {
             tracing::info!("stopping: requests under way may finish");
             stopper.stop(true).await;
         });
-        // Nobody reading our output is no reason not to serve.
+        // Serve even if nobody reads our output.
         let _ = writeln!(std::io::stdout(), "listening on {}", self.url);
         if self.show_exchange {
             exchange::start()?;

@@ -76,7 +76,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     server::exit(match run(&args) {
-        // The reader has closed the pipe: it has seen enough.
+        // A closed pipe is not a failure: the reader needs no more.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {
             Ok(())
         }

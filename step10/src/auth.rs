@@ -1,5 +1,5 @@
-//! Who is calling: the library's middleware, which stands before `/mcp`, and the [`Caller`](resource_server::Caller) that
-//! it leaves behind. Here is only what this server adds: the names in its log and in the headers of its answers.
+//! Who is calling: the library's middleware before `/mcp`, and the [`Caller`](resource_server::Caller) that it passes
+//! on. This file has only what this server adds: the names in its log and in the headers of its answers.
 
 use std::{
     future::{Ready, ready},
@@ -54,7 +54,7 @@ impl FromRequest for Caller {
     }
 }
 
-/// The middleware: a good token or an answer from the library.
+/// The middleware: passes a request with a good token on; otherwise the library answers.
 pub async fn authenticate<B: MessageBody + 'static>(
     resource_server: web::Data<ResourceServer>,
     req: ServiceRequest,
@@ -70,7 +70,7 @@ pub async fn authenticate<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// Tells the log of this server why the library has refused a request.
+/// Writes to this server's log why the library has refused a request.
 fn log_refusal<B>(response: &mut HttpResponse<B>) {
     let mut extensions = response.extensions_mut();
     if let Some(resource_server::LogRefusal { reason, detail, .. }) = extensions.remove() {

@@ -1,4 +1,4 @@
-//! How the server tells a caller whom it took them for: in every answer, and at length if they ask.
+//! How the server tells callers who they are to it: briefly in every answer, and in full with the tool `whoami`.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use chrono::{DateTime, SecondsFormat};

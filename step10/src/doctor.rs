@@ -1,5 +1,5 @@
-//! `doctor`: is this provider fit to be trusted by an MCP server, and if not, what is to be changed? The library examines
-//! it ([`resource_server::doctor`]); here are the command line and what is printed. With a token it says what the server
+//! `doctor`: can an MCP server trust this provider, and if not, what must change? The library examines it
+//! ([`resource_server::doctor`]); here are the command line and what is printed. With a token it says what the server
 //! would read from it.
 
 use std::{
@@ -21,7 +21,7 @@ use resource_server::{
 
 use crate::issuers::IssuerArgs;
 
-/// Where a server is if nothing is said.
+/// The default URL of a server.
 const LOCAL: &str = "http://localhost:9000";
 /// The longest token that is read, in bytes; it is more than a server accepts.
 const MAX_TOKEN: u64 = 64 * 1024;
@@ -60,7 +60,7 @@ pub async fn examine(args: &DoctorArgs) -> Result<bool> {
     Ok(report.end())
 }
 
-/// The token in a file. What was given is not repeated: it might be a token.
+/// The token in a file. An error does not repeat the argument, which might be a token.
 fn read_token(file: &Path) -> Result<String> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
@@ -89,7 +89,7 @@ async fn token(token: &str, args: &DoctorArgs, public_url: &PublicUrl, report: &
             }
         }
         Err(refusal) => {
-            // Which server the token is for we only guess, if nobody says.
+            // Without the option, we only guess which server the token is for.
             let guessed = args.public_url.is_none() && refusal.description.contains(&public_url.resource());
             if guessed && refusal.reason.starts_with("audience_") {
                 let what = "Give --public-url (or --audience) as that server has it, and check again.";
@@ -138,7 +138,7 @@ impl Report {
         self.print(colour, mark, what);
     }
 
-    /// A reader who has gone is no reason to stop: the exit code counts.
+    /// Go on even if the reader has gone: the exit code counts.
     fn print(&self, colour: &str, mark: &str, what: impl Display) {
         let (on, off) = if self.colours { (colour, "\x1b[0m") } else { ("", "") };
         let _ = writeln!(io::stdout(), "{on}{mark}{off} {what}");

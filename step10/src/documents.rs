@@ -1,4 +1,4 @@
-//! The documents that the library does not have: those of the authorization server in this program, if it is the
+//! The documents that the library does not provide: those of the authorization server in this program, if it is the
 //! issuer, and the documentation. A document never names an endpoint that does not work.
 
 use actix_web::{HttpResponse, web};
@@ -53,7 +53,7 @@ impl<'a> OAuthMeta<'a> {
     }
 }
 
-/// RFC 8414; a client believes this document of nobody but the issuer (§3.3).
+/// RFC 8414; a client accepts this document only from the issuer (§3.3).
 pub async fn authorization_server(metadata: web::Data<AuthorizationServerMetadata>) -> HttpResponse {
     HttpResponse::Ok().json(&**metadata)
 }

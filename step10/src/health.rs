@@ -1,4 +1,4 @@
-//! `GET /health`: can the server serve, which one is it, what can it do, and has it the keys of those it trusts?
+//! `GET /health`: can the server serve, which one is it, what can it do, and does it have its issuers' keys?
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ struct Answer<'a> {
     issuers: BTreeMap<&'a str, KeyReport>,
 }
 
-/// 503 if `unavailable`: then nothing should be sent here.
+/// 503 if `unavailable`: then no client should be sent here.
 pub async fn health(
     health: web::Data<Health>,
     resource_server: web::Data<ResourceServer>,

@@ -80,7 +80,7 @@ impl IssuerArgs {
         self.issuer.iter().enumerate().map(with_profile).collect()
     }
 
-    /// Has a server trust these issuers, which there must be.
+    /// Makes a server trust these issuers. There must be at least one.
     ///
     /// # Errors
     /// If they do not go together, or a profile cannot be read.

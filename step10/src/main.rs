@@ -1,4 +1,4 @@
-//! Step 10: a server that trusts any identity provider, of which it knows but the URL.
+//! Step 10: a server that trusts any identity provider, and needs only its URL.
 //!
 //! The map is step 9's, with the library `resource-server` in the place of its own check of tokens: [`auth`] stands before
 //! `/mcp` with the library's middleware; [`issuers`] says whom we trust; [`documents`] has what the library does not; and
@@ -91,7 +91,7 @@ async fn serve(args: Args) -> Result<()> {
     let notes = Notes::open(&args.notes).await?;
     let url = &listener.public_url;
     let server = ResourceServer::new(url.resource());
-    // Either we sign the tokens, as in step 9, or those do whom --issuer names.
+    // Either we sign the tokens, as in step 9, or the issuers named with --issuer do.
     let (server, own) = match elsewhere {
         true if args.keys.public_key.is_some() => bail!("--public-key: with --issuer, keys come from there"),
         true if args.issuers.names(url) => {
@@ -141,7 +141,7 @@ async fn serve(args: Args) -> Result<()> {
     let resource_server = web::Data::new(resource_server);
     let app = move || {
         App::new()
-            // The last `wrap` is the outermost: who may ask at all is checked first.
+            // The last `wrap` is the outermost, so the guards check each request first.
             .wrap(Guards::cors())
             .wrap(from_fn(Guards::check))
             .app_data(guards.clone())

@@ -14,13 +14,13 @@ use crate::secrets::CLIENT_SECRET;
 
 /// The longest line that is pasted, in bytes.
 const LONGEST_PASTE: u64 = 8_192;
-/// Nobody tries longer than that.
+/// The most lines that are read.
 const MOST_PASTES: usize = 100;
 
 pub struct AtTerminal {
-    /// Whether a browser shall be opened.
+    /// Whether to open a browser.
     pub browser: bool,
-    /// Whether standard input has the address that the browser came back to, though it may be no terminal.
+    /// Whether to read the address that the browser came back to from standard input, even if that is not a terminal.
     pub paste: bool,
 }
 
@@ -52,8 +52,8 @@ impl Person for AtTerminal {
 }
 
 impl AtTerminal {
-    /// Whether standard input is ours to read: it is a terminal, and we are in its foreground. Else it may be another
-    /// program's list, or reading would stop us; unless the person says so.
+    /// Whether we may read standard input: if the person says so, or if it is a terminal and we are in its foreground.
+    /// Otherwise it may be input for another program, or reading it would stop us.
     fn may_paste(&self) -> bool {
         let foreground =
             || rustix::termios::tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
@@ -61,7 +61,7 @@ impl AtTerminal {
     }
 }
 
-/// What is pasted comes from a thread of its own, which ends with the program: there is no taking back a read.
+/// A separate thread reads what is pasted, because a read cannot be cancelled. It ends with the program.
 fn read_lines(pasted: Sender<String>) {
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();
@@ -78,7 +78,7 @@ fn read_lines(pasted: Sender<String>) {
 
 /// Opens a URL without a shell: the launcher gets it as one argument, which begins with `http`.
 fn open_browser(url: &Url) -> bool {
-    // What is in our environment is not the browser's business: a secret least of all.
+    // The browser does not need the client's secret in our environment.
     let spawn = |mut launcher: Command| {
         launcher.env_remove(CLIENT_SECRET).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         launcher.process_group(0).spawn().is_ok()

@@ -1,4 +1,4 @@
-//! What a person can ask for.
+//! The commands.
 
 use std::{io::Write, sync::Arc};
 
@@ -31,7 +31,7 @@ impl Output {
         Self::print(&self.secrets.scrub(&terminal_json(value)));
     }
 
-    /// Who closes standard output has seen enough.
+    /// A closed standard output is not a failure.
     fn print(text: &str) {
         let _ = writeln!(std::io::stdout(), "{text}");
     }
@@ -62,7 +62,7 @@ pub async fn logout(store: &Folder, options: &Options, output: &Output) -> Resul
     let entries = store.entries(&server, &settings.profile())?;
     for entry in &entries {
         let client = Client::new(Settings::try_from(options)?)?.secrets(output.secrets.clone());
-        // What cannot be withdrawn is forgotten nevertheless: the person wants to be rid of it here.
+        // Tokens that cannot be withdrawn are deleted anyway: the person wants them gone from this computer.
         if let Err(failure) = client.store(Arc::new(entry.clone())).log_out().await? {
             output.warn(&format!(
                 "The tokens could not be withdrawn, and stay good until they expire: {}.",
@@ -204,7 +204,7 @@ fn content(part: &Value) -> String {
     }
 }
 
-/// What may be known of a grant: all but its secrets.
+/// What may be shown of a grant: everything but its secrets.
 fn describe(server: &str, grant: &Grant) -> Value {
     json!({
         "server": server, "issuer": grant.issuer, "resource": grant.resource, "client_id": grant.client_id,

@@ -1,9 +1,10 @@
-//! `step11 conformance URL`: the official conformance suite is on the other side, in the place of both servers. It tells
-//! in the environment what a person would choose; the rest is the same code as ever.
+//! `step11 conformance URL`: the official conformance suite takes the place of both servers. Its environment variables
+//! make the choices of a person; everything else is the usual code.
 //!
-//! With one exception: the suite names no issuer where a person must (`--issuer`). For `client_credentials` and its like,
-//! any server could else ask for the secret; and for a client that is described at a URL, and so is the same everywhere,
-//! nothing tells the servers apart where their answers have no `iss`. Here, the one that the suite's MCP server names will do.
+//! There is one exception: the suite names no issuer where a person must (`--issuer`). A person must name one for
+//! `client_credentials` and similar grants, because otherwise any server could ask for the secret; and for a client
+//! that is described at a URL, because it is the same everywhere, and nothing tells two servers apart if their answers
+//! have no `iss`. Here, the issuer that the suite's MCP server names is accepted.
 
 use std::{env, sync::Arc};
 
@@ -21,7 +22,7 @@ use crate::options::application;
 /// The document that the suite knows this client by.
 const CLIENT_METADATA: &str = "https://conformance-test.local/client-metadata.json";
 
-/// `MCP_CONFORMANCE_CONTEXT`. Which members there are depends on the scenario, and tells which grant it is about.
+/// `MCP_CONFORMANCE_CONTEXT`. Its members depend on the scenario, and show which grant it is about.
 #[derive(Default, Deserialize)]
 struct Context {
     client_id: Option<String>,
@@ -34,10 +35,10 @@ struct Context {
     valid_jwt: Option<String>,
 }
 
-/// Logs in without anybody, lists the tools, and calls each.
+/// Logs in without a person, lists the tools, and calls each.
 ///
 /// # Errors
-/// Where a client must refuse, which some scenarios are about.
+/// Where a client must refuse: some scenarios test this.
 pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
     let missing = |what: &str| Failure::usage(format!("{what} is for the conformance suite to set"));
     let context = match env::var("MCP_CONFORMANCE_CONTEXT") {
@@ -57,7 +58,7 @@ pub async fn run(url: &str, secrets: &Arc<Secrets>) -> Result<()> {
     });
     settings.any_issuer = true;
 
-    // It keeps nothing: nothing of one scenario may reach the next.
+    // Nothing is stored: one scenario must not affect the next.
     let mut session = Client::new(settings)?.secrets(secrets.clone()).connect().await?;
     let (tools, _) = session.tools().await?;
     for tool in tools {

@@ -1,7 +1,7 @@
 //! Step 11: an OAuth client for MCP, which a person can use from the terminal.
 //!
-//! What it does is in the library `client`; here is what a person sees of it. The map: [`options`] is the command line,
-//! [`commands`] are what a person can ask for, [`tool_arguments`] makes what was typed into what a tool takes,
+//! The library `client` does the work; this program is what a person sees of it. The map: [`options`] is the command
+//! line, [`commands`] are what a person can ask for, [`tool_arguments`] makes what was typed into what a tool takes,
 //! [`at_terminal`] shows the log-in, [`trace`] the exchanges, and [`mod@terminal_json`] prints JSON.
 
 mod at_terminal;

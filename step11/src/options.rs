@@ -1,5 +1,5 @@
-//! The command line, made into the library's settings. Secrets are not on it: everybody on
-//! the computer can see a command line.
+//! Turns the command line into the library's settings. No secret is on the command line, which everybody on the
+//! computer can see.
 
 use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
@@ -110,7 +110,7 @@ enum Grant {
     JwtBearer,
 }
 
-/// The program, as servers get to know it.
+/// The program, as it introduces itself to servers.
 pub fn application() -> Application {
     Application {
         name: "step11".to_owned(),
@@ -120,7 +120,7 @@ pub fn application() -> Application {
     }
 }
 
-/// What the library calls by the names of its items, in the words of the command line.
+/// Items that the library's messages name, and the options that set them.
 const IN_WORDS: [(&str, &str); 17] = [
     ("`Settings::server`", "--server"),
     ("`Settings::timeout`", "--timeout"),
@@ -141,7 +141,7 @@ const IN_WORDS: [(&str, &str); 17] = [
     ("`Folder::open`", "--credentials"),
 ];
 
-/// A message of the library's, as who typed a command understands it.
+/// A message of the library, in the words of the command line.
 pub fn in_words(message: &str) -> String {
     IN_WORDS.iter().fold(message.to_owned(), |text, (item, option)| text.replace(item, option))
 }
@@ -217,7 +217,7 @@ impl Options {
 /// Where credentials are kept.
 ///
 /// # Errors
-/// If nobody says, and there is no home folder.
+/// If no folder is given, and there is no home folder.
 pub fn folder(chosen: Option<&PathBuf>) -> Result<PathBuf> {
     if let Some(folder) = chosen {
         return Ok(folder.clone());

@@ -1,4 +1,4 @@
-//! `name=value` on the command line, made into what a tool's `inputSchema` asks for.
+//! Turns `name=value` on the command line into what a tool's `inputSchema` asks for.
 
 use client::{Failure, Result};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! `step11 trace`: shows each exchange, numbered and explained. What is secret in it the library has masked.
+//! `step11 trace`: shows each exchange, numbered and explained. The library has masked the secrets.
 
 use std::io::Write;
 
@@ -55,7 +55,7 @@ impl Trace {
         self.say(&format!("{bold}{exchange}. {why}{bold:#}"));
     }
 
-    /// Who closes the other end has seen enough.
+    /// A closed output is not a failure.
     fn say(&self, text: &str) {
         let _ = match self {
             Trace::Stdout => writeln!(anstream::stdout(), "{text}"),

@@ -29,7 +29,7 @@ impl Tools {
     }
 }
 
-/// The tools that know nothing of their caller.
+/// The tools that do not depend on their caller.
 pub fn tools() -> Tools {
     Tools::default()
         .on::<Echo, Echoed>(Tool::reads("echo", "Echo").says("Says the message again, once or several times."))

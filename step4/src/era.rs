@@ -23,7 +23,7 @@ static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-vers
 static METHOD: HeaderName = HeaderName::from_static("mcp-method");
 static NAME: HeaderName = HeaderName::from_static("mcp-name");
 
-/// What the check reads of the params: `_meta`, and what `Mcp-Name` repeats.
+/// The part of the params that the check reads: `_meta`, and what `Mcp-Name` repeats.
 #[derive(Default, Deserialize)]
 struct Head<'a> {
     #[serde(borrow, default, rename = "_meta")]
@@ -34,7 +34,7 @@ struct Head<'a> {
     uri: Option<&'a RawValue>,
 }
 
-/// What only modern requests have in `_meta`. Other keys of the protocol are older, such as `related-task`.
+/// The keys that only modern requests have in `_meta`. Other keys of the protocol are older, such as `related-task`.
 #[derive(Default, Deserialize)]
 struct Meta<'a> {
     #[serde(borrow, default, deserialize_with = "present", rename = "io.modelcontextprotocol/protocolVersion")]
@@ -45,7 +45,7 @@ struct Meta<'a> {
     client_info: Option<&'a RawValue>,
 }
 
-/// Tells a call's era, and refuses it if it breaks the rules of that.
+/// Determines a call's era, and refuses the call if it breaks the rules of that era.
 pub fn check(call: &mut Call<'_>) -> Result<(), HttpResponse> {
     let bad = |call: &Call<'_>, error| call.refuse(StatusCode::BAD_REQUEST, &error);
     let unclear = |call: &Call<'_>| {
@@ -79,7 +79,7 @@ pub fn check(call: &mut Call<'_>) -> Result<(), HttpResponse> {
     Ok(())
 }
 
-/// What a modern request owes us: headers that say the same as the body ("Server Validation"), and `_meta` with the
+/// What a modern request must have: headers that say the same as the body ("Server Validation"), and `_meta` with the
 /// version and the client's capabilities.
 fn check_modern(
     call: &Call<'_>,
@@ -142,7 +142,7 @@ fn header<'a>(http: &'a HttpRequest, name: &HeaderName) -> Option<Cow<'a, str>> 
     })
 }
 
-/// `=?base64?aGk=?=` is `hi`; anything else is itself ("Value Encoding"). Broken base64 is nothing.
+/// `=?base64?aGk=?=` is `hi`; anything else is itself ("Value Encoding"). Broken base64 gives nothing.
 fn decode_sentinel(value: &str) -> Option<Cow<'_, str>> {
     match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok().map(Cow::Owned),

@@ -40,7 +40,7 @@ enum Message<'a> {
     Notification,
 }
 
-/// What is no such message, and why; with its `id`, if that can be read.
+/// Anything else, and what is wrong with it; with its `id`, if that can be read.
 struct Neither<'a> {
     id: Option<&'a RawValue>,
     error: ErrorObject,
@@ -56,7 +56,7 @@ impl<'a> Message<'a> {
                 return Err(invalid(None, "Send one message at a time: MCP has no batches."));
             }
             Ok(envelope) => envelope,
-            // JSON that is no message, or no JSON at all? Only reading it to the end can tell.
+            // It is JSON but no message, or no JSON at all: only reading it to the end can tell.
             Err(_) => match serde_json::from_str::<serde::de::IgnoredAny>(text) {
                 Ok(_) => return Err(invalid(None, "A message is one JSON object, and names each member once.")),
                 Err(_) => return Err(not_json("The body is not JSON.")),

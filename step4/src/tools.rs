@@ -58,8 +58,8 @@ impl Tools {
         Ok(ListToolsResult { tools: shown.map(|tool| tool.definition.clone()).collect() })
     }
 
-    /// `tools/call`: runs the tool that the params name. A tool that we do not have is an error of the protocol;
-    /// arguments that do not fit are a result that says so, since a model can mend those.
+    /// `tools/call`: runs the tool that the params name. An unknown tool is a protocol error. Arguments that do not fit
+    /// give a result that says so, since a model can correct them.
     pub async fn call(&self, call: &Call<'_>) -> Result<CallToolResult, ErrorObject> {
         let params: CallToolParams = call.params()?;
         let Some(tool) = self.0.iter().find(|tool| tool.name == params.name) else {
@@ -73,7 +73,7 @@ impl Tools {
     }
 }
 
-/// The tools that know nothing of their caller.
+/// The tools that do not depend on their caller.
 pub fn tools() -> Tools {
     Tools::default()
         .on(Tool::reads("echo", "Echo").says("Says the message again, once or several times."), echo)

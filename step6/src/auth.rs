@@ -1,8 +1,8 @@
 //! The middleware before `/mcp`: no valid token, no entry (RFC 6750, RFC 9068 §4).
 //!
-//! [`authenticate`] runs before the request's method, type and body are looked at. It takes the token from the one place
-//! where it may be ([`bearer_token`]), has it checked ([`Verifier::verify`]), and leaves a [`Caller`] behind for the
-//! handlers. All else is answered with a challenge that says what is wrong.
+//! [`authenticate`] runs before the request's method, type and body are looked at. It takes the token from the one
+//! place where it may be ([`bearer_token`]), has it checked ([`Verifier::verify`]), and leaves a [`Caller`] behind for
+//! the handlers. It answers any other request with a challenge that says what is wrong.
 
 use std::{
     future::{Ready, ready},
@@ -23,7 +23,7 @@ use common::{claims::Claims, http::HttpError, requests::LogUser};
 use crate::bearer::{Challenge, Missing, bearer_token};
 use crate::verify::Verifier;
 
-/// Whose tokens are accepted, and what those learn who have none.
+/// Whose tokens are accepted, and what a caller without a token is told.
 pub struct Auth {
     verifier: Verifier,
     challenge: Challenge,
@@ -76,7 +76,7 @@ impl FromRequest for Caller {
     }
 }
 
-/// The middleware: a valid token or an answer from here.
+/// The middleware: passes a request with a valid token on, and answers any other itself.
 pub async fn authenticate<B: MessageBody + 'static>(
     auth: web::Data<Auth>,
     req: ServiceRequest,

@@ -13,7 +13,7 @@ pub struct Jwk {
     #[serde(rename = "use")]
     usage: &'static str,
     alg: &'static str,
-    /// The key's name: a token says in its header which key it was signed with.
+    /// The key's name: a token's header names the key that it was signed with.
     pub kid: String,
     kty: &'static str,
     /// The modulus: a big-endian number in base64url.

@@ -47,7 +47,7 @@ fn is_b64token(token: &str) -> bool {
 pub struct Challenge(Vec<(&'static str, String)>);
 
 impl Challenge {
-    /// The same with this parameter, in the place of any of that name.
+    /// The same with this parameter, which replaces one of the same name.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.0.retain(|(other, _)| *other != name);
         self.0.push((name, value.to_owned()));

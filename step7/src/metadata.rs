@@ -1,6 +1,6 @@
-//! The documents from which a client that knows nothing but our URL learns where to get a token:
-//! `/.well-known/oauth-protected-resource` (RFC 9728) and `/.well-known/oauth-authorization-server`
-//! (RFC 8414). A document never names an endpoint that does not work.
+//! The documents that tell a client where to get a token, if it knows only our URL:
+//! `/.well-known/oauth-protected-resource` (RFC 9728) and `/.well-known/oauth-authorization-server` (RFC 8414). A
+//! document never names an endpoint that does not work.
 
 use actix_web::{HttpResponse, web};
 use common::{
@@ -18,14 +18,14 @@ pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server"
 const JWKS: &str = "/.well-known/jwks.json";
 pub const DOCUMENTATION: &str = "/docs";
 
-/// What the documents say, and where they are.
+/// The contents of the documents, and where they are.
 #[derive(Clone)]
 pub struct Metadata {
     public_url: PublicUrl,
     issuer: String,
     /// What basic use needs.
     pub scopes: Vec<&'static str>,
-    /// Only if we are the issuer: a client believes this document of nobody else (RFC 8414 §3.3).
+    /// Only if we are the issuer: a client accepts this document from nobody else (RFC 8414 §3.3).
     server: Option<AuthorizationServerMetadata>,
     pub urls: OAuthUrls,
 }

@@ -1,6 +1,7 @@
-//! Who may ask. A page of another site can make a browser call a server on this computer, or in this network: under the
-//! page's own `Origin`, or, once the name of its site leads to us, under that name in `Host` (DNS rebinding). Both are
-//! compared with what is allowed, on every route, before anything else (MCP 2026-07-28 "Streamable HTTP", Security).
+//! Who may ask. A page of another site can make a browser call a server on this computer, or in this network. The
+//! request then has the page's own `Origin`; or, if the name of the page's site leads to us, that name in `Host` (DNS
+//! rebinding). Both headers are checked on every route, before anything else (MCP 2026-07-28 "Streamable HTTP",
+//! Security).
 
 use actix_cors::Cors;
 use actix_web::{
@@ -34,7 +35,7 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 pub struct Guards {
     /// Origins of other sites that may call us from a browser. Loopback ones always may.
     origins: Vec<Origin>,
-    /// Names we are called by. Loopback ones always are.
+    /// Names that clients may call us by. Loopback ones always may be used.
     hosts: Vec<String>,
 }
 
@@ -62,11 +63,11 @@ impl Guards {
         Ok(Guards { origins, hosts })
     }
 
-    /// Answers browsers' preflights. To be wrapped inside [`Guards::check`], which answers 403 first.
+    /// Answers browsers' preflights. Must be wrapped inside [`Guards::check`], which answers 403 first.
     pub fn cors() -> Cors {
         Cors::default()
             .allow_any_origin() // `check` has let only allowed ones through
-            .allowed_methods(["GET", "POST", "DELETE"]) // a refusal that a page can read beats one it cannot
+            .allowed_methods(["GET", "POST", "DELETE"]) // so that the page can read a 405
             .allowed_headers(ALLOWED.split(", "))
             .expose_headers(EXPOSED.split(", "))
             .max_age(600)
@@ -147,8 +148,8 @@ fn forbid(path: &str, error: &str, description: &str) -> HttpResponse {
     }
 }
 
-/// An origin (RFC 6454 §4), of any scheme: desktop apps and browser extensions have their own. The type of the URL
-/// library is not enough, as it takes each of those for an origin that equals nothing, not even itself.
+/// An origin (RFC 6454 §4), of any scheme: desktop apps and browser extensions have their own. The URL library's type
+/// does not work for those: each of them equals nothing, not even itself.
 #[derive(PartialEq, Eq)]
 struct Origin {
     scheme: String,
@@ -157,11 +158,11 @@ struct Origin {
 }
 
 impl Origin {
-    /// An origin as a browser writes it (RFC 6454 §6.1): scheme, host and port, nothing behind. One parser for the
-    /// option and for the header, so that what can be allowed can also come.
+    /// An origin as a browser writes it (RFC 6454 §6.1): scheme, host and port, nothing behind. The option and the
+    /// header share one parser, so that every allowed origin can match.
     fn parse(text: &str) -> Option<Self> {
         let (_, authority) = text.split_once("://")?;
-        // What the URL parser forgives and no browser sends; `*` would look like a pattern.
+        // The URL parser accepts these, but no browser sends them; `*` would look like a pattern.
         let bare =
             !authority.is_empty() && !authority.ends_with(':') && !authority.contains(['/', '\\', '?', '#', '@']);
         if !bare || text.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '*' | '%')) {

@@ -33,15 +33,15 @@ fn of_method(method: &str) -> Option<Requirement> {
     })
 }
 
-/// Whether the caller's role allows what has all of these requirements. `tools/list` shows only such tools; one that only
-/// lacks a scope is shown, so that the client can ask for it.
+/// Whether the caller's role meets all of these requirements. `tools/list` shows only such tools; one that only lacks a
+/// scope is shown, so that the client can ask for it.
 pub fn role_allows(caller: &Caller, requirements: &[Requirement]) -> bool {
     let roles = caller.roles();
     requirements.iter().all(|required| roles.iter().any(|role| required.roles.contains(role)))
 }
 
-/// Lets the call pass, or answers 403. `tool`: what the tool that it names requires, which narrows what the method does.
-/// `challenge`: what every challenge carries.
+/// Lets the call pass, or answers 403. `tool`: the requirement of the tool that the call names, in addition to the
+/// method's. `challenge`: what every challenge carries.
 pub fn check(call: &Call<'_>, tool: Option<Requirement>, challenge: &Challenge) -> Result<(), HttpResponse> {
     let forbidden = |why| ErrorBody::new("forbidden", why).on_mcp(StatusCode::FORBIDDEN, Some(call.id));
     if matches!(&*call.method, "initialize" | "server/discover" | "ping") {

@@ -38,7 +38,7 @@ impl Verifier {
         if token.len() > MAX_TOKEN {
             return Err("The token is longer than 16 KiB.");
         }
-        // The header is the sender's word until the signature is checked: it may only narrow the choice.
+        // Until the signature is checked, the header is only the sender's claim: it may only narrow the choice of keys.
         let header = JoseHeader::of(token).ok_or("The token is not a JWT signed with RS256.")?;
         let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
         if !matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {

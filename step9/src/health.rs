@@ -24,7 +24,7 @@ impl Health {
     }
 }
 
-/// 200 and `ok`, or 503 and `unavailable` if a database cannot be used: then nothing should be sent here.
+/// 200 and `ok`, or 503 and `unavailable` if a database cannot be used: then no client should be sent here.
 pub async fn health(health: web::Data<Health>, readiness: web::Data<Readiness>) -> HttpResponse {
     if readiness.is_ready().await {
         return HttpResponse::Ok().json(&**health);

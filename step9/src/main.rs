@@ -117,7 +117,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let auth = web::Data::new(auth);
     let app = move || {
         App::new()
-            // The last `wrap` is the outermost: who may ask at all is checked first.
+            // The last `wrap` is the outermost, so the guards check each request first.
             .wrap(Guards::cors())
             .wrap(from_fn(Guards::check))
             .app_data(guards.clone())

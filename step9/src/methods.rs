@@ -1,5 +1,5 @@
 //! The method table. A request's `method` is looked up in it, and what the method returns is written as a JSON-RPC
-//! response: in one place, so that no method knows of envelopes.
+//! response: in one place, so that the methods need not know JSON-RPC.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::auth::Caller;
 const TTL_MS: u32 = 60_000;
 const CACHE_SCOPE: CacheScope = CacheScope::Private; // what somebody sees depends on their permissions
 
-/// A request that asks for something to be done: what every method is given.
+/// A request that asks for something to be done. Every method gets one.
 pub struct Call<'a> {
     pub http: &'a HttpRequest,
     pub caller: &'a Caller,
@@ -49,7 +49,7 @@ impl<'a> Call<'a> {
         if self.era == era { Ok(()) } else { Err(ErrorObject::method_not_found()) }
     }
 
-    /// What is to be called or got, for methods that name it.
+    /// The name of the tool or prompt, for methods that have one.
     pub fn name(&self) -> Option<Cow<'a, str>> {
         serde_json::from_str::<Text>(self.name?.get()).ok().map(|text| text.0)
     }

@@ -1,5 +1,5 @@
-//! Notes: data of one's own. They belong to (`iss`, `sub`), never to a name, which somebody else may have at another
-//! issuer; every statement below asks for both. They are in SQLite, where a note that was acknowledged is on disk.
+//! Notes: each person's own data. A note belongs to (`iss`, `sub`), never to a name, which somebody else may have at
+//! another issuer; every statement below compares both. Notes are in SQLite, so an acknowledged note is on disk.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,8 +17,8 @@ use sqlx::{
 /// How many notes a user may keep.
 pub const MAX_NOTES: i64 = 1000;
 
-/// What makes a database of each version out of the one before (`PRAGMA user_version`). A file that was released stays as
-/// it is: what is to change comes in a further one.
+/// The migrations: each file turns a database of the version before into the next (`PRAGMA user_version`). A released
+/// file never changes; a change comes in a new file.
 const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_notes.sql")];
 
 /// Where the notes are.
@@ -68,7 +68,7 @@ impl Notes {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full) // "saved" means on disk
             .busy_timeout(Duration::from_secs(5));
-        // One connection: SQLite writes one at a time anyway, and so nobody finds it locked.
+        // One connection: SQLite writes one at a time anyway, and this way no request finds it locked.
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options);
         let opening = async {
             let notes = Notes(pool.await?);
@@ -97,7 +97,8 @@ impl Notes {
         Ok(self.0.begin_with("BEGIN IMMEDIATE").await?.rollback().await?)
     }
 
-    /// `None`: this user has too many already. One statement, so that two at once cannot pass the limit.
+    /// `None`: this user has too many already. A single statement, so that two requests at once cannot exceed the
+    /// limit.
     pub async fn save(&self, owner: &Claims, text: String) -> sqlx::Result<Option<Note>> {
         let id = uuid::Uuid::now_v7().to_string(); // in the order in which they are made, for notes of one millisecond
         let created_at = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
@@ -146,7 +147,7 @@ impl Notes {
         Ok(deleted.rows_affected() == 1)
     }
 
-    /// At most `limit` of those who keep notes, after a position, by the name of their newest note.
+    /// At most `limit` users who keep notes, after a position, by the name of their newest note.
     pub async fn keepers(&self, after: &Position, limit: i64) -> sqlx::Result<Vec<Keeper>> {
         // SQLite takes `username` from the row that max() found.
         let rows: Vec<(String, String, String, i64)> = sqlx::query_as(

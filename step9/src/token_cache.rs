@@ -1,8 +1,8 @@
-//! Tokens that were verified before: a signature costs several times what the rest of a request does.
+//! Remembers verified tokens: checking a signature costs several times as much as the rest of a request.
 //!
-//! What is remembered must never let in what a check would refuse. So the key is the digest of the whole token, and a
-//! changed byte is another token; no token is kept; only good ones get in, so that a flood of others changes nothing; and
-//! none outlives its `exp`. Nor may it grow: its bound is in bytes, as an issuer may put a lot into a token.
+//! The cache must never let in a token that a check would refuse. So its key is the digest of the whole token: a
+//! changed byte makes another token, and no token is stored. Only good tokens get in, so that a flood of others changes
+//! nothing, and none outlives its `exp`. The cache has a limit in bytes, since an issuer may put a lot into a token.
 
 use std::{
     ops::Deref,
@@ -18,7 +18,7 @@ const CAPACITY: u64 = 16 * 1024 * 1024;
 /// What a usual entry takes, in bytes.
 const USUAL: u64 = 3 * 1024;
 
-/// Whom tokens speak for, by the digest of the whole token.
+/// The caller for each token, by the digest of the whole token.
 pub struct TokenCache<V> {
     cache: Cache<[u8; 32], Entry<V>, InBytes>,
     /// Seconds for which a token is still good after `exp`.
@@ -49,8 +49,8 @@ impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
         TokenCache { cache, leeway: leeway.try_into().unwrap_or(0) }
     }
 
-    /// What `verify` made of the token: remembered, and not expired since; or else made now. No lock is held
-    /// meanwhile.
+    /// The result of `verify` for the token: the remembered one if it has not expired since, or else a new one. No lock
+    /// is held meanwhile.
     ///
     /// # Errors
     /// Those of `verify`.
@@ -63,7 +63,7 @@ impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
             None => {}
         }
         let value = verify()?;
-        // What answers repeat of the claims (`sub` twice, and percent-encoded) is shorter than three tokens.
+        // The claims that answers repeat (`sub` twice, and percent-encoded) are shorter than three tokens.
         let bytes = 256 + value.bytes() + 3 * token.len();
         self.cache.insert(key, Entry { value: value.clone(), bytes: bytes as u64 });
         Ok(value)

@@ -54,7 +54,7 @@ impl Tools {
         self
     }
 
-    /// What the tool that a call names requires; nothing if it names none of ours.
+    /// The requirement of the tool that a call names; `None` if it names no tool of ours.
     pub fn required(&self, call: &Call<'_>) -> Option<Requirement> {
         let name = call.name().filter(|_| call.method == "tools/call")?;
         self.0.iter().find(|tool| tool.name == name).map(|tool| tool.requires)
@@ -67,8 +67,8 @@ impl Tools {
         Ok(ListToolsResult { tools: shown.map(|tool| tool.definition.clone()).collect() })
     }
 
-    /// `tools/call`: runs the tool that the params name. A tool that we do not have is an error of the protocol;
-    /// arguments that do not fit are a result that says so, since a model can mend those.
+    /// `tools/call`: runs the tool that the params name. An unknown tool is a protocol error. Arguments that do not fit
+    /// give a result that says so, since a model can correct them.
     pub async fn call(&self, call: &Call<'_>) -> Result<CallToolResult, ErrorObject> {
         let params: CallToolParams = call.params()?;
         let Some(tool) = self.0.iter().find(|tool| tool.name == params.name) else {
@@ -82,7 +82,7 @@ impl Tools {
     }
 }
 
-/// The tools that know nothing of their caller.
+/// The tools that do not depend on their caller.
 pub fn tools() -> Tools {
     Tools::default()
         .on(Tool::reads("echo", "Echo").says("Says the message again, once or several times."), CALL_TOOLS, echo)

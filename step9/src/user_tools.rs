@@ -180,7 +180,7 @@ impl Page {
     }
 }
 
-/// What a cursor says is our business (MCP "Pagination"). It names its tool, since in another list it would lead anywhere.
+/// Clients must not interpret a cursor (MCP "Pagination"). It names its tool, and no other tool accepts it.
 fn cursor(call: &Call<'_>, (first, second): (&String, &String)) -> String {
     URL_SAFE_NO_PAD.encode(json!([call.name(), first, second]).to_string())
 }

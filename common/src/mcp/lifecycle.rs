@@ -1,4 +1,4 @@
-//! The first messages: what client and server say of themselves.
+//! The first messages: what client and server say about themselves.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,8 +22,8 @@ pub struct ServerCapabilities {
     pub prompts: Option<Map<String, Value>>,
 }
 
-/// `initialize`, what the client says (2025-11-25 "Lifecycle"). It must also name itself and its capabilities; as
-/// nothing here depends on them, a client that does not is answered.
+/// `initialize`, what the client says (2025-11-25 "Lifecycle"). The client must also send its name and its
+/// capabilities. Nothing here depends on them, so a client that omits them is answered anyway.
 #[derive(Deserialize)]
 pub struct InitializeParams {
     #[serde(rename = "protocolVersion")]

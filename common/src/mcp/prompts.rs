@@ -1,4 +1,4 @@
-//! Prompts: their definitions, and what becomes of them.
+//! Prompts: their definitions, requests and results.
 
 use std::borrow::Cow;
 

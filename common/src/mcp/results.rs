@@ -28,7 +28,7 @@ pub struct Caching {
     pub cache_scope: CacheScope,
 }
 
-/// An answer that says nothing more than that it is one.
+/// An empty result.
 #[derive(Serialize)]
 pub struct EmptyResult {}
 

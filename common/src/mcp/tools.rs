@@ -40,7 +40,7 @@ impl Tool {
         tool
     }
 
-    /// A tool that deletes something: once more changes nothing.
+    /// A tool that deletes something. A second call changes nothing more.
     pub fn deletes(name: &'static str, title: &'static str) -> Self {
         let mut tool = Self::reads(name, title);
         tool.annotations.read_only_hint = false;
@@ -48,14 +48,14 @@ impl Tool {
         tool
     }
 
-    /// What it is good for: a model chooses by this.
+    /// What it is for: a model chooses tools by this text.
     #[must_use]
     pub fn says(self, description: &'static str) -> Self {
         Tool { description, ..self }
     }
 }
 
-/// Hints about what a tool does to the world; only to this server's, so far.
+/// Hints about what a tool changes. So far no tool reaches anything outside this server.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ToolAnnotations {
@@ -81,7 +81,7 @@ pub struct CallToolParams<'a> {
 }
 
 impl<'a> CallToolParams<'a> {
-    /// The arguments as the tool's own type. What does not fit is for the model to mend.
+    /// The arguments as the tool's own type. The model can correct arguments that do not fit.
     ///
     /// # Errors
     /// [`ToolError::Mend`], which says what does not fit.
@@ -93,7 +93,7 @@ impl<'a> CallToolParams<'a> {
 
 /// What a tool returns: for programs as it is, for people as text.
 pub trait ToolResult: Serialize {
-    /// The text. `json`: what programs get, which is all that there is to say if the tool knows nothing better.
+    /// The text for people. `json`: what programs get, which is also the text unless the tool has a better one.
     fn into_text(self, json: &str) -> String
     where
         Self: Sized,
@@ -104,7 +104,7 @@ pub trait ToolResult: Serialize {
 
 /// Why a tool has no result ("Tools", Error Handling).
 pub enum ToolError {
-    /// What the model can mend, in words for it.
+    /// An error that the model can correct, in words for it.
     Mend(String),
     /// Everything else.
     Protocol(ErrorObject),
