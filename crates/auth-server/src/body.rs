@@ -1,4 +1,4 @@
-//! The body of a request: at most 1 MiB, within ten seconds. What of it is looked at, the endpoints bound further.
+//! The body of a request: at most 1 MiB, within ten seconds. The endpoints set lower limits for what they accept.
 
 use std::{fmt, pin::Pin, time::Duration};
 
@@ -9,8 +9,8 @@ use actix_web::{
     web::{self, Bytes},
 };
 
-/// The largest body that is read, in bytes. A client that sends more than an endpoint takes should read the answer, so
-/// that the limit here is far from theirs.
+/// The largest body that is read, in bytes. This is far above the limits of the endpoints, so that a client that sends
+/// too much can still read the answer.
 const MAX: usize = 1024 * 1024;
 /// How long a client may take to send a body.
 const TIMEOUT: Duration = Duration::from_secs(10);

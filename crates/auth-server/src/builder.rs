@@ -1,4 +1,4 @@
-//! What an authorization server needs to begin.
+//! How an authorization server is configured and opened.
 
 use std::{
     num::NonZeroU32,
@@ -30,8 +30,8 @@ use crate::{
     users::Users,
 };
 
-/// How many clients may register themselves from one address, in a minute and in an hour, and from all in a minute. In the
-/// hour for which a new client is protected one address cannot fill the table.
+/// How many clients may register themselves from one address, in a minute and in an hour, and from all in a minute. So
+/// one address cannot fill the table within the hour for which a new client is protected.
 const REGISTRATIONS: [Quota; 2] = [Quota::per_minute(number(30)), Quota::per_hour(number(200))];
 const REGISTRATIONS_OF_ALL: NonZeroU32 = number(120);
 
@@ -100,23 +100,23 @@ impl Builder {
         self
     }
 
-    /// Also accepts `client_id` URLs at loopback addresses, over http too. For development only: whoever can reach the
-    /// server then has it ask programs on its own computer.
+    /// Also accepts `client_id` URLs at loopback addresses, over http too. For development only: anybody who can reach
+    /// the server can then make it send requests to programs on its own computer.
     #[must_use]
     pub fn allow_loopback_client_ids(mut self) -> Self {
         self.loopback_client_ids = true;
         self
     }
 
-    /// The password of all users (alice, bob, admin, guest) that the first start makes, for development only. Without it
-    /// each gets one, which is printed on stderr.
+    /// The password of all users (alice, bob, admin, guest) that the first start creates, for development only. Without
+    /// it each gets a random one, which is printed on stderr.
     #[must_use]
     pub fn first_password(mut self, password: SecretString) -> Self {
         self.first_password = Some(password);
         self
     }
 
-    /// What people are told to type in order to change alice's password.
+    /// The command that people are told to type to change alice's password.
     #[must_use]
     pub fn passwd_command(mut self, command: String) -> Self {
         self.passwd_command = command;

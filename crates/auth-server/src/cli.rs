@@ -9,7 +9,7 @@ use oauth::{redirect_uri, secret::SecretString};
 
 use crate::{builder::Builder, server::AuthServer, users::Users};
 
-/// Where the database is unless somebody says otherwise.
+/// The default path of the database.
 const DATABASE: &str = "data/auth.db";
 /// Why a development switch is refused.
 const ELSEWHERE: &str = "it is refused unless both the address (--host) and the public URL (--public-url) are loopback";
@@ -33,7 +33,7 @@ pub struct AuthArgs {
 
 /// The server that an authorization server is part of.
 pub struct Host<'a> {
-    /// What the world calls it, without a slash at the end.
+    /// Its public URL, without a slash at the end.
     pub public_url: &'a str,
     /// Whether only this computer can reach it: by its address, and by its public URL.
     pub on_loopback: bool,
@@ -42,12 +42,13 @@ pub struct Host<'a> {
 }
 
 impl AuthArgs {
-    /// The authorization server of these options, which issues tokens for these resources (RFC 8707). `MCP_DEV_PASSWORD` is
-    /// the password of all users that the first start makes; without it each gets one, which is printed.
+    /// The authorization server of these options, which issues tokens for these resources (RFC 8707).
+    /// `MCP_DEV_PASSWORD` is the password of all users that the first start creates; without it each gets a random one,
+    /// which is printed.
     ///
     /// # Errors
-    /// If there is no key, the database or the file of clients cannot be used, or something that is for development is
-    /// set on a server that others can reach.
+    /// If there is no key, the database or the file of clients cannot be used, or a development option is set on a
+    /// server that others can reach.
     pub async fn open(&self, host: Host<'_>, resources: Vec<String>) -> Result<AuthServer> {
         let Some(key) = host.key else { bail!("there is no private key to sign tokens with") };
         let dev_password = dev_password();
@@ -73,8 +74,8 @@ impl AuthArgs {
         builder.open().await
     }
 
-    /// The same as part of an MCP server, for that server only: tokens are issued for its `resource`. Nothing is mounted if
-    /// it trusts another `issuer`, or has no private key. `audience`: what it wants tokens to be for.
+    /// The same as part of an MCP server, for that server only: tokens are issued for its `resource`. Nothing is
+    /// mounted if it trusts another `issuer`, or has no private key. `audience`: the audience that it accepts.
     ///
     /// # Errors
     /// Those of [`AuthArgs::open`], and if the server would not accept the tokens.
@@ -91,7 +92,7 @@ impl AuthArgs {
         self.open(host, vec![resource]).await
     }
 
-    /// Those who can log in, to be managed.
+    /// The people who can log in, for the commands that manage them.
     ///
     /// # Errors
     /// If the database cannot be used.
@@ -117,7 +118,7 @@ impl AuthArgs {
     }
 }
 
-/// The password that `MCP_DEV_PASSWORD` gives to all users that the first start makes.
+/// The password in `MCP_DEV_PASSWORD`, for all users that the first start creates.
 fn dev_password() -> Option<SecretString> {
     std::env::var("MCP_DEV_PASSWORD").ok().filter(|password| !password.is_empty()).map(SecretString::from)
 }

@@ -1,4 +1,4 @@
-//! A client: what it says of itself, and how it proves who it is. Those in the operator's file are read here.
+//! A client: what it says about itself, and how it proves who it is. Those in the operator's file are read here.
 
 use std::{collections::HashMap, path::Path};
 
@@ -18,9 +18,9 @@ use serde::Deserialize;
 pub(crate) struct Client {
     pub id: ClientId,
     pub metadata: ClientMetadata,
-    /// What `client_secret` must digest to, if it has one.
+    /// The digest of its `client_secret`, if it has one.
     pub secret_digest: Option<Digest>,
-    /// What it may do on its own behalf; only a client from the operator's file has any.
+    /// The scopes that it may use on its own behalf; only a client from the operator's file has any.
     pub roles: Vec<String>,
     /// Whether `id` is the URL of the document that `metadata` comes from.
     pub self_hosted: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// What to call it on a page. It is the client's own word.
+    /// Its name on a page, as the client gives it.
     pub fn name(&self) -> &str {
         self.metadata.client_name.as_deref().unwrap_or(self.id.as_str())
     }

@@ -1,7 +1,7 @@
-//! Security events (OWASP Logging Cheat Sheet): one line of the log each. All lines of a request have its correlation
-//! id, which the answer has as `X-Correlation-Id`, and the peer's address, and from where they are known the client and the person. A password, code, token or
-//! secret is in none of them, nor a name that nobody has: people type passwords into the wrong field. The log writes
-//! texts as Rust writes literals, so that no control character of a client's gets into it.
+//! Security events (OWASP Logging Cheat Sheet): one line of the log each. All lines of a request have the peer's
+//! address and the correlation id that the answer has as `X-Correlation-Id`; and the client and the person, once they
+//! are known. No line has a password, code, token or secret, or a name that does not exist: people type passwords into
+//! the wrong field. The log writes texts as Rust literals, so that no client can put control characters into it.
 
 use actix_web::{
     Error,
@@ -21,7 +21,7 @@ pub(crate) async fn request<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let peer = peer::address(request.request());
-    // A span is left out where its level is: of this one, that would be where no event is logged either.
+    // Filtering by level also drops spans. At the level `error`, this one is dropped only if no event is logged either.
     let id = Uuid::new_v4().to_string();
     let span = tracing::error_span!("request", correlation_id = %id, %peer, client = Empty, user = Empty);
     let mut response = next.call(request).instrument(span).await?;
@@ -31,12 +31,12 @@ pub(crate) async fn request<B: MessageBody>(
     Ok(response)
 }
 
-/// From here on, what is logged of this request is about this client.
+/// From here on, the log lines of this request name this client.
 pub(crate) fn client(id: &str) {
     Span::current().record("client", id);
 }
 
-/// From here on, what is logged of this request is about this person.
+/// From here on, the log lines of this request name this person.
 pub(crate) fn user(sub: &str) {
     Span::current().record("user", sub);
 }

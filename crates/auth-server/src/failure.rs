@@ -1,4 +1,4 @@
-//! What goes back when a request at an endpoint for programs fails (RFC 6749 §5.2).
+//! The error response of an endpoint for programs (RFC 6749 §5.2).
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ pub(crate) struct Failure {
     description: Cow<'static, str>,
     /// Whether the client tried HTTP Basic, and is to be told so (RFC 6749 §5.2, `invalid_client`).
     basic: bool,
-    /// After how many seconds it may work, where it is our load that stands in the way.
+    /// After how many seconds to try again, if our load is the reason.
     retry_after: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ impl Failure {
         Failure { retry_after: Some(retry_after), ..failure }
     }
 
-    /// We, or somebody we ask, cannot do it at the moment.
+    /// We, or a server that we ask, cannot do it at the moment.
     pub fn unavailable(description: &'static str, retry_after: u64) -> Self {
         let failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description);
         Failure { retry_after: Some(retry_after), ..failure }
@@ -62,8 +62,8 @@ impl Failure {
         Self::new(error.status_code(), "invalid_request", error.to_string())
     }
 
-    /// Says in the log that something was refused or throttled, and why; nothing that the client sent. Of what is our own
-    /// fault the log has the cause already.
+    /// Logs that something was refused or throttled, and why, but nothing that the client sent. The cause of our own
+    /// failures is in the log already.
     pub fn log(&self, what: &'static str) {
         if self.status.is_client_error() {
             let how = if self.retry_after.is_some() { "throttled" } else { "refused" };

@@ -15,11 +15,10 @@
 //! # }
 //! ```
 //!
-//! A person's way through it: `authorize` checks what a client asks for, has the person log in
-//! ([`Users`], `session`) and consent (`pages`), and sends a code back; `token` exchanges it.
-//! `client` and `registration` know who may ask: registered ones, and those that describe themselves at a URL
-//! (`cimd`); [`oauth::client_metadata`] says how much of what they say is accepted. `store` keeps what must survive a
-//! restart.
+//! A person's way through it: `authorize` checks what a client asks for, has the person log in ([`Users`], `session`)
+//! and consent (`pages`), and sends a code back; `token` exchanges it. `client` and `registration` know the clients:
+//! registered ones, and those that describe themselves at a URL (`cimd`); [`oauth::client_metadata`] decides how much
+//! of their metadata is accepted. `store` keeps what must survive a restart.
 #![deny(missing_docs)]
 
 mod authorize;

@@ -1,4 +1,5 @@
-//! How often something may be done, in all and by each: so that one who does it often does not stand in everybody's way.
+//! Limits on how often something may be done, by each caller and by all: so a caller who does it often does not block
+//! everybody else.
 
 use std::{hash::Hash, num::NonZeroU32, time::Instant};
 
@@ -10,13 +11,13 @@ use governor::{
 
 use crate::clock::Clock;
 
-/// How many of those who do something are remembered. One who has not done it for so long that nothing counts any more
-/// is forgotten, and nobody else: inventing names or addresses resets no count.
+/// How many callers are remembered. A caller is forgotten only when its count has run out, so inventing names or
+/// addresses resets no count.
 const REMEMBERED: usize = 10_000;
 
 type Limiter<K, S> = RateLimiter<K, S, Clock, NoOpMiddleware<Instant>>;
 
-/// So often for each, and so often in a minute for all together.
+/// Limits for each caller, and a limit per minute for all together.
 pub(crate) struct Limits<K: Clone + Eq + Hash> {
     each: Vec<Limiter<K, HashMapStateStore<K>>>,
     all: Limiter<NotKeyed, InMemoryState>,
@@ -30,7 +31,7 @@ impl<K: Clone + Eq + Hash> Limits<K> {
         Limits { each: each.iter().map(keyed).collect(), all, clock: clock.clone() }
     }
 
-    /// Counts one; or says in how many seconds one more may come.
+    /// Counts one use, or says in how many seconds the next is allowed.
     pub fn check(&self, who: &K) -> Result<(), u64> {
         let wait = |until: NotUntil<Instant>| until.wait_time_from(self.clock.instant()).as_secs() + 1;
         for limiter in &self.each {

@@ -1,6 +1,6 @@
-//! What a person sees: logging in, consenting, and why something did not work. Plain HTML with one
-//! inline style, which the Content-Security-Policy names by its digest, and no script. What clients
-//! say of themselves is escaped by the templates, and shown as what they say.
+//! The pages that a person sees: log-in, consent, and errors. Plain HTML with one inline style, which the
+//! Content-Security-Policy names by its digest, and no script. The templates escape what clients say about themselves,
+//! and mark it as the client's claim.
 
 use std::sync::LazyLock;
 
@@ -78,7 +78,7 @@ pub struct ScopeChoice {
     pub grantable: bool,
 }
 
-/// Says what is wrong, where redirecting would be too.
+/// Says what is wrong, where a redirect would be wrong too.
 #[derive(Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage {
@@ -96,8 +96,8 @@ pub fn words(scope: &str) -> &'static str {
     }
 }
 
-/// A page that is neither kept, framed nor scripted. Its forms post to this server only, which may
-/// redirect to `form_action`: a validated redirect URI, or its [`form_action_source`].
+/// A page without caching, framing or scripts. Its forms post to this server only, which may redirect to `form_action`:
+/// a validated redirect URI, or its [`form_action_source`].
 pub fn respond(page: &impl Template, status: StatusCode, form_action: Option<&str>) -> HttpResponse {
     let Ok(html) = page.render() else { return HttpResponse::InternalServerError().finish() };
     let target = form_action.map(form_action_source).filter(|source| !source.is_empty());
@@ -117,9 +117,9 @@ pub fn respond(page: &impl Template, status: StatusCode, form_action: Option<&st
         .body(html)
 }
 
-/// A redirect URI as a source in a `form-action` directive: its origin, or its scheme where that is an
-/// app's own (RFC 8252 §7.1). Empty for what is neither. A source cannot name an IPv6 address (CSP §2.3.1):
-/// there it is the scheme. A source is its own source.
+/// A redirect URI as a source in a `form-action` directive: its origin, or its scheme where that is an app's own (RFC
+/// 8252 §7.1). Anything else gives an empty text. A source cannot name an IPv6 address (CSP §2.3.1), so the scheme
+/// takes its place. A text that is a source already stays as it is.
 pub fn form_action_source(redirect_uri: &str) -> String {
     if let "http:" | "https:" = redirect_uri {
         return redirect_uri.to_owned();

@@ -5,7 +5,7 @@ use std::fmt;
 use oauth::claims::SCOPES;
 use url::form_urlencoded;
 
-/// The most that a query or form may be, in bytes.
+/// The longest query or form, in bytes.
 pub(crate) const MAX: usize = 16 * 1024;
 
 /// Decoded names and values, in order. `Debug` shows the names alone: passwords, codes and secrets are among the values.

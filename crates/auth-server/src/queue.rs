@@ -1,7 +1,7 @@
 //! Whose password is checked next. One check at a time takes 46 MiB and a core, so the others wait in lanes: one for
-//! each browser that a person has used before, and one for each address. The lanes take turns, so whoever sends
-//! many requests waits for their own. A flood from everywhere can fill the places of unknown browsers; it takes
-//! none from the browsers that are known.
+//! each browser that a person has used before, and one for each address. The lanes take turns, so a person who sends
+//! many requests waits only for their own. A flood from many addresses can fill the places of unknown browsers, but
+//! takes none from known browsers.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,7 @@ pub(crate) const WAITING: usize = 32;
 /// How many may wait in the lane of one known browser.
 const WAITING_BROWSER: usize = 2;
 
-/// Those who wait for one another.
+/// A lane: its requests wait for one another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// A browser in which the person has logged in before: the digest of its device cookie.
@@ -52,7 +52,7 @@ impl Drop for Turn {
 }
 
 impl Queue {
-    /// Waits for a turn; `None` if too many do. To hang up makes room.
+    /// Waits for a turn; `None` if too many are waiting. Hanging up makes room.
     pub async fn turn(self: &Arc<Self>, lane: Lane) -> Option<Turn> {
         let turn = {
             let mut lanes = self.lanes();
@@ -84,7 +84,7 @@ impl Lanes {
         let kin = |other: &Lane| matches!(other, Lane::Browser(_)) == known;
         if self.waiting.iter().filter(|(lane, _)| kin(lane)).map(|(_, waiting)| waiting.len()).sum::<usize>() >= WAITING
         {
-            // The last of the longest lane makes room for one of a lane that stays shorter.
+            // The last request of the longest lane makes room for a request in a shorter lane.
             let longest =
                 self.waiting.iter_mut().filter(|(lane, _)| kin(lane)).max_by_key(|(_, waiting)| waiting.len());
             let (_, longest) = longest.filter(|(_, waiting)| waiting.len() > ahead + 1)?;
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(order(&mut seen, WAITING).await, ["there"; WAITING].join(" "));
         drop(Queue::turn(&queue, address(1)).await.unwrap());
 
-        // Who hangs up with the turn on its way to them passes it on.
+        // A waiter that hangs up just as it gets its turn passes the turn on.
         let turn = Queue::turn(&queue, address(1)).await.unwrap();
         let mut late = Box::pin(queue.turn(address(2)));
         assert!(timeout(Duration::ZERO, &mut late).await.is_err());

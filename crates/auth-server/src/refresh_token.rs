@@ -13,7 +13,7 @@ use uuid::Uuid;
 const ID: usize = 16;
 const SIGNED: usize = ID + 32;
 
-/// Makes refresh tokens, and knows them again.
+/// Makes refresh tokens, and recognises them.
 pub(crate) struct RefreshTokens(hmac::Key);
 
 impl RefreshTokens {

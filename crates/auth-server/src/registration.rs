@@ -66,7 +66,7 @@ async fn answer(state: &State, http: &HttpRequest, body: Result<Body, BodyError>
     Ok(HttpResponse::Created().insert_header(("Cache-Control", "no-store")).json(answer))
 }
 
-/// What of its metadata a client may register.
+/// The part of its metadata that a client may register.
 fn checked(metadata: ClientMetadata, schemes: &AppSchemes) -> Result<ClientMetadata, Failure> {
     let mut metadata =
         metadata.accepted(schemes, &SCOPES).map_err(|refused| Failure::bad(refused.error, refused.why))?;

@@ -11,7 +11,7 @@ use oauth::{claims::SCOPES, metadata::AuthorizationServerMetadata, well_known};
 
 use crate::{authorize, events, registration, state::State, token};
 
-/// An authorization server, ready to be mounted; or none, where another issuer is trusted.
+/// An authorization server, ready to be mounted; or a disabled one, if another issuer is trusted.
 #[derive(Clone)]
 pub struct AuthServer {
     state: Option<web::Data<State>>,
@@ -20,13 +20,14 @@ pub struct AuthServer {
 }
 
 impl AuthServer {
-    /// One that is open.
+    /// A server that is open.
     pub(crate) fn opened(state: State, key: Jwk) -> Self {
         let metadata = metadata(state.issuer.as_str(), true);
         AuthServer { state: Some(web::Data::new(state)), metadata, jwks: JwkSet { keys: vec![key] } }
     }
 
-    /// None: at this URL nothing is mounted, as another issuer is trusted or there is no key to sign with.
+    /// A disabled one: nothing is mounted at this URL, because another issuer is trusted or there is no key to sign
+    /// with.
     pub fn elsewhere(public_url: &str) -> Self {
         AuthServer { state: None, metadata: metadata(public_url, false), jwks: JwkSet { keys: Vec::new() } }
     }
@@ -75,7 +76,7 @@ impl AuthServer {
         .route(JWKS, web::get().to(move || std::future::ready(HttpResponse::Ok().json(&jwks))));
     }
 
-    /// What the endpoints share, for tests that look into it.
+    /// The state that the endpoints share, for tests.
     #[cfg(test)]
     pub(crate) fn state(&self) -> web::Data<State> {
         self.state.clone().expect("it is mounted")
@@ -92,7 +93,7 @@ const JWKS: &str = "/.well-known/jwks.json";
 
 fn metadata(issuer: &str, mounted: bool) -> AuthorizationServerMetadata {
     let at = |path: &str| Some(format!("{issuer}{path}"));
-    // Where nothing is mounted, lists are empty rather than absent, which would promise a default (RFC 8414 §2).
+    // If nothing is mounted, lists are empty rather than absent: an absent list would promise a default (RFC 8414 §2).
     let texts = |values: &[&str]| Some(values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
     let offered = |values: &[&str]| if mounted { texts(values) } else { Some(Vec::new()) };
     let methods = offered(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]);

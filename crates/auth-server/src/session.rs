@@ -1,6 +1,6 @@
-//! Who is at the browser: a cookie with a random value, of which the database has the digest; the tokens that bind
-//! each form to the browser it was made for, and to the request it answers; and the cookie by which a browser is
-//! known in which somebody has logged in before.
+//! Who is at the browser: the session cookie, a random value whose digest is in the database; the tokens that bind each
+//! form to its browser and to the request it answers; and the device cookie, which marks a browser in which somebody
+//! has logged in before.
 
 use actix_web::{
     HttpRequest,
@@ -79,7 +79,7 @@ impl State {
         Ok(self.build_cookie(self.device_cookie_name(&account.name), &value, BROWSER_LIFETIME))
     }
 
-    /// Begins a session under a new name: one that was there before the log-in is worth nothing after it.
+    /// Begins a session with a new value, so that a session from before the log-in is worthless after it.
     pub(crate) async fn begin_session(&self, http: &HttpRequest, account: &Account) -> Result<Cookie<'static>> {
         let old = self.cookie_value(http, Form::Consent).map(|old| Digest::of(old.expose_secret()));
         let value = random()?;
@@ -96,8 +96,8 @@ impl State {
         Ok(self.users.find(&user).await?.map(|account| (account, value)))
     }
 
-    /// What a form must carry: it follows from the browser's cookie and from the authorization request,
-    /// so that no other browser can send the form, and this one for no other request.
+    /// The token that a form must carry. It is computed from the browser's cookie and the authorization request, so
+    /// that no other browser can send the form, and this browser can send it for no other request.
     pub(crate) fn form_token(&self, form: Form, cookie: &SecretString, query: &str) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.form_key, &form_message(form, cookie, query)))
     }

@@ -10,7 +10,7 @@ use std::{
 
 use oauth::secret::Digest;
 
-/// What a counter may see go wrong before it makes people wait.
+/// How many failures a counter allows before people must wait.
 const FREE: u32 = 5;
 const LONGEST_WAIT: u64 = 60;
 /// A counter without a failure for so long starts anew.
@@ -19,7 +19,7 @@ const MEMORY: Duration = Duration::from_mins(15);
 /// What failures are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Counter {
-    /// A known browser, by the digest of its device cookie. There are ten a person.
+    /// A known browser, by the digest of its device cookie. A person has at most ten.
     Browser(Digest),
     /// A name, in any other browser. Names share 65,536 counters, by a secret hash: nobody can fill the table, push
     /// a counter out of it, or find a name that shares one with somebody's. Names that do not exist are counted too,
@@ -27,7 +27,7 @@ pub(crate) enum Counter {
     Name(u16),
 }
 
-/// Who failed to log in of late.
+/// Recent failures to log in.
 #[derive(Default)]
 pub(crate) struct Failures {
     counters: HashMap<Counter, Failed>,
@@ -43,11 +43,11 @@ struct Failed {
 impl Failures {
     /// The counter of a name in a browser that is not known.
     pub fn counter(&self, name: &str) -> Counter {
-        #[allow(clippy::cast_possible_truncation)] // 16 bits are what is wanted
+        #[allow(clippy::cast_possible_truncation)] // only 16 bits are wanted
         Counter::Name(self.names.hash_one(name) as u16)
     }
 
-    /// How many seconds it takes until one may try again, if one may not now.
+    /// How many seconds until the next try is allowed; `None`: it is allowed now.
     pub fn wait(&self, counter: &Counter, now: Instant) -> Option<u64> {
         let failed = self.counters.get(counter).filter(|failed| failed.counts(now))?;
         let left = (failed.last + failed.delay()).duration_since(now);

@@ -16,7 +16,7 @@ use crate::{
     secrets::Secrets,
 };
 
-/// How long an assertion of who we are is good, in seconds. It is used at once.
+/// How long our assertion is valid, in seconds. It is used at once.
 const ASSERTION_LIFETIME: i64 = 60;
 
 /// A client, as one authorization server knows it.
@@ -53,7 +53,7 @@ impl Authentication {
         }
     }
 
-    /// A secret, sent in the way that is called `method`.
+    /// A secret, sent by the method of this name.
     pub fn secret(secret: Option<&SecretString>, method: &str) -> Option<Self> {
         match (method, secret) {
             ("none", _) => Some(Authentication::None),
@@ -65,14 +65,14 @@ impl Authentication {
 }
 
 impl Identity {
-    /// Adds to a token request who we are (RFC 6749 §2.3, RFC 7523 §2.2).
+    /// Adds the client's authentication to a token request (RFC 6749 §2.3, RFC 7523 §2.2).
     ///
     /// # Errors
     /// If the assertion cannot be signed.
     pub fn authenticate(&self, secrets: &Secrets, issuer: &str, request: &mut Request) -> Result<()> {
         let Body::Form(form) = &mut request.body else { return Ok(()) };
-        // Beside `Basic` and an assertion, too: it is no secret, no specification forbids it, and there are servers that
-        // look for it here first. Only a grant that says by itself who is asking needs none (RFC 7521 §4.1).
+        // `client_id` is sent beside `Basic` and assertions, too: it is no secret, no specification forbids it, and
+        // some servers look for it here first. Only a grant that itself names the client needs none (RFC 7521 §4.1).
         if !self.id.as_str().is_empty() {
             form.push(("client_id", self.id.to_string()));
         }
@@ -80,7 +80,8 @@ impl Identity {
             Authentication::None => {}
             Authentication::SecretPost(secret) => form.push(("client_secret", secret.expose_secret().to_owned())),
             Authentication::SecretBasic(secret) => {
-                // Form-encoded each before they are joined (RFC 6749 §2.3.1): a colon in one would end it too early.
+                // Each is form-encoded before they are joined (RFC 6749 §2.3.1): a colon in the id would end it too
+                // early.
                 let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
                 let credentials =
                     STANDARD.encode(format!("{}:{}", encode(self.id.as_str()), encode(secret.expose_secret())));

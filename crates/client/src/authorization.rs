@@ -1,5 +1,5 @@
-//! The part that a person has in it: the browser goes to the authorization server, and comes back with a code
-//! (OAuth 2.1 §4.1, RFC 7636, RFC 8252, RFC 9207).
+//! The person's part: the browser goes to the authorization server, and comes back with a code (OAuth 2.1 §4.1, RFC
+//! 7636, RFC 8252, RFC 9207).
 
 mod callback;
 mod loopback;
@@ -31,7 +31,7 @@ use crate::{
     urls::without,
 };
 
-/// What is asked of the authorization server.
+/// The request to the authorization server.
 pub struct Question<'a> {
     pub client_id: &'a identifiers::ClientId,
     pub resource: &'a str,
@@ -41,7 +41,7 @@ pub struct Question<'a> {
     pub told_apart_by: ToldApartBy,
 }
 
-/// The code, and who waits to hear what became of it.
+/// The code, and the browser page that waits for the outcome.
 pub struct Code {
     pub value: String,
     pub verifier: PkceCodeVerifier,
@@ -56,7 +56,7 @@ impl Code {
     }
 }
 
-/// Whether a log-in is safe there; nobody need be registered to find out that it is not.
+/// Checks that a log-in at this server is safe. This comes first, so that nobody registers at a server that is not.
 ///
 /// # Errors
 /// If the server does not do PKCE.
@@ -133,7 +133,7 @@ pub async fn authorize(
             Ok(Code { value: code, verifier, redirect_uri, page })
         }
         Err(failure) => {
-            // Whose words these are is not known; so none of them is shown.
+            // The sender of these words is unknown, so they are not shown.
             http.note(&format!("The browser came back with {}.", names(&parameters)));
             page.show(false).await;
             Err(failure.at(exchange))

@@ -1,4 +1,4 @@
-//! Where a program begins.
+//! The library's starting point.
 
 use std::sync::Arc;
 
@@ -32,19 +32,19 @@ impl Client {
         Ok(Client { settings, store: Arc::new(Memory::default()), observer: None, secrets: Arc::default() })
     }
 
-    /// Keeps tokens and registrations there. A token of the settings is kept nowhere.
+    /// Keeps tokens and registrations in this store. A token from the settings is never stored.
     #[must_use]
     pub fn store(self, store: Arc<dyn Store>) -> Self {
         Client { store, ..self }
     }
 
-    /// Lets somebody see each exchange and each comparison.
+    /// Shows each exchange and each comparison to an observer.
     #[must_use]
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
         Client { observer: Some(observer), ..self }
     }
 
-    /// Collects there what must not be shown: for a program that prints what servers say.
+    /// Collects the secrets that must not be shown, for a program that prints what servers say.
     #[must_use]
     pub fn secrets(self, secrets: Arc<Secrets>) -> Self {
         Client { secrets, ..self }
@@ -58,7 +58,7 @@ impl Client {
         Session::connect(self.flow().await?).await
     }
 
-    /// The same, as if nobody were logged in. What is kept stays, until there is something to replace it.
+    /// The same, but ignores stored tokens. They stay until new ones replace them.
     ///
     /// # Errors
     /// As [`Client::connect`].
@@ -67,17 +67,17 @@ impl Client {
         flow.start_over();
         let mut session = Session::connect(flow).await?;
         if session.grant().is_none() {
-            // Some servers let everybody begin, and ask later.
+            // Some servers let everybody begin, and ask for a token later.
             session.tools().await?;
         }
         Ok(session)
     }
 
-    /// Withdraws the tokens at the authorization server (RFC 7009), and forgets all that is kept, in any case.
+    /// Withdraws the tokens at the authorization server (RFC 7009), and deletes everything that is stored, in any case.
     ///
     /// # Errors
-    /// If what is kept cannot be removed. Whether the tokens are withdrawn is the value: if not, they stay good until they
-    /// expire.
+    /// If something stored cannot be removed. The value says whether the tokens were withdrawn; if not, they stay good
+    /// until they expire.
     pub async fn log_out(self) -> Result<Result<()>> {
         let store = self.store.clone();
         let held = store.lock().await?;

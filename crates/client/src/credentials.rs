@@ -1,4 +1,4 @@
-//! What is kept between runs, for one MCP server and one kind of client.
+//! What is stored between runs, for one MCP server and one kind of client.
 
 use std::collections::BTreeMap;
 
@@ -24,10 +24,10 @@ pub struct Credentials {
     pub grant: Option<Grant>,
 }
 
-/// What an authorization server called us when we registered (RFC 7591 §3.2.1).
+/// Our registration at an authorization server (RFC 7591 §3.2.1).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Registration {
-    /// Its name there.
+    /// The client's id at this server.
     pub client_id: ClientId,
     /// `None`: it has none.
     #[serde(default, with = "optional_secret")]
@@ -43,18 +43,18 @@ pub struct Registration {
 /// Tokens, and what they are bound to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
-    /// Who gave them.
+    /// The issuer.
     pub issuer: Issuer,
-    /// Whom they are for (RFC 8707).
+    /// The resource they are for (RFC 8707).
     pub resource: Resource,
-    /// Who got them.
+    /// The client that got them.
     pub client_id: ClientId,
     /// Where they are renewed.
     pub token_endpoint: String,
     /// How the client proves who it is there.
     pub token_endpoint_auth_method: String,
-    /// The secret that this registration came with. It is kept here too, as another log-in may register anew and not
-    /// come to its end. The secret of a client that was registered beforehand is never written down.
+    /// The secret of this registration. It is kept here too, because another log-in may register anew and then fail.
+    /// The secret of a client that was registered beforehand is never stored.
     #[serde(default, with = "optional_secret")]
     pub client_secret: Option<SecretString>,
     /// Where they are withdrawn, if anywhere.
@@ -62,14 +62,14 @@ pub struct Grant {
     /// The token that the MCP server gets.
     #[serde(with = "secret")]
     pub access_token: SecretString,
-    /// The one that gets new ones.
+    /// The refresh token.
     #[serde(default, with = "optional_secret")]
     pub refresh_token: Option<SecretString>,
     /// `None`: the server did not say.
     pub expires_at: Option<DateTime<Utc>>,
-    /// What was asked for, which the next request for a token must not fall short of.
+    /// The scopes that were asked for. The next token request must ask for at least these.
     pub requested_scope: Vec<Scope>,
-    /// What was given.
+    /// The scopes that were granted.
     pub scope: Vec<Scope>,
     /// The key that the tokens are bound to, PKCS#8 in base64 (RFC 9449).
     #[serde(default, with = "optional_secret")]
@@ -77,7 +77,7 @@ pub struct Grant {
 }
 
 impl Credentials {
-    /// Has none of them shown.
+    /// Adds all of them to the secrets that are never shown.
     pub(crate) fn hide(&self, secrets: &Secrets) {
         let hide = |secret: Option<&SecretString>, name| {
             secrets.add(secret.map_or("", |secret| secret.expose_secret()), name);
@@ -93,7 +93,7 @@ impl Credentials {
     }
 }
 
-/// A secret leaves its type for a store, which keeps it for us.
+/// Exposes a secret, so that a store can write it down.
 mod secret {
     use oauth::secret::{ExposeSecret, SecretString};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,4 +1,5 @@
-//! Who protects the MCP server, and which of them is asked (MCP 2026-07-28 "Authorization Server Discovery").
+//! Which authorization servers protect the MCP server, and which one is asked (MCP 2026-07-28 "Authorization Server
+//! Discovery").
 
 use oauth::{
     challenge::Challenges,
@@ -16,7 +17,7 @@ use crate::{
     urls::parse_url,
 };
 
-/// The two servers, as they describe themselves.
+/// The descriptions that the two servers publish.
 pub struct Discovered {
     pub resource: String,
     pub scopes_supported: Option<Vec<String>>,
@@ -24,7 +25,7 @@ pub struct Discovered {
     pub server: AuthorizationServerMetadata,
 }
 
-/// Who protects the server, and how to reach them.
+/// Finds out which authorization server protects the server, and how to reach it.
 pub async fn discover(http: &Http, challenge: &Challenges, before: Option<&str>) -> Result<Discovered> {
     let settings = &http.settings;
     let server = &settings.server;
@@ -82,7 +83,7 @@ pub async fn discover(http: &Http, challenge: &Challenges, before: Option<&str>)
     })
 }
 
-/// The one that the person named, or that we were with before, or the first that may be asked (RFC 9728 §7.6).
+/// The one that the person named, or that we used before, or the first that may be asked (RFC 9728 §7.6).
 fn choose_issuer(document: &ProtectedResourceMetadata, known: Option<&str>) -> Result<String> {
     let servers = document.authorization_servers.as_deref().unwrap_or_default();
     servers

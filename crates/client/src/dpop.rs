@@ -1,4 +1,4 @@
-//! DPoP: tokens that are worth nothing without a key (RFC 9449).
+//! DPoP: tokens that are worthless without a key (RFC 9449).
 
 use std::{
     collections::HashMap,
@@ -61,7 +61,7 @@ impl Dpop {
         &self.pkcs8
     }
 
-    /// What an authorization request says of the key (§10).
+    /// What an authorization request says about the key (§10).
     ///
     /// # Errors
     /// Never, for a P-256 key.

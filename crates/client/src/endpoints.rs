@@ -1,4 +1,4 @@
-//! The endpoints of an authorization server, as its metadata names them, and as they may be asked.
+//! The endpoints in an authorization server's metadata, if they may be asked.
 
 use oauth::metadata::AuthorizationServerMetadata;
 use url::Url;
@@ -25,7 +25,8 @@ pub fn lists(list: Option<&Vec<String>>, what: &str) -> bool {
     list.is_some_and(|list| list.iter().any(|one| one == what))
 }
 
-/// Without any metadata, where 2025-03-26 had clients look (its "Fallbacks for Servers without Metadata Discovery").
+/// The default endpoints of 2025-03-26, for a server without metadata (its "Fallbacks for Servers without Metadata
+/// Discovery").
 pub fn endpoints_of_2025_03_26(server: &Url) -> AuthorizationServerMetadata {
     let origin = server.origin().ascii_serialization();
     AuthorizationServerMetadata {

@@ -3,8 +3,8 @@
 
 use oauth::text::is_invisible;
 
-/// What moves the cursor, turns the direction of writing, or is not seen. A line break and a tab may stand in a text,
-/// and so may what chooses the colour of the emoji before it.
+/// Characters that move the cursor, turn the direction of writing, or are invisible. A text may have line breaks and
+/// tabs, and characters that choose the colour of the emoji before them.
 pub fn is_unsafe(c: char) -> bool {
     is_invisible(c) && !matches!(c, '\n' | '\t' | '\u{fe0e}' | '\u{fe0f}')
 }
@@ -23,7 +23,7 @@ pub fn line(text: &str) -> String {
     escape(&text.replace(['\n', '\t'], " "))
 }
 
-/// The beginning of a text. Secrets must be out of it by then: half of one is no longer found.
+/// The beginning of a text. Secrets must be removed before: half of one would not be found any more.
 pub fn cut(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),

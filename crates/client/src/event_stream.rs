@@ -1,5 +1,5 @@
 //! Server-sent events, as far as MCP uses them: the `data` of each event (WHATWG HTML §9.2.6 "Interpreting an event
-//! stream"). What a reader does not know or cannot use it ignores, as that section says: this is no place to be strict.
+//! stream"). As that section says, a reader ignores what it does not know or cannot use: this is no place to be strict.
 //!
 //! It is written by hand because no kept crate reads as that section says. `sse-stream` 0.2.6 ends a stream with an error at
 //! what has to be ignored: an unknown field, a line without a colon, a `retry` that is not a number, `id` twice in one event.

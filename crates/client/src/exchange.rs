@@ -1,4 +1,4 @@
-//! One exchange: what is asked, and what is answered.
+//! One exchange: a request and its answer.
 
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -44,7 +44,7 @@ const OF_THE_SESSION: [&str; 3] = ["Accept", "MCP-Protocol-Version", SESSION_ID]
 pub const SESSION_ID: &str = "Mcp-Session-Id";
 
 impl Request {
-    /// A message to the same server, in the same session. `session` is what the server has just called it.
+    /// A message to the same server, in the same session. `session` is the id that the server has just given it.
     pub fn in_session(&self, message: Value, session: Option<&str>) -> Self {
         let is = |name: &str, header: &str| name.eq_ignore_ascii_case(header);
         let mut headers = self.headers.clone();

@@ -32,14 +32,14 @@ impl Kind {
     }
 }
 
-/// What comes of it, or why nothing does.
+/// The result, or why there is none.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 /// One failure, for a person. Its texts may quote a server, so they are escaped and cleared of secrets where they are
 /// printed.
 #[derive(Debug)]
 pub struct Failure {
-    /// Of which kind it is.
+    /// Its kind.
     pub kind: Kind,
     /// What happened, in a sentence without a full stop.
     pub message: String,
@@ -121,7 +121,7 @@ impl Failure {
         self
     }
 
-    /// Whether nobody is there: no answer came, or one that says that nothing is at this place.
+    /// Whether nothing is there: no answer came, or one that says so (404, 405, 410).
     pub(crate) fn is_nowhere(&self) -> bool {
         match self.status {
             None => self.kind == Kind::Network,

@@ -1,4 +1,4 @@
-//! The store that is a file, which only its owner can read.
+//! A store in a file that only its owner can read.
 //!
 //! A file, not the system's keyring: a keyring needs system libraries and a desktop session, which machines and people
 //! behind SSH do not have. Encrypting the file would need a key, which would have to lie beside it.
@@ -24,7 +24,8 @@ use crate::{
     store::{Held, Store},
 };
 
-/// What is left for writing and for a slow computer, beside the exchanges that another process holds the lock for.
+/// Extra time for writing and for a slow computer, besides the exchanges that another process makes while it holds the
+/// lock.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// The folder of all credentials.
@@ -42,7 +43,7 @@ impl Folder {
     pub fn open(folder: PathBuf, timeout: Duration) -> Result<Self> {
         let broken = |error| Failure::local(format!("the folder {} cannot be used: {error}", folder.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(broken)?;
-        // Who can rename files there can put theirs in place of ours.
+        // Anybody who can rename files there can replace ours.
         let metadata = fs::metadata(&folder).map_err(broken)?;
         let mode = metadata.mode() & 0o777;
         let (who, advice) = if metadata.uid() != rustix::process::geteuid().as_raw() {
@@ -64,8 +65,8 @@ impl Folder {
         FileStore { path: self.folder.join(format!("{name}.json")), server: server.to_owned(), patience: self.patience }
     }
 
-    /// All that is kept for a server, whoever the client was. A damaged file does not say what server it is for: the one
-    /// of `client` is there by its name.
+    /// Everything stored for a server, for all clients. A damaged file does not say which server it is for, but the
+    /// file of `client` is known by its name.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -88,7 +89,7 @@ impl Folder {
     }
 }
 
-/// A file of ours, to read: no link to another, and nothing that would have us wait.
+/// Opens a file of ours for reading. Refuses a link, and anything that would make us wait.
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -126,7 +127,7 @@ impl FileStore {
                 Err(TryLockError::WouldBlock) if start.elapsed() > self.patience => {
                     return Err(fail(&"another process holds it"));
                 }
-                // There is no asynchronous lock, and a thread that waits for one cannot be called back.
+                // There is no asynchronous lock, and a thread that waits for a lock cannot be stopped.
                 Err(TryLockError::WouldBlock) => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }

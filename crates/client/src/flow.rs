@@ -1,5 +1,4 @@
-//! The authorization flow (MCP 2026-07-28 "Authorization Flow Steps"): from a request that is turned away to one that is
-//! let through.
+//! The authorization flow (MCP 2026-07-28 "Authorization Flow Steps"): from a refused request to an accepted one.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,7 +22,7 @@ use crate::{
     words::Words,
 };
 
-/// How often one run lets itself be sent to the authorization server by a 401.
+/// How many times one run goes to the authorization server because of a 401.
 const MAX_AUTHORIZATIONS: u8 = 2;
 /// How often one run asks for more scopes ("Step-Up Authorization Flow", step 4).
 const MAX_STEP_UPS: u8 = 2;
@@ -61,16 +60,16 @@ impl Flow {
         self.kept.grant()
     }
 
-    /// Begins as if nobody were logged in. What is kept stays, until there is something to replace it.
+    /// Begins without the stored tokens. They stay until new ones replace them.
     pub fn start_over(&mut self) {
         self.kept.start_over();
     }
 
-    /// Sends a request to the MCP server with whatever token there is, and answers for it: renews the token, has the
-    /// person log in, asks for more scopes. What comes back is no longer about authorization.
+    /// Sends a request to the MCP server with the token at hand, and does what authorization needs: renews the token,
+    /// asks the person to log in, or asks for more scopes. The answer that it returns is not about authorization.
     ///
     /// # Errors
-    /// If there is no answer, or the server lets nobody through.
+    /// If there is no answer, or the server still refuses.
     pub async fn send(&mut self, why: &str, request: &Request, id: &Value) -> Result<Answer> {
         if self.settings().token.is_some() {
             return self.send_with_token_at_hand(why, request, id).await;
@@ -118,7 +117,7 @@ impl Flow {
         }
     }
 
-    /// With a token that the person has already, the first answer counts.
+    /// With a ready-made token from the person, the first answer is final.
     async fn send_with_token_at_hand(&self, why: &str, request: &Request, id: &Value) -> Result<Answer> {
         let (answer, challenge) = self.ask(why, request, id).await?;
         let (what, advice) = match (answer.status.as_u16(), challenge.error("error")) {
@@ -136,7 +135,7 @@ impl Flow {
         Err(refusal(&answer, &challenge, what).advice(advice))
     }
 
-    /// Sends a last request, whose answer matters to nobody: whatever it says, there is no log-in for it.
+    /// Sends a last request, whose answer does not matter: it never leads to a log-in.
     ///
     /// # Errors
     /// If there is no answer.
@@ -155,7 +154,8 @@ impl Flow {
         Ok((answer, challenge))
     }
 
-    /// The request with the token, which goes to the server that it is for, and in the header only (RFC 6750 §2.1).
+    /// The request with the token. The token goes only to the server that it is for, and only in the header (RFC 6750
+    /// §2.1).
     fn with_token(&self, request: &Request) -> Result<Request> {
         let mut request = request.clone();
         let Some(token) = self.settings().token.as_ref().or(self.kept.token()) else { return Ok(request) };
@@ -213,8 +213,8 @@ impl Flow {
         self.authorize(challenge, &union).await
     }
 
-    /// The way to a token, from the challenge on. What fails between two exchanges is the earlier one's fault: it is what
-    /// a server said there.
+    /// Gets a token, starting from the challenge. A failure between two exchanges is reported at the earlier one, since
+    /// a server's answer there caused it.
     async fn authorize(&mut self, challenge: &Challenges, step_up: &BTreeSet<Scope>) -> Result<()> {
         let outcome = Box::pin(self.try_to_authorize(challenge, step_up)).await;
         outcome.map_err(|failure| if failure.kind == Kind::Local { failure } else { failure.at(self.http.last()) })

@@ -1,4 +1,4 @@
-//! From the two servers to a token that is kept, in the way that the settings choose.
+//! Gets a token with the grant that the settings choose, once the two servers are known, and stores it.
 
 use oauth::{
     identifiers::{Issuer, Resource, Scope},
@@ -30,10 +30,10 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Gets a token. Where the authorization server has forgotten the client that it registered, that one registers again.
+    /// Gets a token. If the authorization server has forgotten our registration, we register again.
     ///
     /// # Errors
-    /// If nobody gives one.
+    /// If no server gives one.
     pub async fn get(&self, http: &Http, kept: &mut Kept) -> Result<()> {
         let issuer = &Issuer::new(self.found.server.issuer.as_str());
         let settings = &http.settings;
@@ -43,7 +43,8 @@ impl Wanted<'_> {
             Err(failure) if failure.is_oauth("invalid_client") && registers => {
                 let mut used = None;
                 kept.update(http, |credentials| used = credentials.registrations.remove(issuer)).await?;
-                // Who was registered a moment ago is not forgotten, but refused: another registration would not help.
+                // A client that registered a moment ago is not forgotten but refused: another registration would not
+                // help.
                 if used.is_none() || used.map(|registration| registration.client_id) != known {
                     return Err(failure);
                 }

@@ -1,6 +1,6 @@
-//! The one way out. Every request of this program passes here, and every answer is read here: what it may be addressed
-//! to, how long it may take, how long it may be. Other people's servers name most of these URLs, so nothing about them
-//! is believed.
+//! Every request of this program leaves here, and every answer is read here. This module decides which addresses may be
+//! asked, how long an exchange may take, and how long an answer may be. Other people's servers name most of these URLs,
+//! so none of them is trusted.
 
 use std::{
     error::Error,
@@ -44,7 +44,8 @@ pub struct Http {
 
 impl Http {
     /// A client for one MCP server and those that it names, and for others that the settings name. The server's name is
-    /// resolved once, here, and stays what it was: else it could be near when its reach is judged, and far when it is asked.
+    /// resolved only once, here. Otherwise it could lead to a near address when its reach is judged, and to a far one
+    /// when it is asked.
     ///
     /// # Errors
     /// If the name has no address.
@@ -52,8 +53,8 @@ impl Http {
         settings.hide(&secrets);
         let server = &settings.server;
         let host = server.host_str().unwrap_or_default().to_owned();
-        // An address is pinned for the whole host. Its port is 0, which is each URL's own: with the MCP server's port, what
-        // is for another server of this host, such as `http://localhost`, would go to the MCP server.
+        // An address is pinned for the whole host. Port 0 stands for the port of each URL: with the MCP server's port,
+        // a request to another server on this host, such as `http://localhost`, would go to the MCP server.
         let addresses: Vec<SocketAddr> = match server.host() {
             Some(Host::Ipv4(v4)) => vec![(v4, 0).into()],
             Some(Host::Ipv6(v6)) => vec![(v6, 0).into()],
@@ -68,7 +69,7 @@ impl Http {
         if host == "localhost" && !addresses.iter().all(|address| address.ip().is_loopback()) {
             return Err(Failure::local("localhost is another computer here: its name leads away"));
         }
-        // The farthest counts: a name with one private address among public ones opens no door.
+        // The farthest address counts: one private address among public ones must not open the private network.
         let nearest = addresses.iter().map(|address| Reach::of(address.ip())).max().unwrap_or(Reach::Public);
         let hosts = settings.chosen();
         let hosts = hosts.iter().chain([server]).filter_map(Url::host_str);
@@ -81,7 +82,7 @@ impl Http {
         if matches!(server.host(), Some(Host::Domain(_))) {
             builder = builder.resolve_to_addrs(&host, &addresses);
         }
-        // What the person chose may be wherever it is.
+        // A host that the person chose may be anywhere.
         let guard = Guard::new(move |host, ip| chosen.iter().any(|one| one == host) || Reach::of(ip) >= nearest);
         let fetcher =
             Fetcher::new(builder, guard).map_err(|error| Failure::local(format!("no HTTP client: {error}")))?;
@@ -121,7 +122,7 @@ impl Http {
     /// Sends a request and reads its answer, which may be of any status. Redirects are answers, too.
     ///
     /// # Errors
-    /// If the address is forbidden, or no answer comes in the time and length that there is.
+    /// If the address is forbidden, or no answer comes within the limits of time and length.
     pub async fn send(&self, why: &str, request: &Request) -> Result<Answer> {
         let (exchange, response) = self.begin(why, request).await?;
         let (status, headers) = (response.status(), response.headers().clone());

@@ -1,5 +1,6 @@
-//! Who this client is to an authorization server, by the specification's priority: known beforehand, described at a URL,
-//! or registered (MCP 2026-07-28 "Client Registration"); and who it was when it got the tokens that are kept.
+//! The identity of this client at an authorization server, by the specification's priority: known beforehand, described
+//! at a URL, or registered (MCP 2026-07-28 "Client Registration"); and the identity with which it got the stored
+//! tokens.
 
 use chrono::Utc;
 use oauth::{
@@ -20,7 +21,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Who we are to this authorization server, by the specification's priority; and where its answer shall go.
+/// Which client we are for this authorization server, by the specification's priority; and where its answer shall go.
 pub async fn client_for(
     http: &Http,
     kept: &mut Kept,
@@ -28,7 +29,7 @@ pub async fn client_for(
 ) -> Result<(Identity, Loopback)> {
     let settings = &http.settings;
     let chosen = settings.redirect_uri.clone();
-    // What is registered beforehand, or stands in a document, is the same for all servers.
+    // A redirect URI that is registered beforehand, or in a document, is the same for all servers.
     let shared = || Loopback::bind(&chosen.clone().unwrap_or_else(default_redirect_uri));
     if settings.client.is_some() {
         return Ok((preregistered(settings, server)?, shared()?));
@@ -96,7 +97,7 @@ pub fn preregistered(settings: &Settings, server: &AuthorizationServerMetadata) 
     Ok(Identity { id: client.id.clone(), authentication })
 }
 
-/// Who got these tokens, and therefore may renew them.
+/// The client that got these tokens, and therefore may renew them.
 pub fn client_of(settings: &Settings, grant: &Grant) -> Option<Identity> {
     let method = grant.token_endpoint_auth_method.as_str();
     // A secret belongs to a client at one issuer: the same client_id may be another client elsewhere.

@@ -1,4 +1,4 @@
-//! The token of a run, and what is kept with it between runs: by the [`Store`], for one server, under its lock.
+//! The token of a run, and what the [`Store`] keeps with it between runs: for one server, under its lock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,19 +15,19 @@ use crate::{
     token::Tokens,
 };
 
-/// After this time, it is said what is waited for.
+/// After this time, the person is told what we are waiting for.
 const SILENCE: Duration = Duration::from_secs(2);
-/// No token is said to live longer, in seconds: ten years.
+/// Longer lifetimes are cut to this, in seconds: ten years.
 const LONGEST_LIFE: i64 = 10 * 365 * 86_400;
 
-/// What is done with the token that is kept.
+/// What is done with the stored token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
     /// It is sent, and renewed before it expires.
     Stored,
-    /// It was got in this run, and is sent however short its life is.
+    /// This run got it. It is sent even if its lifetime is very short.
     Fresh,
-    /// It has expired, and nobody is where it could be renewed: it is not sent, but stays.
+    /// It has expired, and the server that could renew it cannot be reached: it is not sent, but stays.
     Withheld,
 }
 
@@ -65,18 +65,18 @@ impl Kept {
         self.life == Life::Fresh
     }
 
-    /// Has the server say anew where tokens come from. What is kept stays, until there is something to replace it.
+    /// Makes the server say again where tokens come from. The stored tokens stay until new ones replace them.
     pub fn withhold(&mut self) {
         self.life = Life::Withheld;
     }
 
-    /// Begins as if nobody were logged in. What is kept stays, until there is something to replace it.
+    /// Begins without the stored tokens. They stay until new ones replace them.
     pub fn start_over(&mut self) {
         self.credentials.grant = None;
         self.dpop = None;
     }
 
-    /// What is kept now, as it is.
+    /// Reads what is stored now.
     ///
     /// # Errors
     /// If it cannot be read, or is for another server.
@@ -91,8 +91,8 @@ impl Kept {
         Ok(credentials)
     }
 
-    /// Reads what is kept, and makes it what is used. A grant that the settings exclude is as good as none: one of another
-    /// issuer than the person names, or one without a key, where they want one.
+    /// Reads what is stored, and uses it. A grant that the settings exclude is ignored: one from another issuer than
+    /// the person names, or one without a key if they require one.
     ///
     /// # Errors
     /// As [`Kept::load`].

@@ -1,9 +1,9 @@
-//! What is secret by its name, in what is shown of an exchange.
+//! Masks what its name marks as secret when an exchange is shown.
 
 use serde_json::Value;
 use url::Url;
 
-/// Names under which OAuth carries what nobody else may see (RFC 6749, 7009, 7521, 7591, 8693; OpenID Connect), without
+/// The names of OAuth parameters that nobody else may see (RFC 6749, 7009, 7521, 7591, 8693; OpenID Connect), without
 /// the underscores, which some servers leave out.
 const SECRET: [&str; 16] = [
     "accesstoken",
@@ -35,7 +35,7 @@ fn is_secret(name: &str) -> bool {
     SECRET.contains(&plain(name).as_str())
 }
 
-/// A body that is not JSON. What is secret in it cannot be told from the rest; so if there is anything, nothing is shown.
+/// A body that is not JSON. A secret in it cannot be told from the rest, so if it may have one, nothing of it is shown.
 pub fn masked_text(text: &str) -> String {
     let names = plain(text);
     if UNMISTAKABLE.iter().any(|name| names.contains(name)) {

@@ -1,5 +1,5 @@
-//! What a run tells those who want to see it: each exchange, and each comparison that was really made. Secrets are masked
-//! already; but a server chose much of the rest, so [`escape`](crate::escape) it before you print it.
+//! What a run tells its observer: each exchange, and each comparison that was really made. Secrets are masked already.
+//! A server chose much of the rest, so [`escape`](crate::escape) it before you print it.
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -42,6 +42,6 @@ pub enum Event<'a> {
 
 /// Sees what happens.
 pub trait Observer: Send + Sync {
-    /// Is told at once, before the run goes on.
+    /// Is called at once, before the run goes on.
     fn observe(&self, event: Event<'_>);
 }

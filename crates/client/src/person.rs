@@ -7,9 +7,9 @@ use url::Url;
 
 /// How the library reaches the person.
 pub trait Person: Send + Sync {
-    /// Shows the log-in: opens this address, or prints it. The answer comes to a port of this computer by itself. Where the
-    /// browser is on another one, its last page does not load, and the person has that page's address: whatever is sent to
-    /// `pasted` is taken for it. Must not block.
+    /// Shows the log-in: opens this address, or prints it. The answer arrives at a port of this computer. If the
+    /// browser is on another computer, its last page does not load; the person can copy that page's address, and the
+    /// program sends it to `pasted`. Must not block.
     fn show_log_in(&self, address: &Url, pasted: mpsc::Sender<String>);
 
     /// Something to know meanwhile, in one line.
@@ -24,7 +24,7 @@ impl Person for Printed {
         self.tell(&format!("To log in, open:\n\n  {address}\n"));
     }
 
-    /// Who closes standard error wants to know nothing.
+    /// A closed standard error is not a failure.
     fn tell(&self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }

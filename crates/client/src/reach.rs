@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use oauth::address::is_public;
 
 /// How far into the network the documents of a server may lead: not nearer to this computer than the server is itself.
-/// A server on the internet must not make us knock at our own doors (security best practices, "Server-Side Request
-/// Forgery"); a development server on this computer names its neighbours, which is what it is for.
+/// A server on the internet must not make us send requests to our own network (security best practices, "Server-Side
+/// Request Forgery"). A development server on this computer may name other servers on this computer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     Loopback,

@@ -13,7 +13,7 @@ use crate::{
     urls::parse_url,
 };
 
-/// A token is renewed this long before it expires: it must still be good when it arrives.
+/// How long before its end a token is renewed: it must still be good when it arrives.
 const AHEAD: TimeDelta = TimeDelta::seconds(30);
 
 /// Renews a token that is about to expire. One that cannot be renewed is tried until the server refuses it.
@@ -25,7 +25,7 @@ pub async fn refresh_ahead(http: &Http, kept: &mut Kept) -> Result<()> {
     let Some(expires_at) = grant.expires_at.filter(|at| *at < Utc::now() + AHEAD) else { return Ok(()) };
     let token = grant.access_token.clone();
     match refresh(http, kept, &token).await {
-        // The old one may still do.
+        // The old token may still be accepted.
         Err(failure) if failure.kind == Kind::Network && Utc::now() < expires_at => {
             http.note("The token cannot be renewed just now; it is good for another moment.");
             Ok(())
@@ -38,7 +38,7 @@ pub async fn refresh_ahead(http: &Http, kept: &mut Kept) -> Result<()> {
     }
 }
 
-/// Has the MCP server say anew where tokens come from.
+/// Makes the MCP server say again where tokens come from.
 pub fn go_without(http: &Http, kept: &mut Kept, failure: &Failure) {
     kept.withhold();
     http.note(&format!("The token cannot be renewed where it came from: {}.", failure.message));

@@ -23,7 +23,7 @@ use crate::{
 /// Registers with an authorization server.
 ///
 /// # Errors
-/// If it refuses, or answers with what is no registration.
+/// If it refuses, or its answer is not a registration.
 pub async fn register(
     http: &Http,
     client_name: &str,
@@ -31,7 +31,7 @@ pub async fn register(
     endpoint: Url,
     redirect_uri: &Url,
 ) -> Result<Registration> {
-    // A program on somebody's computer keeps no secret from its owner; so it asks for none where it may.
+    // A program on a person's computer cannot keep a secret from them, so it asks for none if possible.
     let wanted = ["none", "client_secret_basic", "client_secret_post"];
     let supported = server.auth_methods();
     let Some(method) = wanted.into_iter().find(|method| supported.contains(method)) else {
@@ -61,7 +61,7 @@ pub async fn register(
     if let Some(secret) = &client_secret {
         http.secrets.add(secret.expose_secret(), "client secret");
     }
-    // Who gives a secret and says no more means it to be used, in the way that is meant by default (RFC 7591 §2).
+    // A server that gives a secret and names no method expects the default method (RFC 7591 §2).
     let unsaid = match (&client_secret, method) {
         (Some(_), "none") => "client_secret_basic",
         _ => method,

@@ -21,7 +21,7 @@ pub async fn revoke(http: &Http, grant: &Grant) -> Result<()> {
     };
     let endpoint = parse_url(endpoint)
         .map_err(|why| Failure::authorization(format!("the revocation_endpoint is refused: {why}")))?;
-    // Who withdraws the refresh token withdraws the whole grant (RFC 7009 §2.1).
+    // Withdrawing the refresh token withdraws the whole grant (RFC 7009 §2.1).
     let (token, hint) = match &grant.refresh_token {
         Some(token) => (token, "refresh_token"),
         None => (&grant.access_token, "access_token"),

@@ -16,7 +16,7 @@ const OFFLINE_ACCESS: &str = "offline_access";
 pub struct Choice<'a> {
     /// What the person named.
     pub named: Option<&'a [Scope]>,
-    /// What an earlier token must not fall short of, with what is missing now.
+    /// The scopes that a new token needs: those of the earlier one, and the missing ones.
     pub step_up: &'a BTreeSet<Scope>,
     /// The challenge's `scope`.
     pub challenged: Option<&'a str>,
@@ -45,7 +45,7 @@ impl Choice<'_> {
             (None, Some(supported)) => parse(&supported.join(" "))?,
             (None, None) => Vec::new(),
         };
-        // What was granted before must not get lost with a new token.
+        // A new token must not lose what was granted before.
         let lost: Vec<Scope> = self.before.iter().filter(|scope| !chosen.contains(scope)).cloned().collect();
         chosen.extend(lost);
         // A refresh token has to be asked for where the server has a scope for it ("Refresh Tokens").

@@ -1,5 +1,4 @@
-//! Looking for metadata: place by place, until one has a document about the one that was asked
-//! (MCP 2026-07-28 "Authorization Server Discovery").
+//! Looks for metadata, place by place, until one has the document (MCP 2026-07-28 "Authorization Server Discovery").
 
 use oauth::{
     document::{Document, Malformed},
@@ -20,8 +19,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct NotFound {
     answers: Vec<Failure>,
-    /// Whether a place knows the document and does not give it: one about another, one that cannot be used, or a server
-    /// that fails. Else there is simply none.
+    /// Whether a place failed to give a usable document although there may be one: the document was about another
+    /// server or unusable, or the server failed. Otherwise there simply is no document.
     withheld: bool,
 }
 
@@ -52,8 +51,8 @@ impl NotFound {
     }
 }
 
-/// Looks for a document at several places of one host, the first that has it. `read` says of an answer what it is; or why
-/// not, and whether that is withheld.
+/// Looks for a document at several places of one host, and takes the first. `read` makes a document of an answer; or
+/// says why it is not one, and whether it counts as withheld.
 async fn search<T>(
     http: &Http,
     why: &str,
@@ -64,7 +63,7 @@ async fn search<T>(
     let last = places.len().saturating_sub(1);
     for (index, place) in places.into_iter().enumerate() {
         let outcome = match http.get(why, place.clone()).await {
-            // No need to call at a host again where nobody is.
+            // If nothing answers on this host, the other places need no request.
             Err(failure) if failure.unconnected => return Err(failure),
             Err(failure) => Err((failure, true)),
             Ok(answer) if answer.status.is_success() => {

@@ -1,4 +1,4 @@
-//! What is secret in this run, and is never shown: by its value, wherever it turns up.
+//! The secrets of this run. They are never shown: their values are masked wherever they turn up.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ impl Secrets {
             return;
         }
         let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who tells what was sent may tell it as it was sent: in a form, or in JSON.
+        // A server may repeat a secret as it was sent: encoded in a form, or in JSON.
         let form: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
         let json = Value::from(value).to_string();
         for value in [value, &form, json.trim_matches('"')] {

@@ -1,4 +1,4 @@
-//! What can be chosen: which server, which client, which way to a token.
+//! The settings: which server, which client, and how to get a token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,7 +59,7 @@ pub struct Preregistered {
     pub key: Option<PrivateKey>,
 }
 
-/// The program that uses this library, as servers get to know it.
+/// The program that uses this library, as it introduces itself to servers.
 #[derive(Clone, Debug)]
 pub struct Application {
     /// For MCP servers (`clientInfo`), and in `User-Agent`.
@@ -80,11 +80,11 @@ impl Application {
     }
 }
 
-/// What can be chosen. [`Settings::check`] says whether it fits together.
+/// The settings. [`Settings::check`] says whether they fit together.
 pub struct Settings {
     /// The MCP server, as its metadata calls it, letter for letter; see [`server_url`].
     pub server: Url,
-    /// Who we are.
+    /// The program.
     pub application: Application,
     /// How long one exchange may take.
     pub timeout: Duration,
@@ -96,8 +96,8 @@ pub struct Settings {
     pub redirect_uri: Option<Url>,
     /// The scopes that are asked for, instead of those that the server names.
     pub scope: Option<Vec<Scope>>,
-    /// Whether only tokens are used that are bound to a key (DPoP, RFC 9449). Without this they are where both servers offer
-    /// it.
+    /// Whether to use only tokens that are bound to a key (DPoP, RFC 9449). Without this, tokens are bound if both
+    /// servers offer it.
     pub dpop: bool,
     /// The one version of MCP to speak, such as `2025-11-25`. `None`: the newest that both know.
     pub protocol_version: Option<String>,
@@ -107,17 +107,17 @@ pub struct Settings {
     pub issuer: Option<Issuer>,
     /// A `client_id` that is the URL of a document which describes this client (Client ID Metadata Document).
     pub client_metadata: Option<ClientId>,
-    /// A token that the person has already: then none is got.
+    /// A token that the person has already. Then no other is requested.
     pub token: Option<SecretString>,
-    /// How a token is got.
+    /// How to get a token.
     pub grant_type: GrantType,
-    /// Whether what proves who we are may be shown to any issuer that the MCP server names. For a
-    /// conformance suite, where nobody else is; anywhere else any server could ask for a secret.
+    /// Whether the client's credentials may go to any issuer that the MCP server names. Only for a conformance suite:
+    /// elsewhere, any server could ask for the secret.
     pub any_issuer: bool,
 }
 
 impl Settings {
-    /// What holds for a person who names nothing but the server.
+    /// The settings of a person who names only the server.
     pub fn new(server: Url, application: Application) -> Self {
         Settings {
             server,
@@ -138,10 +138,10 @@ impl Settings {
         }
     }
 
-    /// What must hold wherever the settings come from.
+    /// Checks what must hold, wherever the settings come from.
     ///
     /// # Errors
-    /// Says what does not.
+    /// Says what does not hold.
     pub fn check(&self) -> Result<()> {
         let url = |name: &str, text: &str| parse_url(text).map_err(|why| Failure::usage(format!("{name}: {why}")));
         if self.redirect_uri.as_ref().is_some_and(|redirect_uri| {
@@ -188,7 +188,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Has none of the secrets shown.
+    /// Adds their secrets to those that are never shown.
     pub(crate) fn hide(&self, secrets: &Secrets) {
         let hide = |secret: Option<&SecretString>, name| {
             secrets.add(secret.map_or("", |secret| secret.expose_secret()), name);

@@ -6,9 +6,9 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{credentials::Credentials, failure::Result};
 
-/// The place for the credentials of one MCP server and one kind of client. Whoever implements it keeps secrets.
+/// The place for the credentials of one MCP server and one kind of client. An implementation keeps secrets.
 pub trait Store: Send + Sync {
-    /// What is kept; [`Credentials::default`], at first.
+    /// Reads what is stored; at first, that is [`Credentials::default`].
     ///
     /// # Errors
     /// If it cannot be read, or others may have read it.
@@ -22,7 +22,7 @@ pub trait Store: Send + Sync {
     fn lock(&self) -> BoxFuture<'_, Result<Box<dyn Held + '_>>>;
 }
 
-/// The place, while nobody else may change it: until this is dropped.
+/// The locked place: nobody else may change it until this is dropped.
 pub trait Held: Send + Sync {
     /// Replaces what is kept, whole or not at all.
     ///

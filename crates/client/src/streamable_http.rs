@@ -19,15 +19,15 @@ use crate::{
 
 /// How many requests of a server are answered within one stream.
 const MAX_REPLIES: usize = 100;
-/// How long the last of these answers may take when the stream has said what it was opened for.
+/// How long the last of these answers may take once the stream has delivered its response.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
-/// The JSON-RPC error of who has no such method.
+/// The JSON-RPC error for an unknown method.
 const METHOD_NOT_FOUND: i32 = -32601;
 
 impl Http {
-    /// The same for MCP, whose answers may be event streams: of these, only the message is read that answers `id`, as
-    /// the server may keep the stream open. A request that the server makes meanwhile is answered at once, as it may wait
-    /// for that (MCP 2025-11-25 "Ping"); `authorize` makes our answer a request that the server lets through.
+    /// The same for MCP, whose answers may be event streams. A stream is read only up to the message that answers `id`,
+    /// since the server may keep it open. A request that the server makes meanwhile is answered at once, since the
+    /// server may wait for that (MCP 2025-11-25 "Ping"); `authorize` adds the token to our answer.
     ///
     /// # Errors
     /// The same, and if the stream ends without that message.
@@ -75,7 +75,7 @@ impl Http {
                 break answer;
             }
         };
-        // Those who asked before they answered hear from us, too, if they listen.
+        // Replies to the server's requests that are still under way get some time to arrive.
         let all = async { while replies.next().await.is_some() {} };
         let in_time = tokio::time::timeout(LAST_REPLIES, all).await.is_ok();
         if !in_time {
@@ -89,7 +89,7 @@ impl Http {
         Ok(Answer { exchange, status, headers, body })
     }
 
-    /// Sends our answer to a request of the server's. Whether it arrives is the server's business.
+    /// Sends our answer to a request of the server's. Nothing here depends on its arrival.
     async fn deliver(&self, reply: Result<Request>) {
         let sent = async {
             let reply = reply?;

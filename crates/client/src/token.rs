@@ -23,7 +23,7 @@ pub const REFRESH_TOKEN: &str = "refresh_token";
 pub const CLIENT_CREDENTIALS: &str = "client_credentials";
 /// RFC 7523 §2.1.
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// Where tokens come from, and for what.
+/// The endpoint that gives tokens, and the resource that they are for.
 pub struct TokenEndpoint<'a> {
     pub http: &'a Http,
     pub url: Url,
@@ -126,7 +126,7 @@ impl TokenResponse {
     pub fn tokens(self) -> Result<Tokens> {
         let TokenResponse { tokens, token_type, expected, exchange } = self;
         let fail = |why: &str| Err(Failure::authorization(why).at(exchange));
-        // `b64token` (RFC 6750 §2.1): what else could stand in a header, or end it?
+        // `b64token` (RFC 6750 §2.1): other characters could end the header.
         if !tokens.access_token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
             return fail("the access token has characters that no token may have");
         }

@@ -1,4 +1,4 @@
-//! Tells the observer, if there is one, what happens; without what is secret in it.
+//! Tells the observer, if there is one, what happens, without secrets.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ impl Trace {
         });
     }
 
-    /// The browser goes away, which is all of it that this program sees until it is back.
+    /// The browser goes to the authorization server. This program sees nothing more until it is back.
     pub fn browser_leaves(&self, exchange: u32, why: &str, url: &Url) {
         self.tell(|scrub| Event::BrowserLeaves { exchange, why, url: scrub(&masked_url(url)) });
     }

@@ -1,4 +1,4 @@
-//! URLs that other people's servers name, and that nothing is believed of.
+//! URLs that other people's servers name. They are not trusted.
 
 use ::url::{Url, form_urlencoded};
 use oauth::fetch::url::{self, BadUrl};
@@ -17,8 +17,8 @@ pub fn parse_url(text: &str) -> Result<Url, String> {
     })
 }
 
-/// The URL without these parameters in its query. An endpoint may have a query of its own, which stays as it is (RFC 6749
-/// §3.1, §3.2); but no parameter may be sent twice, and which of two counts is anybody's guess.
+/// The URL without these parameters in its query. An endpoint may have a query of its own, which stays as it is (RFC
+/// 6749 §3.1, §3.2); but no parameter may be sent twice, since servers differ in which one counts.
 pub fn without(url: &Url, names: &[&str]) -> Url {
     let Some(query) = url.query() else { return url.clone() };
     let is_named =

@@ -1,4 +1,4 @@
-//! What a server says when it turns a request away: the body of an answer that is not a success, for people.
+//! What a server says when it refuses a request: the body of an error response, for people.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ pub struct Words {
     pub error: Option<String>,
     /// A sentence.
     pub description: Option<String>,
-    /// What the server's log knows the refusal by.
+    /// The id of the refusal in the server's log.
     pub correlation_id: Option<String>,
     pub advice: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Whose computer an address leads to: this one, one of a private network, or one on the public internet.
+//! Where an address leads: to this computer, to a private network, or to the public internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,8 +25,8 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether an address is plainly the public internet. What carries an IPv4 address within IPv6 is not, as that would be
-/// one more way to write a private one.
+/// Whether an address is plainly on the public internet. An IPv6 address that contains an IPv4 address is not: that
+/// would be another way to write a private one.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !is_special_v4(v4),
@@ -67,7 +67,7 @@ fn is_special_v6(v6: Ipv6Addr) -> bool {
 pub(crate) mod tests {
     use super::*;
 
-    /// Where nothing of the public internet is.
+    /// Ranges outside the public internet.
     pub const FORBIDDEN: [&str; 45] = [
         "0.0.0.0",
         "0.1.2.3",

@@ -1,8 +1,8 @@
-//! `WWW-Authenticate`: what a server says when it turns a request away (RFC 9110 §11, RFC 6750 §3, RFC 9449 §7.1), written
+//! `WWW-Authenticate`: what a server says when it refuses a request (RFC 9110 §11, RFC 6750 §3, RFC 9449 §7.1), written
 //! and read.
 //!
-//! Reading is strict: a header that breaks the grammar is believed in nothing, as two parsers might read two things out
-//! of it. What is written can be read: `read(challenge.to_string())` gives the same challenge.
+//! Reading is strict: a header that breaks the grammar is ignored as a whole, because two parsers might understand it
+//! differently. Reading undoes writing: `read(challenge.to_string())` gives the same challenge.
 
 use std::fmt;
 
@@ -83,7 +83,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// All challenges of a response, and the scheme that the request was sent with: a server may offer several, and each
-/// has its own opinion of the request (RFC 9449 §7.2).
+/// says what is wrong with the request by its own rules (RFC 9449 §7.2).
 #[derive(Debug)]
 pub struct Challenges {
     all: Vec<Challenge>,
@@ -108,13 +108,13 @@ impl Challenges {
         (Challenges { all, in_use }, malformed)
     }
 
-    /// A parameter that is about the server, not about the request: whichever challenge has it.
+    /// A parameter about the server, not about the request: any challenge may have it.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.all.iter().find_map(|one| one.param(name))
     }
 
-    /// What is wrong with the request, in the opinion of the scheme that it was sent with; only if the server does not
-    /// mention that scheme, in another's.
+    /// What is wrong with the request, from the challenge of the scheme that it was sent with. Another challenge counts
+    /// only if the server does not offer that scheme.
     pub fn error(&self, name: &str) -> Option<&str> {
         let known = self.all.iter().any(|one| one.is(self.in_use));
         self.all.iter().filter(|one| !known || one.is(self.in_use)).find_map(|one| one.param(name))
@@ -297,7 +297,7 @@ mod tests {
 
     use super::*;
 
-    /// What breaks parsers is likely: quotes, backslashes, separators, and what is not ASCII.
+    /// Prefers what breaks parsers: quotes, backslashes, separators, and characters outside ASCII.
     fn value() -> impl Strategy<Value = String> {
         let one = prop_oneof![
             Just("\"".to_owned()),
@@ -340,7 +340,7 @@ mod tests {
             let _ = read(&bytes);
         }
 
-        /// The same with bytes that get far: what a parser takes for a challenge, with something wrong in it.
+        /// The same with input that gets far into the parser: challenges with something wrong in them.
         #[test]
         fn reading_what_is_nearly_right_never_panics(
             challenge in challenge(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),

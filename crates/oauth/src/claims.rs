@@ -14,7 +14,7 @@ pub use crate::scope::Scopes;
 /// The scopes this server knows, in the order in which it names them.
 pub const SCOPES: [&str; 3] = ["mcp:read", "mcp:tools", "mcp:prompts"];
 
-/// What a client without further plans needs: to list everything, and to call tools.
+/// The scopes for basic use: to list everything, and to call tools.
 pub const BASIC_SCOPES: [&str; 2] = ["mcp:read", "mcp:tools"];
 
 /// Keeps `null` apart from absent, which `Option` would merge.
@@ -31,7 +31,7 @@ pub struct Claims {
     pub aud: Audience,
     /// Whom it is about; unique within `iss`.
     pub sub: String,
-    /// What to call the person, for people.
+    /// The person's name, for people.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub preferred_username: Option<String>,
     /// Which client the token was issued to.
@@ -51,11 +51,11 @@ pub struct Claims {
     /// From when on it is good.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub nbf: Option<NumericDate>,
-    /// Its own name.
+    /// The token's own id.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
-    /// Whatever is in it, the token is good only with a proof that its sender has a key (RFC 7800 §3.1): DPoP (RFC 9449)
-    /// or mutual TLS (RFC 8705). Who cannot check the proof must not take the token.
+    /// Whatever is in it, the token is good only with a proof that its sender has a key (RFC 7800 §3.1): DPoP (RFC
+    /// 9449) or mutual TLS (RFC 8705). A server that cannot check the proof must not accept the token.
     #[serde(default, deserialize_with = "present", skip_serializing)]
     pub cnf: Option<IgnoredAny>,
 }
@@ -84,8 +84,8 @@ impl Claims {
             + self.roles.as_deref().map_or(0, texts)
     }
 
-    /// The roles this server knows among those the token names. A role we do not know counts for
-    /// nothing; a token without the claim is a `user`'s.
+    /// The roles this server knows among those the token names. Unknown roles are ignored; a token without the claim
+    /// counts as a `user`'s.
     pub fn roles(&self) -> Vec<Role> {
         match &self.roles {
             None => vec![Role::User],
@@ -110,7 +110,7 @@ pub struct NumericDate(pub f64);
 
 impl NumericDate {
     /// Whole seconds, without the fraction.
-    #[allow(clippy::cast_possible_truncation)] // `as` saturates, which is what an absurd date deserves
+    #[allow(clippy::cast_possible_truncation)] // `as` saturates, which is right for an absurd date
     pub fn seconds(self) -> i64 {
         self.0 as i64
     }

@@ -1,8 +1,8 @@
-//! What a client says of itself (RFC 7591 §2), and how much of it is accepted: the same for a client that registers and
-//! for one that publishes a document (draft-ietf-oauth-client-id-metadata-document).
+//! What a client says about itself (RFC 7591 §2), and how much of it is accepted: the same for a client that registers
+//! and for one that publishes a document (draft-ietf-oauth-client-id-metadata-document).
 //!
-//! What we do not know is left out, and nobody is refused for it: other servers may know it. Refused is what could hurt
-//! somebody, and what leaves nothing to work with.
+//! Unknown members are left out, and no client is refused for them: other servers may know them. Metadata is refused if
+//! it could hurt somebody, or leaves nothing to work with.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub const MAX_NAME: usize = 100;
 /// The longest `client_uri`, in bytes.
 const MAX_URL: usize = 2048;
 
-/// What a client says of itself. Members we do not use are ignored; an empty string counts as absent.
+/// What a client says about itself. Members we do not use are ignored; an empty string counts as absent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ClientMetadata {
     /// Only in a metadata document, where it must be the document's own URL.
@@ -89,7 +89,7 @@ impl Jwks {
         self.keys.iter().filter_map(|key| Key::read(&key.to_string()).ok())
     }
 
-    /// Says why a set must not be used at all: whoever has read it could sign as the client.
+    /// Refuses a set that must not be used at all: anybody who has read it could sign as the client.
     ///
     /// # Errors
     /// If one of the keys is symmetric, or is there with its private half.
@@ -115,7 +115,7 @@ impl fmt::Debug for Jwks {
 pub struct Unacceptable {
     /// `invalid_client_metadata` or `invalid_redirect_uri`.
     pub error: &'static str,
-    /// A fixed sentence, in which nothing of the client's is.
+    /// A fixed sentence, without anything that the client sent.
     pub why: &'static str,
 }
 
@@ -203,8 +203,8 @@ impl ClientMetadata {
     }
 }
 
-/// A name as a page can show it, without what cannot be seen in it: with that, one name looks like another. What turns
-/// the direction of writing is not left out but refused, as the name was meant to look different.
+/// A name as a page can show it, without invisible characters, which could make two names look alike. Characters that
+/// turn the direction of writing are refused instead, since such a name was meant to deceive.
 fn visible(name: &str) -> Option<String> {
     let name = name.trim();
     let shown: String = name.chars().filter(|&c| !text::is_invisible(c)).collect();

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug)]
 pub struct Document(Map<String, Value>);
 
-/// Why a document cannot be read. No value is shown: what should not be there may be a secret.
+/// Why a document cannot be read. It shows no value, because an unexpected value may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// The text is not JSON.
@@ -47,7 +47,7 @@ impl Document {
         }
     }
 
-    /// Whether a text is a document that says what it is about, in this member; however little else can be read.
+    /// Whether a text is a document that says in this member what it is about, even if nothing else in it can be read.
     pub fn names(text: &[u8], member: &'static str) -> bool {
         Document::read(text).and_then(|document| document.required_text(member)).is_ok()
     }
@@ -77,7 +77,7 @@ impl Document {
         self.text(member)?.ok_or(Malformed::Missing(member))
     }
 
-    /// A list of texts. A member of it that is not a text is passed over, as the others are good without it.
+    /// A list of texts. Entries that are not texts are skipped, since the others can be used without them.
     ///
     /// # Errors
     /// If the member is not an array.

@@ -1,6 +1,6 @@
-//! Files that decide whom we trust: keys, secrets, databases. Whoever else can write one, or rename it in its folder,
-//! decides in our place; so such a file or folder is refused, as are symbolic links. What is looked at is what was
-//! opened: a path may lead elsewhere a moment later.
+//! Files that decide whom we trust: keys, secrets, databases. Anybody else who can write one, or rename it in its
+//! folder, decides in our place; so such a file or folder is refused, as are symbolic links. The checks look at the
+//! opened file, because its path may lead elsewhere a moment later.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ const WRITE: u32 = 0o022;
 /// All rights of the group and of everybody.
 const ALL: u32 = 0o077;
 
-/// Sees to it that there is such a folder, in which nobody but us can put files. A new one has mode 0700.
+/// Makes sure that the folder exists, and that only we can put files into it. A new one has mode 0700.
 ///
 /// # Errors
 /// If it cannot be made, is no folder, or others may write there.
@@ -33,7 +33,7 @@ pub fn folder(path: &Path) -> Result<()> {
     check(&opened, WRITE).map_err(cannot)
 }
 
-/// A file that others may read, but not write, and not put another in its place.
+/// Reads a file that others may read, but neither write nor replace.
 ///
 /// # Errors
 /// If it cannot be read, is not UTF-8, or others may write it or into its folder. They may write into a folder such as
@@ -47,7 +47,7 @@ pub fn read(path: &Path) -> Result<Trusted> {
     Ok(Trusted { text, file })
 }
 
-/// A file that nobody but us may read or write.
+/// Reads a file that only we may read or write.
 ///
 /// # Errors
 /// If it cannot be read, is not UTF-8, or others have any right to it.
@@ -65,7 +65,7 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    /// For a file of which it is known only now that it holds a secret.
+    /// For a file that turned out to hold a secret only after it was read.
     ///
     /// # Errors
     /// If others may read it.
@@ -74,8 +74,8 @@ impl Trusted {
     }
 }
 
-/// Sees to it that there is such a file (a new one has mode 0600), and its folder, for SQLite to open: by its path, so
-/// nobody else may put files there. The files that SQLite keeps beside it are looked at as well.
+/// Makes sure that the file (a new one has mode 0600) and its folder exist, for SQLite to open. SQLite opens it by its
+/// path, so nobody else may put files there. The files that SQLite keeps beside it are looked at as well.
 ///
 /// # Errors
 /// If it cannot be opened, or others have any right to it or may write into its folder.
@@ -93,7 +93,7 @@ pub fn database(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens no link, and waits for nobody (a FIFO's other end).
+/// Follows no link, and does not wait for the other end of a FIFO.
 fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> Result<File> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
@@ -108,7 +108,7 @@ fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> Result<File> {
     if kind.is_file() || flags.contains(OFlags::DIRECTORY) { Ok(file) } else { Err(Error::other("it is not a file")) }
 }
 
-/// Refuses a file in whose folder others may remove or rename it.
+/// Refuses a file that others may remove or rename.
 fn check_place(path: &Path) -> Result<()> {
     const STICKY: u32 = 0o1000;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -120,7 +120,7 @@ fn check_place(path: &Path) -> Result<()> {
     Err(Error::other(format!("others may write into its folder {folder} (mode {mode:04o}): chmod go-w it")))
 }
 
-/// Refuses what belongs to somebody else than us and root, and what others have one of these rights to.
+/// Refuses a file that belongs neither to us nor to root, or to which others have one of these rights.
 fn check(opened: &File, rights: u32) -> Result<()> {
     let found = opened.metadata()?;
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);

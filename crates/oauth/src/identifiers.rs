@@ -14,7 +14,7 @@ macro_rules! identifier {
         pub struct $name(String);
 
         impl $name {
-            /// Gives the text its meaning. Whether it is one that may be used, the caller has checked.
+            /// Gives the text its meaning. The caller has checked that it may be used.
             pub fn new(text: impl Into<String>) -> Self {
                 $name(text.into())
             }

@@ -1,5 +1,5 @@
-//! A JWK as a key to check signatures with (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). It is read strictly, as it comes from
-//! somebody else: an RSA modulus of 2048 to 8192 bits with an odd exponent from 65537 to 2³², a point that is on its
+//! A JWK as a key to check signatures with (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). It comes from somebody else, so it
+//! is read strictly: an RSA modulus of 2048 to 8192 bits with an odd exponent from 65537 to 2³², a point that is on its
 //! curve, and nothing that is private.
 
 use std::{collections::HashMap, fmt};
@@ -39,7 +39,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key that is known otherwise than from a JWK, such as our own.
+    /// A key that does not come from a JWK, such as our own.
     pub fn own(kid: String, algorithm: Algorithm, decoding: DecodingKey) -> Self {
         Key { kid: Some(kid), algorithms: vec![algorithm], decoding, material: Material::default() }
     }
@@ -87,7 +87,7 @@ pub(crate) fn is_private(json: &str) -> bool {
 pub(crate) struct Members<'a>(HashMap<String, &'a RawValue>);
 
 impl<'a> Members<'a> {
-    /// Of what is not an object, none.
+    /// Anything but an object has none.
     pub fn of(json: &'a str) -> Self {
         Members(serde_json::from_str(json).unwrap_or_default())
     }
@@ -148,7 +148,7 @@ impl Jwk {
         self.kid.as_ref().is_some_and(|kid| kid.is_empty() || kid.len() > MAX_KID)
     }
 
-    /// A whole key of a type that we do not use: its name stands for it now, and for no key of ours.
+    /// A whole key of a type that we do not use: its name now stands for that key, and no longer for one that we know.
     pub fn is_of_another_type(&self) -> bool {
         let length = match (self.kty.as_str(), self.crv.as_deref()) {
             ("EC", Some("P-521")) => 66,

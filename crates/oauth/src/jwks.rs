@@ -1,4 +1,4 @@
-//! A key set (RFC 7517 §5), believed key by key.
+//! A key set (RFC 7517 §5), judged key by key.
 
 use std::fmt;
 
@@ -30,32 +30,32 @@ impl fmt::Display for NotAKeySet {
 
 impl std::error::Error for NotAKeySet {}
 
-/// What a key set turned out to hold.
+/// What was read from a key set.
 #[derive(Debug, Default)]
 pub struct KeySet {
     /// The keys that can be used.
     pub keys: Vec<Key>,
-    /// The names of keys that are listed, but not in a form that can be used: a known key of such a name stays.
+    /// The names of keys that are listed in an unusable form. A known key of such a name stays.
     pub spoilt: Vec<String>,
-    /// The names that stand for several different keys of one algorithm, of which none is used for it.
+    /// Names that several different keys share for one algorithm. None of these keys is used for it.
     pub ambiguous: Vec<String>,
     /// The names of keys whose private half is in the set.
     pub leaked: Vec<String>,
-    /// What is public of them (`n` or `x`): such a key must not be believed under any name.
+    /// Their public parts (`n` or `x`): such a key must not be trusted under any name.
     leaked_material: Vec<Vec<u8>>,
-    /// The names of those of which nothing public can be read.
+    /// The names of those whose public part cannot be read.
     leaked_unknown: Vec<String>,
-    /// Whether an entry is a key by its form, usable or not: then the set says which keys there are.
+    /// Whether any entry has the form of a key, usable or not. Only then does the set say which keys there are.
     pub names_keys: bool,
     /// Why entries are not used, for people: the entry's name and the reason.
     pub unused: Vec<(String, &'static str)>,
 }
 
 impl KeySet {
-    /// Takes from a set what can be used. What cannot is passed over, and takes nothing away (RFC 7517 §5): one `kid`
-    /// may stand for a key to sign and another to encrypt, for keys of several types (§4.5), and for the same key
-    /// again. Only of several different keys that one token could mean, none is used. Nor is a key whose private half
-    /// is in another entry.
+    /// Takes the usable keys from a set. Other entries are skipped, and do no harm (RFC 7517 §5): one `kid` may stand
+    /// for a key to sign and another to encrypt, for keys of several types (§4.5), and for the same key again. If one
+    /// token could mean several different keys, none of them is used. Nor is a key whose private half is in another
+    /// entry.
     ///
     /// # Errors
     /// If it is no key set, or too large a one.
@@ -80,7 +80,7 @@ impl KeySet {
             if members.is_private() {
                 match number(members.text("n").or_else(|| members.text("x")).as_deref()) {
                     Ok(material) => set.leaked_material.push(material),
-                    // Which key it is the half of, only its name can tell.
+                    // Only its name can tell which key it is a half of.
                     Err(_) => set.leaked_unknown.push(name.clone()),
                 }
                 set.unused.push((name.clone(), "its private half is published: everybody who reads it can sign"));
@@ -91,7 +91,7 @@ impl KeySet {
             let Some(jwk) = Jwk::read(entry.get()) else {
                 names.push(name.clone());
                 let is = |member, wanted: &[&str]| members.text(member).is_none_or(|value| wanted.contains(&&*value));
-                // It might be the key that is meant, unless what can be read of it says that it is not.
+                // A token might mean this key, unless its readable members rule that out.
                 if is("kty", &["RSA", "EC", "OKP"]) && is("use", &["sig"]) && is("alg", &NAMES) {
                     unclear.push(name.clone());
                 }
@@ -135,7 +135,7 @@ impl KeySet {
         Ok(set)
     }
 
-    /// Of different keys with one `kid` nobody can say which is meant by a token with an algorithm that both are for.
+    /// If two different keys have the same `kid` and suit the same algorithm, a token cannot say which one it means.
     fn drop_ambiguous(&mut self) {
         let all = self.keys.clone();
         for key in self.keys.iter_mut().filter(|key| key.kid.is_some()) {

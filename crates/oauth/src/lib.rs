@@ -1,11 +1,11 @@
-//! What the roles of OAuth share: the authorization server, the resource server and the client know it from here.
-//! There is no web framework in it, and no command line. Each module is named after the thing that it implements:
+//! The code that the roles of OAuth share: authorization server, resource server and client. It has no web framework
+//! and no command line. Each module is named after the thing that it implements:
 //!
 //! - [`metadata`], [`document`], [`well_known`]: the metadata documents of RFC 9728 and RFC 8414, how they are read, and
 //!   where they are;
 //! - [`challenge`]: `WWW-Authenticate`, written and read;
 //! - [`claims`], [`scope`]: what an access token says (RFC 9068), and what it allows;
-//! - [`client_metadata`], [`redirect_uri`]: what a client says of itself (RFC 7591), and how much of it is accepted;
+//! - [`client_metadata`], [`redirect_uri`]: what a client says about itself (RFC 7591), and how much of it is accepted;
 //! - [`jwk`], [`jwks`]: keys to check signatures with (RFC 7517), read strictly;
 //! - `fetch` (feature `fetch`), [`address`], [`freshness`]: asking other people's servers, guarded and bounded;
 //! - [`identifiers`], [`secret`]: names that must not be mixed up, and texts that must not be printed;

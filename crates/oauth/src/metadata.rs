@@ -1,16 +1,16 @@
 //! The metadata documents: what a protected resource (RFC 9728) and an authorization server (RFC 8414, OpenID Connect
-//! Discovery) say of themselves. Both can be written and read.
+//! Discovery) say about themselves. Both can be written and read.
 //!
 //! Reading is lenient where nobody is hurt: a member that says nothing (`null`, or empty) counts as absent, as does one
-//! of a list that is not a text; members without a field here are kept as they are. A member of another type than its own
-//! makes the document unreadable. Whether a document is about whom was asked, the reader compares.
+//! of a list that is not a text; members without a field here are kept as they are. A member of another type than its
+//! own makes the document unreadable. The caller must check that a document is about the server that was asked.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::document::{Document, Malformed};
 
-/// What a protected resource says of itself (RFC 9728 §2).
+/// What a protected resource says about itself (RFC 9728 §2).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct ProtectedResourceMetadata {
@@ -31,7 +31,7 @@ pub struct ProtectedResourceMetadata {
     /// The URL of a page for developers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_documentation: Option<String>,
-    /// Whether it accepts nothing but tokens that are bound to a key (RFC 9449).
+    /// Whether it accepts only tokens that are bound to a key (RFC 9449).
     #[serde(skip_serializing_if = "is_false")]
     pub dpop_bound_access_tokens_required: bool,
     /// All other members.
@@ -82,7 +82,7 @@ impl TryFrom<Map<String, Value>> for ProtectedResourceMetadata {
     }
 }
 
-/// What an authorization server says of itself (RFC 8414 §2). What it does not have, it does not name.
+/// What an authorization server says about itself (RFC 8414 §2). It names only what it has.
 ///
 /// A list that is absent may promise a default ([`Self::auth_methods`]); an empty one promises nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -155,7 +155,8 @@ impl AuthorizationServerMetadata {
         Document::read(json)?.try_into()
     }
 
-    /// How clients may prove who they are at the token endpoint. What is meant where nothing is said, RFC 8414 §2 says.
+    /// How clients may prove who they are at the token endpoint. RFC 8414 §2 defines the default for a document that
+    /// does not say it.
     pub fn auth_methods(&self) -> Vec<&str> {
         match &self.token_endpoint_auth_methods_supported {
             Some(methods) => methods.iter().map(String::as_str).collect(),

@@ -16,9 +16,9 @@ impl AppSchemes {
         AppSchemes(["cursor".to_owned()].into_iter().chain(more.iter().cloned()).collect())
     }
 
-    /// Whether a URI may be a client's redirect URI: https, or http to a loopback address, or an app's own scheme
-    /// (RFC 8252 §7); without user, and without fragment (RFC 6749 §3.1.2). What our answer adds to the query must not
-    /// be in it already: which of the two would the client believe?
+    /// Whether a URI may be a client's redirect URI: https, or http to a loopback address, or an app's own scheme (RFC
+    /// 8252 §7); without user, and without fragment (RFC 6749 §3.1.2). The query must not have the parameters that our
+    /// answer adds: the client could not tell which ones count.
     pub fn accept(&self, uri: &str) -> bool {
         const OURS: [&str; 6] = ["code", "state", "iss", "error", "error_description", "error_uri"];
         let Ok(url) = Url::parse(uri) else { return false };
@@ -26,7 +26,7 @@ impl AppSchemes {
             && url.username().is_empty()
             && url.password().is_none()
             && uri.len() <= MAX_LENGTH;
-        // What the URL parser forgives, another reader may take for something else. No host has a wildcard in its name.
+        // Other readers may understand differently what the URL parser forgives. No host has a wildcard in its name.
         let authority = uri.strip_prefix("https://").and_then(|rest| rest.split(['/', '?']).next());
         let scheme = match url.scheme() {
             "https" => authority.is_some_and(|host| !host.is_empty() && !host.contains(['@', '*'])),

@@ -15,8 +15,8 @@ pub fn random() -> Result<SecretString, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(random_bytes()?).into())
 }
 
-/// The SHA-256 digest of a secret, as 43 characters of base64url: it shows whether somebody knows the secret, and nobody
-/// finds the secret from it, if that was not one that can be guessed.
+/// The SHA-256 digest of a secret, as 43 characters of base64url: it shows whether somebody knows the secret, but does
+/// not reveal it, unless the secret can be guessed.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Digest(String);
 
@@ -26,7 +26,7 @@ impl Digest {
         Digest(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes())))
     }
 
-    /// One that was kept.
+    /// A stored digest.
     pub fn kept(digest: impl Into<String>) -> Self {
         Digest(digest.into())
     }
@@ -36,7 +36,7 @@ impl Digest {
         &self.0
     }
 
-    /// Whether it is this secret's. The comparison takes as long wherever the two differ.
+    /// Whether it is the digest of this secret. The comparison takes as long wherever the two differ.
     pub fn fits(&self, secret: &str) -> bool {
         constant_time::verify_slices_are_equal(self.0.as_bytes(), Digest::of(secret).0.as_bytes()).is_ok()
     }

@@ -1,4 +1,4 @@
-//! Which characters a person cannot see, or that change how a person sees others.
+//! Characters that a person cannot see, or that change how others look.
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
@@ -14,9 +14,9 @@ pub fn is_control(c: char) -> bool {
     ) || CodePointSetData::new::<BidiControl>().contains(c)
 }
 
-/// Whether nothing is seen of a character: those that control, and those that hide in a text without a trace, such as
-/// soft hyphens, joiners, fillers, variation selectors and tags (Unicode's `Default_Ignorable_Code_Point` and `Cf`), and
-/// the two symbols that are drawn as nothing. White space is not among them.
+/// Whether a character is invisible: control characters, and those that hide in a text without a trace, such as soft
+/// hyphens, joiners, fillers, variation selectors and tags (Unicode's `Default_Ignorable_Code_Point` and `Cf`), and the
+/// two symbols that are drawn as nothing. White space is not among them.
 pub fn is_invisible(c: char) -> bool {
     const BLANK: [char; 2] = ['\u{2800}', '\u{1d159}'];
     is_control(c)

@@ -1,4 +1,4 @@
-//! Tokens that were verified before: a signature costs several times what the rest of a request does.
+//! Remembers verified tokens: checking a signature costs several times as much as the rest of a request.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -33,7 +33,7 @@ pub struct Weighed<V> {
 impl<V> Weighed<V> {
     /// `token`: what the value was made of. `claims`: those that it holds, if any.
     pub fn new(value: V, token: &str, claims: Option<&Claims>) -> Self {
-        // What answers repeat of the claims (`sub` twice, and percent-encoded) is shorter than three tokens.
+        // The claims that answers repeat (`sub` twice, and percent-encoded) are shorter than three tokens.
         let bytes = 256 + claims.map_or(0, |claims| claims.bytes() + 3 * token.len());
         Weighed { value, bytes: bytes as u64 }
     }
@@ -49,8 +49,8 @@ impl<V> Weighter<[u8; 32], Weighed<V>> for InBytes {
     }
 }
 
-/// Whom tokens speak for, by the digest of the whole token, so that a changed byte is another token, and no token
-/// is kept. Only what passed verification gets in: a flood of invalid tokens changes nothing.
+/// The caller for each token, by the digest of the whole token. So a changed byte makes another token, and no token is
+/// stored. Only verified tokens get in: a flood of invalid tokens changes nothing.
 #[derive(Clone)]
 pub struct TokenCache<V> {
     cache: Arc<DigestCache<V>>,
@@ -65,8 +65,8 @@ impl<V: Clone + Deref<Target = Claims>> TokenCache<V> {
         TokenCache { cache: Arc::new(digest_cache()), leeway }
     }
 
-    /// What `verify` made of the token: remembered, and not expired since; or else made now. No lock is held
-    /// meanwhile.
+    /// The result of `verify` for the token: the remembered one if it has not expired since, or else a new one. No lock
+    /// is held meanwhile.
     ///
     /// # Errors
     /// Those of `verify`.

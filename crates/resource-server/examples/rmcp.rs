@@ -37,7 +37,7 @@ impl Tools {
         Extension(parts): Extension<Parts>,
         Parameters(Echo { message }): Parameters<Echo>,
     ) -> Result<CallToolResult, ErrorData> {
-        // The layer has put the caller there; without it nobody gets here.
+        // The layer has put the caller there. No request gets here without one.
         let caller = parts.extensions.get::<Caller>().ok_or_else(|| ErrorData::internal_error("no caller", None))?;
         Ok(CallToolResult::success(vec![ContentBlock::text(format!("{}: {message}", caller.username()))]))
     }
@@ -48,7 +48,7 @@ impl Tools {
         CallToolResult::success(vec![ContentBlock::text("Fail closed.")])
     }
 
-    /// It is not in the table of permissions: nobody can call it.
+    /// It is not in the table of permissions, so nobody can call it.
     #[tool(description = "Is not in the table.")]
     #[allow(clippy::unused_self)]
     fn forgotten(&self) -> CallToolResult {
@@ -70,11 +70,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (resource_server, tasks) = resource.basic_scopes(["mcp:tools"]).issuer(issuer).start().await?;
     let permissions = Permissions::new(&resource_server).tool("echo", ["mcp:tools"]).tool("motto", ["mcp:prompts"]);
 
-    // Without sessions: each message carries its own token, and a session would be anybody's who knows its name.
+    // Without sessions: each message carries its own token, and anybody who knew a session's id could use it.
     let config = StreamableHttpServerConfig::default().with_legacy_session_mode(false).with_json_response(true);
     let rmcp = StreamableHttpService::new(|| Ok(Tools), Arc::new(NeverSessionManager::default()), config);
     let mcp = Router::new().route_service("/mcp", rmcp);
-    // The last layer is the outermost: who is calling is known before it is decided what they may do.
+    // The last layer is the outermost, so the caller is known before their permissions are checked.
     let mut app = mcp.route_layer(permissions).route_layer(Authenticate::new(&resource_server));
     for path in resource_server.metadata_paths() {
         app = app.route_service(path, Document::new(&resource_server));

@@ -74,7 +74,7 @@ impl FromRequest for Caller {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(req.extensions().get::<Caller>().cloned().ok_or_else(|| {
-            // The middleware is not in front of this handler: nobody gets in.
+            // Without the middleware in front of this handler, nobody gets in.
             let answer = Answer::new(&Refusal::token_missing(), Challenge::new("Bearer"), None);
             InternalError::from_response("there is no caller", answer.into()).into()
         }))

@@ -1,5 +1,6 @@
-//! A refusal on the wire: the status, the challenge (RFC 6750 §3) for programs, and the body for people. The log knows it
-//! by its correlation id; so a person who is refused can ask the people who run the server, and neither has to see the token.
+//! A refusal on the wire: the status, the challenge (RFC 6750 §3) for programs, and the body for people. Its
+//! correlation id is in the log, so a person who is refused can ask the people who run the server, and neither has to
+//! see the token.
 
 use oauth::challenge::Challenge;
 use serde::Serialize;
@@ -83,7 +84,7 @@ impl Answer {
         };
         let mut headers =
             vec![("content-type", "application/json".to_owned()), ("x-correlation-id", correlation_id.clone())];
-        // With no other code would another token help (RFC 6750 §3.1).
+        // Another token would help only with these codes (RFC 6750 §3.1).
         if matches!(refusal.error, None | Some("invalid_request" | "invalid_token" | "insufficient_scope")) {
             let mut challenge = challenge;
             if let Some(scope) = &refusal.scope {

@@ -9,8 +9,9 @@ use std::{
 
 use oauth::claims::Claims;
 
-/// The person or program behind a request. Only a token that was verified makes one, so a handler that takes a `Caller` cannot be
-/// reached without. It derefs to the token's [`Claims`]; a clone is the same caller, and costs nothing.
+/// The person or program behind a request. Only a verified token makes one, so a handler that takes a `Caller` cannot
+/// be reached without a valid token. It derefs to the token's [`Claims`]; a clone is the same caller, and costs
+/// nothing.
 #[derive(Clone)]
 pub struct Caller(Arc<Known>);
 
@@ -24,9 +25,9 @@ impl Caller {
         Caller(Arc::new(Known { claims, remembered: OnceLock::new() }))
     }
 
-    /// What a server makes of the claims for every answer, such as a header's value: made once for each verified token,
-    /// not once for each request. It is remembered as long as the token is, and holds one value; so a program uses one
-    /// type for `T`.
+    /// A value that a server computes from the claims for its answers, such as a header's value: computed once for each
+    /// verified token, not for each request. It is remembered as long as the token. There is only one value, so a
+    /// program uses one type for `T`.
     ///
     /// # Panics
     /// If the caller remembers a value of another type.

@@ -1,5 +1,5 @@
-//! The provider's metadata, found from nothing but the issuer's URL (RFC 8414 §3, OpenID Connect Discovery §4), at
-//! the places and in the order of MCP 2026-07-28 "Authorization Server Metadata Discovery".
+//! The provider's metadata, found with the issuer's URL alone (RFC 8414 §3, OpenID Connect Discovery §4), at the places
+//! and in the order of MCP 2026-07-28 "Authorization Server Metadata Discovery".
 
 use oauth::{fetch::Fetcher, well_known};
 use serde::Deserialize;
@@ -18,10 +18,10 @@ pub struct Metadata {
 }
 
 /// The metadata of the issuer of this name (`url` is the same, parsed), and where it was. A document that is not the
-/// issuer's own is passed over: its `issuer` must be `issuer`, byte for byte (RFC 8414 §3.3).
+/// issuer's own is skipped: its `issuer` must be `issuer`, byte for byte (RFC 8414 §3.3).
 ///
 /// # Errors
-/// Says why it cannot be had; of several reasons, the most telling.
+/// Says why there is none; of several reasons, the most helpful.
 pub async fn discover(http: &Fetcher, issuer: &str, url: &Url) -> Result<(Metadata, Url), Problem> {
     let mut problem = Problem::NoMetadata;
     for place in well_known::of_issuer(url) {
@@ -51,8 +51,8 @@ pub async fn read(http: &Fetcher, issuer: &str, place: &Url) -> Result<Metadata,
     }
 }
 
-/// Whether it is not an issuer's name, but has a place for one, with braces or the like, which no URL has (RFC 3986):
-/// Entra's metadata for `/common/` names an issuer with `{tenantid}` in it.
+/// Whether it is a template instead of an issuer, with braces or the like, which no URL has (RFC 3986): Entra's
+/// metadata for `/common/` names an issuer with `{tenantid}` in it.
 pub fn is_template(issuer: &str) -> bool {
     let braces = |text: &str| issuer.to_ascii_lowercase().contains(text);
     issuer.contains(['{', '}', '<', '>']) || braces("%7b") || braces("%7d")

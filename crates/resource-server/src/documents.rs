@@ -1,4 +1,4 @@
-//! The document from which a client that knows nothing but the resource's URL learns where to get a token (RFC 9728).
+//! The document that tells a client where to get a token (RFC 9728). The client finds it with the resource's URL alone.
 
 use anyhow::{Context, Result, ensure};
 use oauth::{address::is_loopback, metadata::ProtectedResourceMetadata, well_known};

@@ -20,8 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one request, from the first byte sent to the last byte received.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the provider's word is not taken. The sentences are fixed, so that `/health` and the log may show them: none
-/// says what the other side answered, or by which addresses it is reached.
+/// Why a provider's answer is not used. The sentences are fixed, so that `/health` and the log may show them: none says
+/// what the provider answered, or at which addresses it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     Unreachable,

@@ -1,5 +1,5 @@
-//! Opaque tokens, of which only their issuer knows what they are worth (RFC 7662): the request, with the credentials by
-//! which the issuer knows this server. How the asking is bounded: see `opaque.rs`.
+//! Opaque tokens, which only their issuer can check (RFC 7662): the request, with this server's credentials at the
+//! issuer. For the limits on these requests, see `opaque.rs`.
 
 use std::path::{Path, PathBuf};
 
@@ -90,14 +90,14 @@ impl Introspection {
         Ok(Introspection { http: fetch::client(issuer)?, authorization, endpoint, issuer: issuer.clone() })
     }
 
-    /// What the issuer says of a token that nobody has: whether it is active. So `doctor` sees if it knows us.
+    /// Asks the issuer whether a made-up token is active. So `doctor` sees whether the issuer accepts our credentials.
     pub async fn probe(&self, metadata: &Metadata) -> Result<bool, Problem> {
         let body = self.ask(&uuid::Uuid::new_v4().to_string(), Some(metadata)).await?;
         let answer: Members = serde_json::from_slice(&body).map_err(|_| Problem::NotJson)?;
         answer.0.get("active").and_then(Value::as_bool).ok_or(Problem::NotJson)
     }
 
-    /// Where the metadata has it: our credentials go to nobody but the issuer's own origin.
+    /// The endpoint in the metadata. Our credentials go only to the issuer's own origin.
     fn find_endpoint(&self, metadata: Option<&Metadata>) -> Result<Url, Problem> {
         let metadata = metadata.ok_or(Problem::NoMetadata)?;
         let named = metadata.rest.get("introspection_endpoint").and_then(Value::as_str);

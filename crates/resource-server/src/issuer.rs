@@ -1,4 +1,4 @@
-//! Whom a program trusts, as it says so: an identity provider, known by its URL.
+//! An identity provider that a program trusts, known by its URL.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Issuer {
         Issuer { url: url.into(), profile: None, audience: Vec::new(), introspection: None }
     }
 
-    /// What the provider is like, instead of the guess.
+    /// The provider's profile, instead of a guessed one.
     #[must_use]
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = Some(profile);
@@ -47,8 +47,8 @@ impl Issuer {
         self
     }
 
-    /// Asks the issuer what opaque tokens are worth (RFC 7662), with these credentials. One issuer at most can have opaque
-    /// tokens, as they do not say whose they are.
+    /// Asks the issuer whether opaque tokens are good (RFC 7662), with these credentials. Only one issuer can have
+    /// opaque tokens, since such a token does not name its issuer.
     #[must_use]
     pub fn introspection(mut self, client_id: impl Into<String>, client_secret: impl Into<SecretString>) -> Self {
         self.introspection = Some(Settings::new(client_id.into(), client_secret.into()));
@@ -63,7 +63,7 @@ impl Issuer {
     /// The profile that was given, or else the one that the URL looks like, with the credentials that were given.
     ///
     /// # Errors
-    /// If such a provider is not to be trusted.
+    /// If such a provider must not be trusted.
     pub(crate) fn resolved_profile(&self) -> Result<Profile> {
         let mut profile = match &self.profile {
             Some(profile) => profile.clone(),
@@ -78,7 +78,8 @@ impl Issuer {
         Ok(profile)
     }
 
-    /// As it is used. `audience`: what tokens must be for if neither the program nor the profile says.
+    /// The issuer in the form in which it is used. `audience`: the default if neither the program nor the profile names
+    /// one.
     ///
     /// # Errors
     /// If something of it cannot be used.

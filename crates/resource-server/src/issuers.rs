@@ -23,13 +23,13 @@ pub struct Issuers {
 pub struct Verified(RwLock<TokenCache<Caller>>);
 
 impl Verified {
-    /// To be asked before the keys are looked at: so that what is verified with a key that goes away meanwhile is
-    /// remembered in a cache that goes with it.
+    /// To be called before the keys are looked at. If a key goes away meanwhile, tokens verified with it are remembered
+    /// in the old cache, which goes away with the key.
     pub fn cache(&self) -> TokenCache<Caller> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// When a key has gone, what it had verified must be verified again.
+    /// When a key has gone, the tokens that it verified must be verified again.
     pub fn forget(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = TokenCache::new(LEEWAY);
     }
@@ -59,13 +59,13 @@ impl Issuers {
         Some((self.iter().find(|provider| provider.introspects)?, self.opaque.as_ref()?))
     }
 
-    /// Why nobody's token can be checked: of several reasons, one that may pass.
+    /// Why no token can be checked: of several reasons, a temporary one.
     pub fn problem(&self) -> Option<Problem> {
         let problems: Vec<_> = self.iter().map(|provider| provider.keys.problem()).collect();
         problems.iter().copied().find(|problem| problem.is_none_or(Problem::may_pass)).or(problems.first().copied())?
     }
 
-    /// Whether anybody's token can be checked.
+    /// Whether any token can be checked.
     pub fn any_ready(&self) -> bool {
         self.iter().any(|provider| provider.keys.is_ready())
     }

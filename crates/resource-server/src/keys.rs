@@ -46,7 +46,7 @@ impl Deref for Known {
     }
 }
 
-/// What is known of an issuer now. Replaced as a whole; those who wait for news watch it.
+/// What is known of an issuer now. Replaced as a whole; requests that wait for a change watch it.
 #[derive(Default)]
 pub struct Status {
     pub keys: Vec<Known>,
@@ -83,7 +83,7 @@ pub struct Remote {
     pub opaque: bool,
 }
 
-/// How an issuer's keys are.
+/// The state of an issuer's keys.
 #[derive(Clone, Debug, Serialize)]
 pub struct KeyReport {
     /// Whether tokens can be checked.
@@ -127,7 +127,7 @@ impl Keys {
     pub fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Key, NoKey> {
         let (status, now) = (self.status.borrow(), Instant::now());
         let good = || status.keys.iter().filter(|key| key.is_good(now));
-        // What fits is looked for first: only then can it be unclear which of several keys is meant.
+        // First finds the keys that fit: only if there are several of them is it unclear which one is meant.
         let mut fitting = good()
             .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
             .filter(|key| key.algorithms.contains(&algorithm));
@@ -163,7 +163,7 @@ impl Keys {
         self.status.borrow().metadata.clone()
     }
 
-    /// How the keys are, for people and monitors.
+    /// The state of the keys, for people and monitors.
     pub fn report(&self) -> KeyReport {
         let (ready, status) = (self.is_ready(), self.status.borrow());
         let age = status.fetched.map(|fetched| fetched.elapsed());
@@ -189,7 +189,7 @@ impl Status {
         self.ambiguous = std::mem::take(&mut set.ambiguous);
         let confirmed = std::mem::take(&mut set.keys).into_iter();
         self.keys = confirmed.map(|key| Known { key, until: Some(until) }).collect();
-        // What is listed but spoilt is no reason to lose a good key; it is not confirmed either.
+        // An unusable entry does not remove a good key of the same name, but does not confirm it either.
         let spoilt = |key: &Key| key.kid.as_ref().is_some_and(|kid| set.spoilt.contains(kid)) && !set.has_leaked(key);
         self.keys.extend(before.iter().filter(|known| spoilt(known)).cloned());
         !before.iter().all(|old| self.keys.iter().any(|new| new.key == old.key))

@@ -1,7 +1,7 @@
-//! Asking about opaque tokens, in bounds. The issuer's answer is remembered for a minute at most, since asking is all
-//! that can tell that a token was revoked. Few requests are under way at once; whoever waits for one too long is told to
-//! try again. Tokens that were good have a queue of their own, so that a flood of invented ones is at the cost of
-//! newcomers only.
+//! Asks about opaque tokens, within limits. The issuer's answer is remembered for a minute at most, since only asking
+//! again shows that a token was revoked. Few requests are under way at once; a caller that waits too long is told to
+//! try again. Tokens that were good before have a queue of their own, so that a flood of invented tokens delays only
+//! new ones.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -23,16 +23,16 @@ use crate::{
     refusal::Refusal,
 };
 
-/// Of how many tokens it is remembered that they were good.
+/// How many good tokens are remembered.
 const CAPACITY: usize = 10_000;
-/// How long a good token is good without asking again (but no longer than it says itself), and how long a bad one is
-/// bad.
+/// How long a good token is accepted without asking again (but not beyond its own end), and how long a bad one is
+/// refused.
 const GOOD: Duration = Duration::from_mins(1);
 const BAD: Duration = Duration::from_mins(1);
-/// How long it is not tried again when the issuer did not answer.
+/// How long to wait before the next try if the issuer did not answer.
 const FAILED: Duration = Duration::from_secs(1);
-/// How many newcomers may turn out bad at once, and after how long one more may: so invented tokens cost the issuer ten
-/// requests a second, however many come. Good ones cost nothing of it.
+/// How many new tokens may turn out bad at once, and after how long one more may. So invented tokens cost the issuer
+/// ten requests a second, however many come. Good tokens do not count.
 const BURST: u32 = 50;
 const REFILL: Duration = Duration::from_millis(100);
 /// How many tokens are asked about at once, in each of the two queues, and how long others wait for their turn.
@@ -52,14 +52,14 @@ pub struct OpaqueTokens {
     regulars_turn: Semaphore,
 }
 
-/// What the issuer said of a token, and until when we go by that.
+/// What the issuer said about a token, and until when we rely on it.
 #[derive(Clone)]
 struct Known {
     until: Instant,
     outcome: Result<Caller, Refusal>,
 }
 
-/// How many newcomers may yet turn out bad.
+/// How many new tokens may still turn out bad.
 struct Allowance {
     left: u32,
     since: Instant,
@@ -157,7 +157,7 @@ impl OpaqueTokens {
     }
 }
 
-/// For how long we go by what the issuer said, at this time in seconds since 1970.
+/// For how long we rely on the issuer's answer, at this time in seconds since 1970.
 fn lifetime(outcome: &Result<Caller, Refusal>, now: i64) -> Duration {
     match outcome {
         Ok(caller) => {
@@ -173,15 +173,14 @@ fn unavailable(description: &str) -> Refusal {
     Refusal::unavailable("introspection_unavailable", format!("{description} Try again in a moment."), 1)
 }
 
-/// What the answer (RFC 7662 §2.2) is worth: the checks of a JWT, but for the signature, in whose place the connection
-/// stands.
+/// Judges the answer (RFC 7662 §2.2) by the checks for a JWT, except for the signature: the connection takes its place.
 fn judge(body: &[u8], provider: &Provider) -> Result<Caller, Refusal> {
     let malformed = |what: &str| {
         Refusal::token("introspection_malformed", format!("The identity provider's answer is malformed: {what}."))
     };
     let mut members: Members =
         serde_json::from_slice(body).map_err(|_| malformed("it is not a JSON object, or has a member twice"))?;
-    // Some write null for what they do not say.
+    // Some issuers write null for a member that they do not have.
     members.0.retain(|_, value| !value.is_null());
     let member = |name: &str| members.0.get(name);
     match member("active") {

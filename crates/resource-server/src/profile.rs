@@ -1,5 +1,5 @@
-//! Providers differ in data, not in code: a profile is a TOML file that says where a provider's tokens have what, and
-//! what the roles are called. Some are built in; others extend them.
+//! Providers differ in data, not in code: a profile is a TOML file that says where a provider's tokens have each claim,
+//! and what the roles are called. Some are built in; others extend them.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -28,12 +28,12 @@ const BUILT_IN: [(&str, &str); 10] = [
     ("keycloak-tutorial", include_str!("profiles/keycloak-tutorial.toml")),
 ];
 
-/// What is particular about a provider: which tokens it signs, and where they say what.
+/// The particulars of a provider: which tokens it signs, and where they have each claim.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     pub(crate) name: String,
-    /// What the issuer's URL has in it if the provider is of this kind.
+    /// A text in the issuer's URL that identifies a provider of this kind.
     recognise: Vec<String>,
     /// Why such a provider is not trusted.
     pub(crate) refused: Option<String>,
@@ -111,7 +111,7 @@ impl Profile {
         let parse = || -> Result<Profile> {
             let mut table: toml::Table = text.parse()?;
             let has_roles = |table: Option<&toml::Value>| table.is_some_and(|table| table.get("roles").is_some());
-            // Where and which the roles are is said here: the advice that is inherited would name others.
+            // If a profile defines its own roles, the inherited advice would name the wrong ones.
             let others = has_roles(table.get("claims")) || table.contains_key("roles");
             let advise = others && !has_roles(table.get("advice"));
             // A file says only what differs.
@@ -121,7 +121,7 @@ impl Profile {
                 let (_, text) = known.with_context(|| format!("extends: {name:?} is not one of {}", names()))?;
                 let mut below: toml::Table = text.parse()?;
                 base = below.remove("extends").unwrap_or(toml::Value::Boolean(false));
-                // Who may do what is to be read in one place: of the [roles] below, only the default is inherited.
+                // All roles must be visible in one place, so only the default of the [roles] below is inherited.
                 if let (true, Some(roles)) = (table.contains_key("roles"), below.get_mut("roles")) {
                     roles.as_table_mut().context("[roles] is not a table")?.retain(|name, _| name == "default");
                 }

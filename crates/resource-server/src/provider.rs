@@ -16,7 +16,7 @@ use crate::{
 
 /// How far, in seconds, the issuer's clock may be from ours.
 pub const LEEWAY: u64 = 30;
-/// The longest claim that is believed, in bytes: it is remembered, and some are shown in headers.
+/// The longest claim that is accepted, in bytes: it is remembered, and some are shown in headers.
 const MAX_CLAIM: usize = 1024;
 /// The same for lists: of audiences and of scopes.
 const MAX_LIST: usize = 4096;
@@ -84,7 +84,7 @@ impl Provider {
         Ok(claims)
     }
 
-    /// The refusal of a token for somebody else, or for nobody.
+    /// The refusal of a token for another audience, or for none.
     pub fn wrong_audience(&self, aud: Option<&Value>) -> Refusal {
         let (reason, description) = match aud {
             Some(_) => ("audience_other", "The token is for another audience (aud)."),

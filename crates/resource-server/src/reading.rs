@@ -11,8 +11,8 @@ use crate::profile::{Ours, Profile};
 const MAX_NAMES: usize = 1000;
 
 impl Profile {
-    /// Whether the claims by which the provider tells its kinds of tokens apart say so, as far as they are there
-    /// (RFC 8725 §3.12).
+    /// Whether this is an access token, by those claims in it that tell the provider's kinds of tokens apart (RFC 8725
+    /// §3.12).
     pub(crate) fn is_access_token(&self, members: &Map<String, Value>) -> bool {
         self.access_token.iter().all(|(name, wanted)| members.get(name).is_none_or(|value| value == wanted))
             && !self.id_token.iter().any(|name| members.contains_key(name))
@@ -111,7 +111,7 @@ fn mistyped_of(
     claims.into_iter().find_map(wrong)
 }
 
-/// What is at the first of these places that is there, and which that is.
+/// The value at the first of these places that exists, and that place.
 fn first<'a>(members: &'a Map<String, Value>, places: &'a [String]) -> Option<(&'a str, &'a Value)> {
     places.iter().find_map(|place| Some((place.as_str(), at(members, place)?)))
 }
@@ -128,8 +128,9 @@ impl Ours {
 }
 
 /// What is at a place: the claim of that name, such as `https://mcp.example/roles`, else what the path leads to, such
-/// as `realm_access.roles`. Names may have dots of their own, as in `resource_access.mcp.example.com.roles`: the longest
-/// name that is there counts first. A path through what is no object ends at `null`, which no claim of ours may be.
+/// as `realm_access.roles`. Names may have dots of their own, as in `resource_access.mcp.example.com.roles`: the
+/// longest name that is there counts first. A path through something that is not an object ends at `null`, which is not
+/// valid for any claim of ours.
 fn at<'a>(members: &'a Map<String, Value>, place: &str) -> Option<&'a Value> {
     static NULL: Value = Value::Null;
     if let Some(value) = members.get(place) {
@@ -141,8 +142,9 @@ fn at<'a>(members: &'a Map<String, Value>, place: &str) -> Option<&'a Value> {
     })
 }
 
-/// Names: one in a string, whatever is in it; or those of an array; or those that the members of an object have, whose
-/// values are objects that say more of it, as Zitadel's are. (`{"admin": false}` is nobody's list of names.)
+/// A list of names: a string is one name, whatever is in it; an array has one in each entry; an object has them as the
+/// names of its members if their values are objects with details, as in Zitadel. (`{"admin": false}` is not a list of
+/// names.)
 fn names(value: &Value) -> Option<Vec<&str>> {
     let names = match value {
         Value::String(name) => vec![name.as_str()],

@@ -17,7 +17,7 @@ use crate::{
 const LATER: u64 = 60;
 
 impl Refusal {
-    /// Nobody's token can be checked now. `problem`: why there are no keys, as far as that is known.
+    /// No token can be checked now. `problem`: why there are no keys, if known.
     pub fn no_keys(problem: Option<Problem>) -> Self {
         let (description, retry_after) = match problem {
             Some(Problem::NoUsableKey) => {
@@ -46,7 +46,7 @@ impl Refusal {
                 if provider.keys.has_keys() {
                     Refusal::token(KEY_AMBIGUOUS, description)
                 } else {
-                    // Nobody's token of this issuer can be checked.
+                    // No token of this issuer can be checked.
                     Refusal::unavailable(KEY_AMBIGUOUS, description, LATER)
                 }
             }
@@ -88,7 +88,7 @@ impl Refusal {
             }
             ErrorKind::InvalidAudience => return provider.wrong_audience(aud),
             ErrorKind::MissingRequiredClaim(_) if aud.is_none() => return provider.wrong_audience(None),
-            // That is said of dates beyond all bounds as well.
+            // Dates beyond all bounds get the same message.
             ErrorKind::MissingRequiredClaim(name) if claims.contains_key(name) => Self::mistyped(name),
             ErrorKind::InvalidClaimFormat(name) => Self::mistyped(name),
             ErrorKind::InvalidSignature => Refusal::token(SIGNATURE_WRONG, "The token's signature is wrong."),

@@ -1,7 +1,7 @@
 //! Errors for people: why a request was refused, as a sentence with what to do, as a code to search for. What it becomes
 //! on the wire: see `answer.rs`.
 
-/// Reasons on which more is tried before they become an answer.
+/// Refusals that lead to another try before they become an answer.
 pub const TOKEN_MALFORMED: &str = "token_malformed";
 pub const KEY_UNKNOWN: &str = "key_unknown";
 pub const KEYS_MISSING: &str = "keys_missing";
@@ -22,7 +22,7 @@ pub struct Refusal {
     pub description: String,
     /// What to do about it; may be empty.
     pub advice: String,
-    /// What only the log is told: what the token said that did not fit, in quotes and not too long.
+    /// For the log only: the part of the token that did not fit, quoted and shortened.
     pub detail: String,
     /// After how many seconds it is worth trying again.
     pub retry_after: Option<u64>,
@@ -86,7 +86,7 @@ impl Refusal {
         Refusal::token("claim_malformed", description)
     }
 
-    /// A claim of the wrong type: which one is said, and not what is in it. `place` is a name of ours or of the
+    /// A claim of the wrong type. The message names the claim, but not its value. `place` is a name of ours or of the
     /// profile's, and empty if it is not known.
     pub fn mistyped(place: &str) -> Self {
         let description = match place {
@@ -104,14 +104,15 @@ impl Refusal {
         )
     }
 
-    /// A token that is good only with a proof of possession, which is not looked at here (RFC 9449 §7.2, RFC 8705 §3).
+    /// A token that is good only with a proof of possession, which this server does not check (RFC 9449 §7.2, RFC 8705
+    /// §3).
     pub fn token_bound() -> Self {
         let description = "The token is bound to a key of its client (cnf: DPoP or mutual TLS), and this server takes \
             bearer tokens only. Have the provider issue it unbound.";
         Self::token("token_bound", description)
     }
 
-    /// Whether another token could help: not while the fault is on this side.
+    /// Whether another token could help. It cannot while the fault is on our side.
     pub fn is_ours(&self) -> bool {
         self.status >= 500
     }

@@ -1,6 +1,6 @@
 //! One task for each issuer fetches its keys, and a request never does (RFC 7517 §5). So a request whose key is known
-//! never waits, and a client that goes away breaks no fetch off. What is fetched is believed key by key
-//! ([`KeySet::parse`]), and what cannot be believed changes nothing: a key goes when its issuer does not list it any more,
+//! never waits, and a client that goes away interrupts no fetch. A fetched set is judged key by key
+//! ([`KeySet::parse`]), and an unusable entry changes nothing: a key goes when its issuer does not list it any more,
 //! when its private half is published, or when nobody has confirmed it for `max_stale`.
 
 use std::{
@@ -57,7 +57,7 @@ impl Keys {
                 None if news => tracing::info!(issuer = remote.issuer, "the issuer's keys are here"),
                 None => {}
             }
-            // Those who wait go on only when all of this is so.
+            // Waiting requests go on only when all of this is done.
             self.status.send_modify(|status| {
                 status.fetching = false;
                 status.finished += 1;
@@ -94,7 +94,7 @@ impl Keys {
         let (headers, body) = fetch::get(&remote.http, uri).await?;
         let set = KeySet::parse(&body)?;
         let unfit = (set.keys.is_empty() && !remote.opaque).then_some(Problem::NoUsableKey);
-        // A set that names no key at all is more likely a fault than a farewell.
+        // A set without any key is more likely an error than intended.
         if let Some(problem) = unfit.filter(|_| !set.names_keys) {
             return Err(problem);
         }
@@ -104,8 +104,8 @@ impl Keys {
         Ok(Fetched { set, lifetime, problem })
     }
 
-    /// The metadata, which is read again once an hour and after a failure; and what went wrong with that. Keys are
-    /// renewed even while it is not there, from where they were before, but not for longer than `max_stale`.
+    /// The metadata, which is read again once an hour and after a failure; and what went wrong with that. While it is
+    /// unavailable, keys are still fetched from their last known URL, but not for longer than `max_stale`.
     async fn find_metadata(&self, remote: &Remote) -> Result<(Arc<Metadata>, Option<Problem>), Problem> {
         let known = {
             let status = self.status.borrow();
@@ -139,7 +139,7 @@ impl Keys {
 struct Fetched {
     set: KeySet,
     lifetime: Duration,
-    /// What was not as it should be, though the set is believed.
+    /// What was wrong although the set is used.
     problem: Option<Problem>,
 }
 

@@ -1,4 +1,4 @@
-//! What a program uses: how it says whom it trusts, and what it asks for each request.
+//! The library's interface: a program says whom it trusts, and asks about each request.
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
@@ -83,8 +83,8 @@ impl ResourceServer {
         Builder { config: Config { resource: resource.into(), ..Config::default() }, trust: PhantomData }
     }
 
-    /// Who is calling, by the values of the request's `Authorization` headers, all of them. A token that was verified
-    /// before costs a look-up; one whose key is not known may wait some seconds for its issuer.
+    /// Finds the caller from the values of all `Authorization` headers of the request. A token that was verified before
+    /// costs a look-up; a token whose key is not known may wait some seconds for its issuer.
     ///
     /// # Errors
     /// If there is no good token. [`ResourceServer::answer`] makes a response of it.
@@ -92,7 +92,7 @@ impl ResourceServer {
         self.0.issuers.authenticate(authorization).await
     }
 
-    /// The same of a token that came in another way.
+    /// The same for a token that came in another way.
     ///
     /// # Errors
     /// If the token is not good.
@@ -130,7 +130,7 @@ impl ResourceServer {
         &self.0.document.paths
     }
 
-    /// The trusted issuers, and how their keys are: for `/health`.
+    /// The trusted issuers, and the state of their keys: for `/health`.
     pub fn issuers(&self) -> impl Iterator<Item = (&str, KeyReport)> {
         self.0.issuers.iter().map(|provider| (provider.issuer.as_str(), provider.keys.report()))
     }

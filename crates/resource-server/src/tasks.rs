@@ -7,9 +7,9 @@ use std::{
 
 use tokio::task::{JoinError, JoinSet};
 
-/// The background tasks: a future that ends when one of them has ended, which none should. Without it keys would neither
-/// be renewed nor go, so a server that goes on without it lets nobody in after a while: better stop it, and say why.
-/// Dropped, it ends the tasks.
+/// The background tasks: a future that ends when one of them ends, which should never happen. Without the tasks, keys
+/// would be neither renewed nor removed, and after a while the server would let nobody in. So stop the server then, and
+/// say why. Dropping the future ends the tasks.
 #[must_use = "without these tasks no key is renewed: await them together with the server"]
 #[derive(Debug)]
 pub struct Tasks(JoinSet<()>);

@@ -1,4 +1,4 @@
-//! How often keys are fetched, and for how long they are believed.
+//! How often keys are fetched, and for how long they are trusted.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Times {
         METADATA_AGE.min(self.max_stale / 2)
     }
 
-    /// How long keys are kept that the issuer says are fresh for so long.
+    /// How long keys are kept if the issuer says that they are fresh for so long.
     pub(crate) fn keep(&self, fresh: Duration) -> Duration {
         let (least, most) = (self.min_age, self.max_age);
         let keep = fresh.clamp(least, most);
@@ -63,8 +63,8 @@ impl Times {
     }
 }
 
-/// A time between these, by chance: replicas that started together, or lost their provider together, do not ask it
-/// together for ever.
+/// A random time between these: replicas that started together, or lost their provider together, do not ask it together
+/// for ever.
 fn somewhere(least: Duration, most: Duration) -> Duration {
     let mut random = [0; 4];
     // Without randomness there is no TLS either, and a fetch fails anyway.
@@ -81,7 +81,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let times =
             Times { cooldown: seconds(10), min_age: seconds(100), max_age: seconds(1000), max_stale: seconds(10_000) };
-        // Bounds that each wait keeps, which are reached by chance.
+        // Each wait must stay within these bounds, and random waits must come near both.
         let spread = |name: &str, wait: &dyn Fn() -> Duration, from: Duration, to: Duration| {
             let waits: Vec<_> = (0..200).map(|_| wait()).collect();
             assert!(waits.iter().all(|wait| (from..=to).contains(wait)), "{name}: {waits:?}");

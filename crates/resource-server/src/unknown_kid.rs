@@ -1,6 +1,6 @@
-//! A token names a key that we do not know. Its issuer may have made one since, or somebody invents names. So such
-//! requests share one fetch, and after it there is none for a while: no number of requests makes more than one fetch in
-//! each cool-down.
+//! A token names a key that we do not know. Its issuer may have made the key since, or the name is invented. So such
+//! requests share one fetch, and after it comes a cool-down without a fetch: no number of requests can cause more than
+//! one fetch in each cool-down.
 
 use std::time::{Duration, Instant};
 

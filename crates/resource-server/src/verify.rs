@@ -1,5 +1,5 @@
-//! What makes a token good (RFC 9068 §4, RFC 8725 §3): its issuer's own key and algorithm, and claims that are meant for
-//! this server. What only the issuer knows, it is asked; a token that was verified before is not verified again.
+//! What makes a token good (RFC 9068 §4, RFC 8725 §3): its issuer's own key and algorithm, and claims that are meant
+//! for this server. The issuer is asked for what only it knows. A token that was verified before is not verified again.
 
 use jsonwebtoken::decode;
 use oauth::claims::{Claims, JoseHeader};
@@ -30,11 +30,11 @@ impl Issuers {
             },
             Err(refusal) => refusal,
         };
-        // While nobody's token can be checked, no other token would help.
+        // While no token can be checked, no other token would help.
         if self.any_ready() || refusal.is_ours() { Err(refusal) } else { Err(Refusal::no_keys(self.problem())) }
     }
 
-    /// The caller for whom a token speaks that we, or its issuer, find good.
+    /// The caller for whom a token speaks, if we or its issuer find the token good.
     pub async fn caller(&self, token: &str) -> Result<Caller, Refusal> {
         match self.verify_once(token) {
             Ok(caller) => Ok(caller),
@@ -42,12 +42,12 @@ impl Issuers {
         }
     }
 
-    /// What the issuer knows, and we do not: whether it has made a key since, or what an opaque token is worth. Those
-    /// whose key is known do not come here.
+    /// Asks for what only the issuer knows: whether it has made a key since, or whether an opaque token is good.
+    /// Requests with a known key do not come here.
     async fn ask_issuer(&self, token: &str, refusal: Refusal) -> Result<Caller, Refusal> {
         if matches!(refusal.reason, refusal::KEYS_MISSING | refusal::KEY_AMBIGUOUS) {
             let provider = self.issuer(token)?;
-            // Its tokens may look like JWTs, and yet be for itself to read only.
+            // Its tokens may look like JWTs and still be readable by the issuer only.
             if let Some((provider, opaque)) = self.of_opaque().filter(|(opaque, _)| opaque.issuer == provider.issuer)
                 && !provider.keys.has_keys()
             {
@@ -62,7 +62,7 @@ impl Issuers {
                     Err(Refusal { retry_after: Some(wait), ..refusal })
                 }
             },
-            // There is a key, but it may not be the issuer's latest: those who come after the cool-down will see.
+            // The key that we know may not be the issuer's latest: requests after the cool-down will find out.
             refusal::SIGNATURE_WRONG | refusal::KEY_AMBIGUOUS | refusal::ALGORITHM_OTHER => {
                 self.issuer(token)?.keys.look_again_later();
                 Err(refusal)
@@ -85,7 +85,7 @@ impl Issuers {
         if token.len() > MAX_TOKEN {
             return Err(Refusal::token("token_too_long", "The token is longer than 16 KiB."));
         }
-        // The header is the sender's word until the signature is checked: it may only narrow the choice.
+        // Until the signature is checked, the header is only the sender's claim: it may only narrow the choice of keys.
         let description = "The token is not a JWT with a signature that we check.";
         let malformed = || Refusal::token(refusal::TOKEN_MALFORMED, description);
         let header = JoseHeader::of(token).filter(|_| token.split('.').count() == 3).ok_or_else(malformed)?;
@@ -97,7 +97,7 @@ impl Issuers {
             let description = "The token has critical headers (crit) that are not understood.";
             return Err(Refusal::token("crit_unknown", description));
         }
-        // So is its issuer: it says with whose keys the signature must be right.
+        // So is the issuer's name: it only chooses the keys that the signature must fit.
         let provider = self.issuer(token)?;
         let validation = provider.validation(header.alg);
         let validation = validation.ok_or_else(|| Refusal::no_key(provider, NoKey::Algorithm))?;

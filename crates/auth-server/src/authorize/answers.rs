@@ -1,4 +1,4 @@
-//! The pages of what cannot go on.
+//! The pages for requests that cannot continue.
 
 use actix_web::{
     HttpResponse,
@@ -14,7 +14,7 @@ pub(super) fn error_page(status: StatusCode, problem: &str, hint: &'static str) 
     pages::respond(&ErrorPage { problem: problem.to_owned(), hint }, status, None)
 }
 
-/// It is a matter of time.
+/// The page for a temporary problem.
 pub(super) fn busy_page(problem: &str, retry_after: u64) -> HttpResponse {
     let mut page = error_page(StatusCode::SERVICE_UNAVAILABLE, problem, "Try again in a moment.");
     page.headers_mut().insert(RETRY_AFTER, retry_after.into());

@@ -1,7 +1,7 @@
 //! The authorization endpoint (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707, RFC 9207), in a person's browser.
 //!
-//! Nothing is kept between the pages: the request stays in the URL's query, is checked again at every
-//! step ([`request`]), and each form is bound to it and to the browser ([`crate::session`]).
+//! The server keeps nothing between the pages: the request stays in the URL's query, is checked again at every step
+//! ([`request`]), and each form is bound to it and to the browser ([`crate::session`]).
 
 mod answers;
 mod request;
@@ -75,7 +75,7 @@ fn login_page(
     response
 }
 
-/// `GET /login`: who reloads the page after a wrong password starts again.
+/// `GET /login`: reloading the page after a wrong password starts the log-in again.
 pub(crate) async fn start_again(http: HttpRequest) -> HttpResponse {
     to_authorize(&http).finish()
 }

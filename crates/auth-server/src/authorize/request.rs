@@ -21,7 +21,7 @@ use crate::{
     state::{ClientProblem, State},
 };
 
-/// What a client asks a person for, checked.
+/// A client's authorization request, checked.
 pub(super) struct Asked {
     pub client: Client,
     pub redirect_uri: RedirectUri,
@@ -32,28 +32,28 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Whether the code would go to a program on the person's own computer, which could be any.
+    /// Whether the code would go to a program on the person's own computer. That could be any program.
     pub fn loopback_only(&self) -> bool {
         Url::parse(self.redirect_uri.as_str())
             .is_ok_and(|url| is_localhost(&url) || !matches!(url.scheme(), "http" | "https"))
     }
 
-    /// The scheme of the app that the code would go to, if it is one that apps claim for themselves.
+    /// The scheme, if the code would go to an app with a URI scheme of its own.
     pub fn app_scheme(&self) -> Option<String> {
         let url = Url::parse(self.redirect_uri.as_str()).ok()?;
         (!matches!(url.scheme(), "http" | "https")).then(|| format!("{}:", url.scheme()))
     }
 
-    /// Where the code would go, in the person's words: a host, or an app by its scheme, since what
-    /// looks like a host in such a URI is not a host.
+    /// Where the code would go, in words for the person: a host, or the scheme of an app, since the part of such a URI
+    /// that looks like a host is not a host.
     pub fn destination(&self) -> String {
         let host = |url: Url| url.host_str().unwrap_or_default().to_owned();
         self.app_scheme().unwrap_or_else(|| Url::parse(self.redirect_uri.as_str()).map(host).unwrap_or_default())
     }
 }
 
-/// Reads and checks the request. While the client or where to send the answer is in doubt, the answer
-/// is a page, never a redirect (RFC 6749 §4.1.2.1).
+/// Reads and checks the request. Until the client and its redirect URI are verified, the answer is a page, never a
+/// redirect (RFC 6749 §4.1.2.1).
 pub(super) async fn read(state: &State, http: &HttpRequest) -> Result<Asked, HttpResponse> {
     const ONCE: [&str; 7] =
         ["response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"];
@@ -88,8 +88,8 @@ pub(super) async fn read(state: &State, http: &HttpRequest) -> Result<Asked, Htt
         return page("The program wants the answer sent to an address that is not its own.", "Do not go on.");
     };
 
-    // Anybody can register a client, and so a redirect URI: nothing but a person's decision sends a browser there. An
-    // error goes to a program on this computer, or to a client of the operator's (RFC 9700 §4.11.2).
+    // Anybody can register a client and thus a redirect URI, so only a person's decision sends a browser there. Errors
+    // are redirected only to a program on this computer, or to one of the operator's clients (RFC 9700 §4.11.2).
     let loopback = Url::parse(redirect_uri.as_str()).is_ok_and(|url| is_localhost(&url));
     let back = |error, description| {
         if !client.listed && !loopback {
@@ -126,7 +126,8 @@ pub(super) async fn read(state: &State, http: &HttpRequest) -> Result<Asked, Htt
         );
     };
     let mut scopes = params.get("scope").map_or(SCOPES.to_vec(), known_scopes);
-    // What a client says that it will ask for is no limit: it could say otherwise, and the person decides each time.
+    // The scopes in a client's metadata are no limit: the client could have listed others, and the person decides each
+    // time.
     if let Some(limit) = client.metadata.scope.as_deref().filter(|_| client.listed) {
         scopes.retain(|scope| limit.split(' ').any(|one| one == *scope));
     }
@@ -137,8 +138,8 @@ pub(super) async fn read(state: &State, http: &HttpRequest) -> Result<Asked, Htt
     Ok(Asked { client, redirect_uri, state: state_param, code_challenge, scopes, resource })
 }
 
-/// Where the answer goes: to a URI that the client registered, and that is acceptable still. It may be left out where
-/// it can only be one (OAuth 2.1 §4.1.1); a loopback URI varies in its port.
+/// Where the answer goes: a URI that the client registered, and that is still acceptable. A client with only one may
+/// leave it out (OAuth 2.1 §4.1.1). The port of a loopback URI may differ.
 fn redirect_uri(state: &State, client: &Client, params: &Params) -> Option<RedirectUri> {
     let registered = &client.metadata.redirect_uris[..];
     let uri = match (params.get("redirect_uri"), registered) {
@@ -152,8 +153,8 @@ fn redirect_uri(state: &State, client: &Client, params: &Params) -> Option<Redir
     state.schemes.accept(uri).then(|| RedirectUri::new(uri))
 }
 
-/// Sends the browser back to the client, always with `iss` (RFC 9207 §2) and its `state`. The URI
-/// is the client's, to the byte; only the query grows.
+/// Sends the browser back to the client, always with `iss` (RFC 9207 §2) and its `state`. The URI stays byte for byte
+/// as the client gave it; only the query grows.
 pub(super) fn redirect(
     state: &State,
     uri: &RedirectUri,

@@ -1,4 +1,4 @@
-//! A metadata document: where it may be, what answer carries one, and what it says.
+//! A metadata document: which URLs are allowed, which answers are accepted, and what the document says.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -95,8 +95,8 @@ pub(super) fn check_head(response: &Response) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What the document says (§4.1), if it says nothing it must not. Shared secrets are no secrets in a
-/// public document, and `jwks_uri` would be a second URL to distrust.
+/// What the document says (§4.1). Members that it must not have are refused: a shared secret in a public document is no
+/// secret, and `jwks_uri` would be a second URL to distrust.
 pub(super) fn parse(body: &[u8], client_id: &str, schemes: &AppSchemes) -> Result<ClientMetadata, Problem> {
     let refuse = |why| Err(Problem::NotMetadata(why));
     let Ok(members) = serde_json::from_slice::<Map<String, Value>>(body) else {

@@ -1,10 +1,10 @@
 //! Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document-00): a `client_id` that is
 //! a URL, at which the client describes itself.
 //!
-//! Whoever sends a browser here chooses what this server fetches, so everything is distrusted: the URL,
-//! each address its name resolves to (§6.5, SSRF), the length (§6.6) and the type of the answer, and the
-//! time it takes. Redirects are not followed at all: a document that is elsewhere is not at the
-//! `client_id`, and each hop would be one more address to be led to.
+//! Anybody who sends a browser here chooses what this server fetches, so the server distrusts everything: the URL, each
+//! address its name resolves to (§6.5, SSRF), the length (§6.6) and the type of the answer, and the time it takes.
+//! Redirects are not followed: a document elsewhere is not at the `client_id`, and each hop could lead to another
+//! forbidden address.
 
 mod document;
 
@@ -36,22 +36,22 @@ use crate::{clock::Clock, limits::Limits};
 
 /// The draft recommends 5 kilobytes (§6.6).
 const MAX_BODY: usize = 5 * 1024;
-/// How many documents are fetched at once, from one host and in all: a slow host keeps its own clients waiting, no others.
+/// How many documents are fetched at once, from one host and in all. So a slow host delays only its own clients.
 const FETCHES_OF_A_HOST: usize = 2;
 const MAX_FETCHES: usize = 32;
-/// How often in a minute: people who send browsers here must not use us to flood somebody's host.
+/// How many fetches a minute: nobody may use this server to flood another host.
 const A_MINUTE_OF_A_HOST: Quota = Quota::per_minute(NonZeroU32::new(30).expect("it is not 0"));
 const A_MINUTE: NonZeroU32 = NonZeroU32::new(300).expect("it is not 0");
-/// How many documents and how many failures are remembered. They are kept apart: failures push no document out, and
-/// documents that nobody asks for again push out none that is in use.
+/// How many documents and how many failures are remembered. They are stored separately, so that failures evict no
+/// documents; and documents that nobody asks for again evict none that are in use.
 const MAX_DOCUMENTS: usize = 256;
 const MAX_FAILURES: usize = 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// A brake: who asks again and again must not make us a hammer on somebody's host. The draft wants no
-/// failure cached (§4.3), lest a mended document stay refused; that is why this is so short.
+/// How long a failure is remembered, so that repeated requests do not flood another host. The draft forbids caching
+/// failures (§4.3), so that a corrected document is accepted; that is why this is so short.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
-/// When to come again if a document could not be had for now, in seconds.
+/// When to try again if a document is temporarily unavailable, in seconds.
 pub(crate) const RETRY_AFTER: u64 = AFTER_FAILURE.as_secs();
 
 /// Where documents may be fetched from (§6.5): the public internet, and this computer if a developer allows it.
@@ -59,7 +59,7 @@ fn guard(allow_loopback: bool) -> Guard {
     Guard::new(move |_, address| if address.is_loopback() { allow_loopback } else { is_public(address) })
 }
 
-/// What a test replaces, and what a developer allows.
+/// The settings that tests replace and developers allow.
 pub(crate) struct Options {
     /// http and https to loopback addresses, for development.
     pub allow_loopback: bool,
@@ -90,11 +90,11 @@ struct Inner {
     failures: Cache<String, (Problem, Instant)>,
     limits: Limits<String>,
     fetches: Semaphore,
-    /// How many are under way from each host.
+    /// The number of fetches under way from each host.
     of_host: Mutex<HashMap<String, usize>>,
 }
 
-/// A client's document, and how long it is believed.
+/// A client's document, and how long it stays valid.
 struct Document {
     metadata: ClientMetadata,
     until: Instant,
@@ -137,12 +137,12 @@ impl Fetcher {
     /// The client's description of itself, from the cache or from its URL.
     ///
     /// # Errors
-    /// Says why it is not there, or why it is not believed.
+    /// Says why there is no document, or why it is not accepted.
     pub async fn fetch(&self, client_id: &str) -> Result<ClientMetadata, Problem> {
         let url = self.0.check(client_id)?;
         let now = self.0.clock.instant();
         self.0.documents.remove_if(client_id, |document| document.until <= now);
-        // One of those who ask at once fetches; the others wait for what it finds.
+        // Of several requests at once, one fetches, and the others wait for its result.
         let document = self.0.documents.get_or_insert_async(client_id, self.0.fetch(url, client_id)).await?;
         Ok(document.metadata.clone())
     }
@@ -382,8 +382,8 @@ mod tests {
         }
     }
 
-    /// `oauth::fetch` has the whole table; these show that it is asked, and that a developer's computer is no exception
-    /// but for itself.
+    /// `oauth::fetch` tests the whole table. These addresses show that the table is used, and that the development
+    /// switch opens loopback addresses only.
     const FORBIDDEN: [&str; 6] =
         ["10.0.0.1", "169.254.169.254", "192.168.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fd00:ec2::254"];
 
@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(fetcher(true, &["1.1.1.1"]).fetch(&by_name).await.unwrap_err(), Problem::ForbiddenAddress);
         assert_eq!(local().fetch("http://client.example/a").await.unwrap_err(), Problem::NotAUrl);
         assert_eq!(mock.hits(), 0);
-        // With the flag a name may lead here; that no TLS is spoken is another matter.
+        // With the flag a name may lead to this computer. The fetch then fails only because this server speaks no TLS.
         let tls = mock.id().replace("http://127.0.0.1", "https://client.example");
         assert_eq!(local().fetch(&tls).await.unwrap_err(), Problem::Unreachable);
         assert_eq!(mock.hits(), 1);
@@ -658,7 +658,7 @@ mod tests {
         Mock::start(Duration::from_mins(1), "200 OK", JSON, "").await
     }
 
-    /// Names lead to this machine, whatever they are: without TLS none of them has a document, but each is asked.
+    /// Every name leads to this machine. Without TLS none of them has a document, but each is asked.
     async fn problems(fetcher: &Fetcher, ids: impl Iterator<Item = String>) -> Vec<Problem> {
         join_all(ids.map(|id| async move { fetcher.fetch(&id).await.unwrap_err() })).await
     }
@@ -677,7 +677,7 @@ mod tests {
         assert_eq!(found.iter().filter(|problem| **problem == Problem::TooSlow).count(), FETCHES_OF_A_HOST);
         assert_eq!(found.iter().filter(|problem| **problem == Problem::Busy).count(), 8 - FETCHES_OF_A_HOST);
         assert!(fetcher.0.of_host().is_empty());
-        // That we were busy is not held against the client.
+        // Our being busy is not remembered as the client's failure.
         let again = problems(&fetcher, (2..4).map(|n| format!("https://slow.example:{port}/{n}"))).await;
         assert_eq!(again, [Problem::TooSlow; 2]);
     }
@@ -712,7 +712,7 @@ mod tests {
         let fetcher = local();
         fetcher.fetch(&mock.id()).await.unwrap();
         for n in 0..3 * MAX_FAILURES {
-            // By hand: a fetch of each would be refused.
+            // Inserted by hand, because our limits would refuse so many fetches.
             fetcher.0.failures.insert(n.to_string(), (Problem::Unreachable, Instant::now()));
         }
         assert!(fetcher.0.failures.len() <= MAX_FAILURES);
@@ -722,7 +722,7 @@ mod tests {
             fetcher.0.documents.insert(n.to_string(), document.clone());
         }
         assert!(fetcher.0.documents.len() <= MAX_DOCUMENTS);
-        // Nor do documents that nobody asks for again.
+        // The document in use is still remembered.
         fetcher.fetch(&mock.id()).await.unwrap();
         assert_eq!(mock.hits(), 1);
     }

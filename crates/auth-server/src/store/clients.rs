@@ -5,9 +5,9 @@ use oauth::{client_metadata::ClientMetadata, identifiers::ClientId, secret::Dige
 
 use super::{FAMILY_LIFETIME, Store};
 
-/// The most clients that may register themselves; beyond, those that were never used make room.
+/// The most clients that may register themselves. Beyond that, clients that were never used are deleted.
 const MAX_CLIENTS: i64 = 1000;
-/// For how long a new client is kept that nobody has let in yet, in seconds.
+/// How long a new client is kept before anybody lets it in, in seconds.
 const PROTECTED: i64 = 3600;
 
 /// A client that registered itself.
@@ -26,8 +26,8 @@ impl Store {
         Ok(Some(Registered { secret_digest: secret_digest.map(Digest::kept), metadata }))
     }
 
-    /// Makes room for one more, if need be: nobody let in whom it removes within an hour, or for as long as a consent
-    /// lasts, so they will not come back. Says whether there is room.
+    /// Makes room for one more client if needed, and returns whether there is room. It deletes only clients that are
+    /// older than an hour and that nobody let in for as long as a consent lasts, so they will not come back.
     pub async fn make_room_for_client(&self) -> Result<bool> {
         let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM clients").fetch_one(&self.pool).await?;
         if count < MAX_CLIENTS {

@@ -15,11 +15,11 @@ use super::Store;
 const CODE_LIFETIME: i64 = 60;
 /// How long a person need not consent again, while the client keeps refreshing: thirty days.
 pub(crate) const FAMILY_LIFETIME: i64 = 30 * 24 * 3600;
-/// How long it is remembered that a person let a client in, in seconds: as long as the client may go on refreshing.
-/// It only puts a sentence on the consent page: the person is asked each time.
+/// How long the server remembers that a person let a client in, in seconds: as long as the client may go on refreshing.
+/// This only adds a sentence to the consent page; the person is asked each time.
 pub(crate) const CONSENT_LIFETIME: i64 = 30 * 24 * 3600;
 
-/// Whether somebody let a client in whose consent still holds.
+/// Whether a client has a person's consent that is still valid.
 pub(super) const HAS_FAMILY: &str = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = ? AND expires_at > ?)";
 
 /// What a person grants.
@@ -70,7 +70,7 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Keeps what was granted, all of it or nothing; the code is good from now on.
+    /// Stores the whole grant or nothing. The code is valid from now on.
     pub async fn add_grant(&self, code: &Digest, grant: &Grant<'_>) -> Result<()> {
         let (family, at) = (Uuid::new_v4().to_string(), self.now());
         let mut all = self.pool.begin().await?;
@@ -123,9 +123,9 @@ impl Store {
         Ok(Some(Code { family, redirect_uri, code_challenge, used, expires_at }))
     }
 
-    /// Takes a code, which is remembered as used for as long as its family lasts, and gives its family its first refresh
-    /// token. Both or neither, so that a crash in between does not cost the person a log-in. Says whether the code was
-    /// still there to be taken.
+    /// Redeems a code and gives its family its first refresh token: both or neither, so that a crash in between does
+    /// not cost the person a log-in. The code is remembered as used for as long as its family lasts. Returns whether
+    /// the code was still unused.
     pub async fn take_code(&self, code: &Digest, family: Uuid, refresh: Option<&Digest>) -> Result<bool> {
         const TAKE: &str = "UPDATE codes SET used = 1, expires_at = (SELECT expires_at FROM families WHERE id = family)
              WHERE digest = ? AND used = 0";
@@ -163,15 +163,15 @@ impl Store {
         }))
     }
 
-    /// Whether somebody let this client in whose consent still holds.
+    /// Whether this client has a person's consent that is still valid.
     pub async fn has_family(&self, client_id: &str) -> Result<bool> {
         let (found,): (bool,) =
             sqlx::query_as(HAS_FAMILY).bind(client_id).bind(self.now()).fetch_one(&self.pool).await?;
         Ok(found)
     }
 
-    /// Another refresh token in the place of the current one. Only one of several who come at once with the same token
-    /// finds it there: says whether this one did.
+    /// Replaces the current refresh token. Of several requests that come at once with the same token, only one
+    /// succeeds; returns whether this one did.
     pub async fn rotate(&self, family: Uuid, old: &Digest, new: &Digest) -> Result<bool> {
         let rotate = "UPDATE families SET refresh_digest = ? WHERE id = ? AND refresh_digest = ? AND NOT revoked";
         let rotated = sqlx::query(rotate).bind(new.as_str()).bind(family.to_string()).bind(old.as_str());

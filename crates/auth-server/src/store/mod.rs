@@ -33,17 +33,17 @@ pub(crate) use self::{
 };
 use crate::clock::Clock;
 
-/// What makes a database of each version out of the one before (`PRAGMA user_version`). A step that was released stays
-/// as it is. All steps are one transaction, so that no program sees half of them: sqlx's own migrations are one each,
-/// and take no lock in SQLite.
+/// The migrations: each one turns a database of the version before into the next (`PRAGMA user_version`). A released
+/// migration never changes. All run in one transaction, so that no program sees half of them; sqlx would use one
+/// transaction for each, and take no lock in SQLite.
 const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/0001_tables.sql"),
     include_str!("../../migrations/0002_people.sql"),
     include_str!("../../migrations/0003_families.sql"),
 ];
 
-/// What is forgotten, and when; `?1` is now. A code lives as long as what it gave, so that a replay is noticed; what
-/// nobody fetched, an hour.
+/// What is deleted, and when; `?1` is now. A code stays as long as the tokens it gave, so that a replay is noticed. A
+/// code that nobody redeemed, and its family, stay for an hour.
 const EXPIRED: [&str; 7] = [
     "DELETE FROM sessions WHERE expires_at < ?1",
     "DELETE FROM devices WHERE expires_at < ?1",
@@ -55,12 +55,12 @@ const EXPIRED: [&str; 7] = [
 ];
 /// How often, in seconds, while the server runs.
 const TIDY_EVERY: i64 = 60;
-/// How long a request waits for the database before it is told to come again.
+/// How long a request waits for the database before the client is told to try again.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// In how many seconds.
+/// After how many seconds the client should try again.
 pub(crate) const RETRY_AFTER: u64 = 2;
 
-/// The database, the clock by which what is in it expires, and when what had expired was last removed.
+/// The database, the clock that decides what has expired, and when expired rows were last deleted.
 #[derive(Clone)]
 pub(crate) struct Store {
     pool: SqlitePool,
@@ -112,7 +112,8 @@ impl Store {
         self.clock.now()
     }
 
-    /// Forgets what has expired, at most once a minute. What writes rows calls it: where nothing is written, nothing grows.
+    /// Deletes what has expired, at most once a minute. Functions that write rows call it: without writes, nothing
+    /// grows.
     ///
     /// # Errors
     /// If the database cannot be written.
@@ -166,7 +167,7 @@ async fn migrate(pool: &SqlitePool) -> Result<()> {
     Ok(all.commit().await?)
 }
 
-/// Whether the database was in use for too long, by us or by another program: a matter of time.
+/// Whether the database was in use for too long, by us or by another program. This is temporary.
 pub(crate) fn is_busy(cause: &anyhow::Error) -> bool {
     const BUSY_OR_LOCKED: [i32; 2] = [5, 6];
     match cause.downcast_ref() {
@@ -273,8 +274,8 @@ mod tests {
         sqlx::query_as::<_, (i64,)>("PRAGMA user_version").fetch_one(&store.pool).await.unwrap().0
     }
 
-    /// That a power failure takes away nothing that was acknowledged cannot be shown by killing the program:
-    /// what it wrote stays in the system's memory. So this looks at the setting.
+    /// Killing the program cannot show that a power failure loses nothing acknowledged, because writes stay in the
+    /// system's memory. So this test looks at the setting.
     #[tokio::test]
     async fn what_is_acknowledged_is_on_the_disk() {
         let folder = tempfile::tempdir().unwrap();

@@ -23,8 +23,8 @@ impl From<Row> for Person {
 }
 
 impl Store {
-    /// All of these people (name, hash, roles) or none, whether the program is killed or two start at once; and only if
-    /// there is nobody yet. Says whether they were added.
+    /// Adds these people (name, hash, roles) if there is nobody yet: all or none, even if the program is killed or two
+    /// start at once. Returns whether they were added.
     pub async fn add_first_people(&self, people: &[(&str, String, &str); 4]) -> Result<bool> {
         const STATEMENT: &str = "INSERT INTO users (sub, name, hash, roles)
             SELECT 'user_' || column1, column1, column2, column3
@@ -49,7 +49,7 @@ impl Store {
         Ok(added.rows_affected() > 0)
     }
 
-    /// The person whom tokens and sessions call this.
+    /// The person with this `sub` in tokens and sessions.
     pub async fn person(&self, sub: &Subject) -> Result<Option<Person>> {
         let select = sqlx::query_as("SELECT sub, name, roles FROM users WHERE sub = ?").bind(sub.as_str());
         Ok(select.fetch_optional(&self.pool).await?.map(|row: Row| row.into()))
@@ -82,8 +82,8 @@ impl Store {
         Ok(found.map(|(sub, known)| (Subject::new(sub), known)))
     }
 
-    /// One more browser of a person's, in the place of the `old` one. Of more than `most`, those that were used longest ago
-    /// make room.
+    /// Adds a browser of a person, in place of the `old` one. If there are more than `most`, the least recently used
+    /// are deleted.
     pub async fn remember_browser(
         &self,
         sub: &Subject,
@@ -110,7 +110,7 @@ impl Store {
         Ok(change.commit().await?)
     }
 
-    /// A new password, which ends all that was begun with the old one. `None`: nobody has the name.
+    /// Sets a new password, and ends all sessions and tokens that began with the old one. `None`: nobody has the name.
     pub async fn change_password(&self, name: &str, hash: &str) -> Result<Option<Subject>> {
         let mut change = self.pool.begin().await?;
         let changed = sqlx::query_as("UPDATE users SET hash = ? WHERE name = ? RETURNING sub").bind(hash).bind(name);

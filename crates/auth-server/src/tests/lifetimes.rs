@@ -1,4 +1,4 @@
-//! That everything ends when it should, and not before.
+//! Everything expires when it should, and not before.
 
 use std::time::{Duration, Instant};
 
@@ -134,7 +134,7 @@ async fn an_assertion_is_good_once_until_it_expires_and_is_remembered_as_long() 
             ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
             ("client_assertion", &encode(&Header::new(Algorithm::RS256), &claims, &key()).unwrap()),
         ];
-        world.post("/token", &form).await.error() == "invalid_grant" // that of the nonsense, so the client is proven
+        world.post("/token", &form).await.error() == "invalid_grant" // the code is nonsense, but the client is accepted
     };
     for (jti, exp, nbf, good) in [
         ("1", json!(start + 60), Value::Null, true),

@@ -1,4 +1,4 @@
-//! The real endpoints in this process, and a clock that is moved.
+//! The real endpoints in this process, with a clock that the tests move.
 
 mod lifetimes;
 
@@ -20,7 +20,7 @@ use url::{Url, form_urlencoded::Serializer};
 
 use crate::{AuthServer, state::State};
 
-/// What the issuer is called, where its name does not matter.
+/// The issuer's URL, where it does not matter.
 const ISSUER: &str = "http://localhost:9090";
 const PASSWORD: &str = "correct horse battery staple";
 const CALLBACK: &str = "http://localhost/callback";
@@ -148,7 +148,7 @@ impl<S: Service<Request, Response = ServiceResponse, Error = Error>> World<S> {
         self.post(&path.replace("/authorize", "/login"), &form).await
     }
 
-    /// Somebody who is logged in lets the client in: the code.
+    /// A person who is logged in lets the client in. Returns the code.
     async fn consent(&self, client: &str) -> String {
         let path = self.request(client);
         let page = self.get(&path).await;

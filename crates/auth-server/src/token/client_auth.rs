@@ -30,7 +30,7 @@ use crate::{
 /// By how many seconds a client's clock may differ from ours.
 const ASSERTION_LEEWAY: i64 = 30;
 
-/// Which client this is, and that it is the one: by one method, and by the one it registered.
+/// Identifies and authenticates the client: by exactly one method, the one that it registered.
 pub(super) async fn authenticate(state: &State, http: &HttpRequest, form: &Params) -> Result<Client, Failure> {
     let basic = basic_credentials(http)?;
     let assertion = form.get("client_assertion");
@@ -56,7 +56,7 @@ pub(super) async fn authenticate(state: &State, http: &HttpRequest, form: &Param
     if form.get("client_id").is_some_and(|other| other != id) {
         return Err(wrong());
     }
-    // A client that is its own URL is looked up only if somebody ever let it in: nobody makes us fetch.
+    // A client that is its own URL is looked up only if somebody has ever let it in, so that nobody can make us fetch.
     if cimd::is_client_id_url(&id).is_some()
         && !state.listed.contains_key(&ClientId::new(id.as_str()))
         && !state.store.has_family(&id).await?
@@ -100,7 +100,8 @@ async fn assertion_fits(state: &State, client: &Client, form: &Params, assertion
     if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) || header.crit.is_some() {
         return Ok(false);
     }
-    // Only keys that can be meant count among the five: others of that name take no place (RFC 7517 §4.2, §4.5).
+    // Only keys that this signature could mean count towards the five; others of the same name do not (RFC 7517 §4.2,
+    // §4.5).
     let keys = client.metadata.jwks.iter().flat_map(Jwks::usable);
     let meant = |key: &Key| (header.kid.is_none() || key.kid == header.kid) && key.algorithms.contains(&header.alg);
     let mut validation = Validation::new(header.alg);
@@ -112,7 +113,7 @@ async fn assertion_fits(state: &State, client: &Client, form: &Params, assertion
     validation.validate_exp = false; // with our clock, below
     for key in keys.filter(meant).take(5) {
         let Ok(token) = decode::<Assertion>(assertion, &key.decoding, &validation) else { continue };
-        // One that is for somebody else as well, they could use here (CVE-2025-27370).
+        // If an assertion had another audience as well, that audience could use it here (CVE-2025-27370).
         let for_us_alone = match &token.claims.aud {
             Audience::One(audience) => us.contains(audience),
             Audience::Several(all) => all.iter().all(|audience| us.contains(audience)),
@@ -137,7 +138,7 @@ async fn assertion_fits(state: &State, client: &Client, form: &Params, assertion
 /// What a client signs to prove itself.
 #[derive(Deserialize)]
 struct Assertion {
-    /// One: the library would let a list pass, if the client is in it.
+    /// Must be exactly one: the library would accept a list that contains the client.
     iss: String,
     aud: Audience,
     exp: NumericDate,
@@ -145,7 +146,7 @@ struct Assertion {
     jti: String,
 }
 
-/// Who an assertion says it is from, before anything of it is believed.
+/// The client that an assertion claims to be from. Nothing is verified yet.
 fn subject(assertion: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Claimed {

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{client::Client, events, failure::Failure, params::Params, state::State};
 
-/// `authorization_code` (OAuth 2.1 §4.1.3). A code works once; a second time it ends what the first
-/// one gave, since one of the two who had it stole it.
+/// `authorization_code` (OAuth 2.1 §4.1.3). A code works once. A second use ends the tokens that the first one gave,
+/// since one of the two users must have stolen the code.
 pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Result<Granted, Failure> {
     let invalid = |why| {
         tracing::warn!(event = "code_refused", why, "a code was not exchanged");
@@ -36,7 +36,8 @@ pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Res
     if code.expires_at <= state.store.now() || family.revoked {
         return Err(invalid("The code is not known, or has expired."));
     }
-    // OAuth 2.1 §10.2: clients of OAuth 2.0 send it, those of 2.1 need not, as PKCE ties the code to who asked for it.
+    // OAuth 2.1 §10.2: OAuth 2.0 clients send it; OAuth 2.1 clients need not, because PKCE binds the code to the client
+    // that asked for it.
     if form.get("redirect_uri").is_some_and(|redirect_uri| redirect_uri != code.redirect_uri.as_str()) {
         return Err(invalid("redirect_uri is not that of the authorization request."));
     }

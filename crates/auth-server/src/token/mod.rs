@@ -39,7 +39,7 @@ async fn grant(state: &State, http: &HttpRequest, body: Result<Body, BodyError>)
     }
 }
 
-/// `POST /revoke` (RFC 7009): ends the refresh family. It tells nobody whether the token was one.
+/// `POST /revoke` (RFC 7009): ends the refresh family. The answer does not tell whether the token was valid.
 pub(crate) async fn revoke(state: web::Data<State>, http: HttpRequest, body: Result<Body, BodyError>) -> HttpResponse {
     match end_family(&state, &http, body).await {
         Ok(()) => HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).finish(),

@@ -1,4 +1,4 @@
-//! The parameters of a token request, as far as several grants have them.
+//! The parameters that several grants have in common.
 
 use actix_web::HttpRequest;
 use oauth::{identifiers::Resource, scope::Scopes};
@@ -26,7 +26,7 @@ const ONCE: [&str; 12] = [
     "resource",
 ];
 
-/// The form of a request that is one: everything is in the body, and each parameter there once.
+/// The form of a well-formed request: everything is in the body, and each parameter is there once.
 pub(super) fn form(http: &HttpRequest, body: &[u8]) -> Result<Params, Failure> {
     let invalid = |why| Failure::bad("invalid_request", why);
     if !sends(http, "application/x-www-form-urlencoded") {
@@ -43,8 +43,8 @@ pub(super) fn form(http: &HttpRequest, body: &[u8]) -> Result<Params, Failure> {
     Ok(params)
 }
 
-/// What a token request asks for; without the parameter, all that is allowed. Scopes we do not know are left out, as at
-/// the authorization endpoint; what remains must be something, and no more than what is allowed (RFC 6749 §6).
+/// The scopes that a token request asks for; without the parameter, all that are allowed. Unknown scopes are left out,
+/// as at the authorization endpoint; at least one must remain, and all must be allowed (RFC 6749 §6).
 pub(super) fn asked_scope(form: &Params, allowed: &Scopes, too_much: &'static str) -> Result<Scopes, Failure> {
     let Some(asked) = form.get("scope") else { return Ok(allowed.clone()) };
     let known = known_scopes(asked);

@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{client::Client, events, failure::Failure, params::Params, state::State};
 
-/// What is said of a refresh token that gives nothing. The reason makes no difference.
+/// The error for a refused refresh token. It is the same for every reason.
 const NO_REFRESH_TOKEN: &str = "The refresh token is not known, was used, or has ended.";
 
-/// `refresh_token` (OAuth 2.1 §4.3): each works once. Who comes with a used one, comes after
-/// somebody else, so the family ends.
+/// `refresh_token` (OAuth 2.1 §4.3): each works once. If a used one comes again, two parties have it, so the family
+/// ends.
 pub(super) async fn refresh(state: &State, client: &Client, form: &Params) -> Result<Granted, Failure> {
     let invalid = || {
         tracing::warn!(event = "refresh_refused", "a refresh token is not known, or has ended");
@@ -39,7 +39,7 @@ pub(super) async fn refresh(state: &State, client: &Client, form: &Params) -> Re
     access_token::for_person(state, client, &family, &person, Some(refresh_token))
 }
 
-/// Ends the family, and says no more than of any other token.
+/// Ends the family, and answers as for any other refused token.
 async fn reused(state: &State, family: Uuid) -> anyhow::Result<Failure> {
     tracing::warn!(event = "refresh_token_reused", "a used refresh token came again: its family has ended");
     state.store.revoke_family(family).await?;

@@ -7,7 +7,7 @@ use crate::store::Person;
 /// A person, as far as tokens go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// What tokens and all that belongs to the person call them. It stays, and is never given to somebody else.
+    /// The id by which tokens and data refer to the person. It never changes, and is never given to somebody else.
     pub sub: Subject,
     /// What they type, and see.
     pub name: String,

@@ -1,6 +1,6 @@
-//! The people who can log in. Their passwords are kept as Argon2id hashes (RFC 9106), and whoever
-//! guesses learns nothing: a name that exists is answered like one that does not, as slowly and with
-//! the same limits (RFC 6749 §10.10; OWASP Authentication Cheat Sheet).
+//! The people who can log in. Their passwords are kept as Argon2id hashes (RFC 9106), and guessing reveals nothing: a
+//! name that exists is answered like one that does not, as slowly and with the same limits (RFC 6749 §10.10; OWASP
+//! Authentication Cheat Sheet).
 
 mod account;
 mod password;
@@ -29,19 +29,19 @@ use crate::{
     throttle::{Counter, Failures},
 };
 
-/// Who is there after the first start, and in what roles.
+/// The people whom the first start creates, and their roles.
 const FIRST: [(&str, &str); 4] = [("alice", "user"), ("bob", "user"), ("admin", "admin user"), ("guest", "guest")];
 const ROLES: [&str; 3] = ["admin", "user", "guest"];
 
-/// Longer ones are refused unread: they are nobody's.
+/// Longer names and passwords are refused without a look-up: nobody has one.
 pub(crate) const LONGEST_NAME: usize = 256;
 const LONGEST_PASSWORD: usize = 1024;
-/// In how many browsers a person is known; the one that was used longest ago makes room.
+/// How many browsers of a person are remembered; a new one replaces the least recently used.
 const BROWSERS: i64 = 10;
 /// How long a browser stays known after a log-in, in seconds: half a year.
 pub(crate) const BROWSER_LIFETIME: i64 = 180 * 24 * 3600;
 
-/// What becomes of an attempt to log in.
+/// The outcome of an attempt to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LogIn {
     Welcome(Account),
@@ -60,7 +60,7 @@ pub(crate) struct Origin {
     pub device: Option<SecretString>,
 }
 
-/// Everybody. It has no `Debug`, so that nothing of it gets into a log.
+/// All people. It has no `Debug`, so that nothing of it gets into a log.
 #[derive(Clone)]
 pub struct Users {
     store: Store,
@@ -71,8 +71,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Those in this database, for whoever manages them; see `Builder::database` and
-    /// `Builder::first_password`.
+    /// The people in this database, for managing them; see `Builder::database` and `Builder::first_password`.
     ///
     /// # Errors
     /// If the database cannot be used, or the password given is too short or too long.
@@ -80,9 +79,9 @@ impl Users {
         Self::open(&Store::open(database).await?, password, passwd).await
     }
 
-    /// Reads the accounts, and on the first start makes them: with the password given, or with one each that is made
-    /// up and shown on stderr, where a password that comes too late is said to have no effect. `passwd` is the
-    /// command that changes alice's.
+    /// Reads the accounts. The first start creates them, with the given password, or with a random one each that is
+    /// shown on stderr. If the accounts exist already, a message on stderr says that a given password has no effect.
+    /// `passwd` is the command that changes alice's.
     ///
     /// # Errors
     /// If the database cannot be used, or the password given is too short or too long.
@@ -113,7 +112,7 @@ impl Users {
         Ok(users)
     }
 
-    /// The first accounts, if there are none yet. Says whether it was us who made them.
+    /// Creates the first accounts if there are none yet. Returns whether this call created them.
     async fn make_first(&self, passwords: &[SecretString; 4]) -> Result<bool> {
         let mut people = FIRST.map(|(name, roles)| (name, String::new(), roles));
         for ((_, hash, _), password) in people.iter_mut().zip(passwords) {
@@ -122,8 +121,8 @@ impl Users {
         self.store.add_first_people(&people).await
     }
 
-    /// Checks a password. That is done for one person at a time, and goes on to the end even if the
-    /// browser hangs up: it is no way around the count of failures, nor to more hashes at once.
+    /// Checks a password. Only one check runs at a time, and it runs to its end even if the browser hangs up: hanging
+    /// up must not avoid the count of failures, or start more hashes at once.
     ///
     /// # Errors
     /// If the database cannot be used, or what it holds is not a hash.
@@ -141,7 +140,8 @@ impl Users {
             Some(browser) => (Counter::Browser(browser.clone()), Lane::Browser(browser)),
             None => (unknown_browser, Lane::Address(peer::network(from.address))),
         };
-        // Before the queue, so that nobody waits for an answer that is known, and after it: others may have failed.
+        // Before the queue, so that nobody waits for a known answer; and again after it, since others may have failed
+        // meanwhile.
         let wait = || {
             let seconds = self.failures().wait(&counter, self.store.clock().instant())?;
             tracing::warn!(event = "log_in_throttled", known_browser = known, seconds, "too many failed before");
@@ -195,7 +195,7 @@ impl Users {
         Ok(value)
     }
 
-    /// The person whom tokens and sessions call this.
+    /// The person with this `sub` in tokens and sessions.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -228,15 +228,15 @@ impl Users {
             ROLES.join(", ")
         );
         let hash = self.hash(password).await?;
-        // Not the name: somebody else may have had it.
+        // Not made from the name: somebody else may have had that name before.
         let sub = Subject::new(format!("user_{}", uuid::Uuid::new_v4()));
         let added = self.store.add_person(&sub, name, &hash, &roles.join(" ")).await?;
         ensure!(added, "there is already an account named {name}");
         Ok(())
     }
 
-    /// Changes a password, and ends all that was begun with the old one: whoever knew it is logged out,
-    /// and the clients they let in can no longer refresh.
+    /// Changes a password, and ends everything that began with the old one: anybody who knew it is logged out, and the
+    /// clients they let in can no longer refresh.
     ///
     /// # Errors
     /// If nobody has the name, the password cannot be used, or the database cannot be written.

@@ -34,18 +34,18 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 64 * 1024;
 /// Connections at one time. A browser opens a few; whoever opens more must wait.
 const MAX_CONNECTIONS: usize = 32;
-/// After an error of the system's, such as too many open files.
+/// The pause after a system error, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What the browser does when it is back, as often as it does it; the first answer counts.
+/// Receives what the browser brings back, as often as it comes; the first answer counts.
 pub struct Callbacks {
     /// The parameters that it brought.
     pub answers: mpsc::Receiver<Parameters>,
     pub page: Page,
 }
 
-/// The browser's last page, which is sent when it is known what to say: to whoever loads it until then. Dropping it ends
-/// the waiting, without a page.
+/// The browser's last page. Every browser that has loaded it by then gets it once the outcome is known. Dropping it
+/// ends the wait without a page.
 #[derive(Default)]
 pub struct Page {
     outcome: watch::Sender<Option<bool>>,
@@ -57,12 +57,12 @@ impl Page {
     pub async fn show(mut self, went_well: bool) {
         self.outcome.send_replace(Some(went_well));
         let all = async { while self.servers.join_next().await.is_some() {} };
-        // Who does not read it in this time does not read it.
+        // A browser that is slower than this does not get the page.
         let _ = tokio::time::timeout(LAST_PAGE, all).await;
     }
 }
 
-/// What the browser brings back when it has been where it was sent; and what its last page shall say.
+/// How to recognise the answer that the browser brings back, and the outcome that its last page shows.
 struct Expected {
     path: String,
     host: String,
@@ -74,7 +74,7 @@ struct Expected {
 }
 
 impl Expected {
-    /// Waits until it is known how it went. `false` also if nobody will ever know.
+    /// Waits for the outcome. `false` also if there will never be one.
     async fn went_well(&self) -> bool {
         self.outcome.clone().wait_for(Option::is_some).await.is_ok_and(|outcome| *outcome == Some(true))
     }
@@ -83,7 +83,7 @@ impl Expected {
 /// Begins to listen for the answer that has this `state`.
 ///
 /// # Errors
-/// If the system does not let us.
+/// If the system refuses.
 pub fn listen(loopback: Loopback, state: &str, person: Arc<dyn Person>) -> Result<Callbacks> {
     let redirect_uri = &loopback.redirect_uri;
     let (sender, answers) = mpsc::channel(1);
@@ -105,7 +105,7 @@ pub fn listen(loopback: Loopback, state: &str, person: Arc<dyn Person>) -> Resul
     Ok(Callbacks { answers, page })
 }
 
-/// Takes connections until it is known how it went; then lets those end that are there.
+/// Accepts connections until the outcome is known, and then lets the open ones end.
 async fn serve(listener: TcpListener, expected: Arc<Expected>) {
     let mut connections = JoinSet::new();
     loop {
@@ -132,15 +132,15 @@ async fn connection(stream: TcpStream, expected: Arc<Expected>) {
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
     tokio::select! {
         _ = connection.as_mut() => return,
-        // A connection that a browser has opened to be ready is not waited for.
+        // Browsers open spare connections. We do not wait for these.
         _ = expected.went_well() => connection.as_mut().graceful_shutdown(),
     }
-    // What is wrong with a connection is its browser's business.
+    // An error on a connection concerns only its browser.
     let _ = connection.await;
 }
 
-/// The browser is back; or somebody else is, as any page and any program can send a request here. What has not our
-/// `state` is turned away, and the wait goes on (MCP 2026-07-28 "Open Redirection").
+/// This may be the browser, or any other page or program, since anybody can send a request here. A request without our
+/// `state` is refused, and the wait goes on (MCP 2026-07-28 "Open Redirection").
 async fn callback(request: &Request<Incoming>, expected: &Expected) -> Response<Full<Bytes>> {
     if request.uri().path() != expected.path {
         return page(StatusCode::NOT_FOUND, "Not here", "There is nothing at this address.");
@@ -162,7 +162,7 @@ async fn callback(request: &Request<Incoming>, expected: &Expected) -> Response<
         let text = "This is not the answer to the log-in that the terminal waits for.";
         return page(StatusCode::BAD_REQUEST, "Not this one", text);
     }
-    // The first answer counts. Whoever loads the page again hears the same.
+    // The first answer counts. Loading the page again shows the same outcome.
     let _ = expected.answers.try_send(parameters);
     if expected.went_well().await {
         let text = "All went well. You can close this page and go back to the terminal.";

@@ -13,8 +13,8 @@ pub fn default_redirect_uri() -> Url {
     Url::parse("http://127.0.0.1:0/callback").expect("it is a URL")
 }
 
-/// A redirect URI for one authorization server alone: a hostile one that sends the browser on to another's log-in gets no
-/// code from there, as that one knows another redirect URI (mix-up attack, RFC 9700 §4.4.2).
+/// A redirect URI for one authorization server only. A hostile server that sends the browser on to another server's
+/// log-in gets no code, because that server knows another redirect URI (mix-up attack, RFC 9700 §4.4.2).
 pub fn redirect_uri_for(issuer: &str) -> Url {
     let digest = digest(&SHA256, issuer.as_bytes());
     let mut url = default_redirect_uri();
@@ -43,7 +43,7 @@ impl Loopback {
         let bind = |port| match redirect_uri.host_str() {
             Some("[::1]") => Ok(vec![TcpListener::bind(("::1", port))?]),
             Some("127.0.0.1") => Ok(vec![TcpListener::bind(("127.0.0.1", port))?]),
-            // The browser may take either for localhost, and whoever held the other would get the code.
+            // The browser may use either address for localhost, and a program on the other one would get the code.
             _ => {
                 let v4 = TcpListener::bind(("127.0.0.1", port))?;
                 match TcpListener::bind(("::1", v4.local_addr()?.port())) {
@@ -53,7 +53,7 @@ impl Loopback {
                 }
             }
         };
-        // A free port on one address may be taken on the other; then it is another's turn.
+        // A port that is free on one address may be taken on the other; then another port is tried.
         let mut sockets = bind(port);
         for _ in 0..8 {
             if port != 0 || sockets.is_ok() {

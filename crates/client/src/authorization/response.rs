@@ -8,7 +8,7 @@ use crate::{
     failure::{Failure, Result},
 };
 
-/// What tells an authorization server's answer from another's where it has no `iss` (RFC 9700 §4.4.2).
+/// How to tell which authorization server an answer is from if it has no `iss` (RFC 9700 §4.4.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum ToldApartBy {
     /// It came back to [`redirect_uri_for`] this server.
@@ -21,8 +21,9 @@ pub enum ToldApartBy {
 /// An authorization response: its parameters, as they came.
 pub type Parameters = Vec<(String, String)>;
 
-/// Judges an authorization response, before anything in it is used or shown: is it the answer to our question (`state`),
-/// from the server that was asked (`iss`, RFC 9207 §2.4), and is it a code? Says, too, how it knows the server.
+/// Judges an authorization response, before anything in it is used or shown: is it the answer to our question
+/// (`state`), from the server that was asked (`iss`, RFC 9207 §2.4), and is it a code? Also says how it recognised the
+/// server.
 pub fn check(
     parameters: &Parameters,
     state: &str,
@@ -85,7 +86,7 @@ pub fn check(
     }
 }
 
-/// The parameters that there are, as far as an authorization response may have them (RFC 6749 §4.1.2, RFC 9207).
+/// The parameters of the answer that an authorization response may have (RFC 6749 §4.1.2, RFC 9207).
 pub fn names(parameters: &Parameters) -> String {
     let known = ["code", "state", "iss", "error", "error_description", "error_uri"];
     let there = known.into_iter().filter(|name| parameters.iter().any(|(one, _)| one == name));
@@ -152,7 +153,7 @@ mod tests {
             let failure = outcome(query, iss_supported, told_apart_by).unwrap_err();
             assert!(failure.contains(why), "{query}: {failure}");
         }
-        // Of another issuer's error nothing is shown.
+        // Nothing of another issuer's error is shown.
         let failure = outcome(
             "error=look+here&error_description=call+0800&state=our+state&iss=https://evil.example",
             true,

@@ -31,7 +31,7 @@ pub struct Wire {
     pub flow: Flow,
     pub era: Era,
     next_id: u64,
-    /// What a legacy server called our session.
+    /// The session id from a legacy server.
     pub legacy_id: Option<String>,
 }
 
@@ -61,8 +61,8 @@ impl Wire {
         let request = self.request(message, headers);
         let answer = self.flow.send(why, &request, &id).await?;
         let message: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        // An answer that is not a success is to this request, whatever its error calls it: a server that fails may not know
-        // what it was asked, and some make up an id.
+        // An error response belongs to this request, whatever its id says: a server that fails may not know the
+        // request's id, and some make one up.
         let ours = is_response(&message, &id)
             || (!answer.status.is_success() && message["result"].is_null() && is_response(&message, &message["id"]));
         let outcome = match (&message["result"], &message["error"]) {

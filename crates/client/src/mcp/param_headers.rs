@@ -51,7 +51,7 @@ pub fn header_value(text: &str) -> String {
 
 type Mark<'a> = (Vec<&'a str>, &'a str);
 
-/// Marks are good on primitive parameters that are reached through `properties` alone.
+/// Marks are valid only on primitive parameters that are reached through `properties` alone.
 fn find_marks<'a>(
     schema: &'a Value,
     path: &mut Vec<&'a str>,
@@ -73,7 +73,7 @@ fn find_marks<'a>(
     Ok(())
 }
 
-/// How many there are anywhere, `properties` that are so called left out.
+/// Counts all marks, but not properties that merely have this name.
 fn count_marks(value: &Value) -> usize {
     match value {
         Value::Object(members) => members

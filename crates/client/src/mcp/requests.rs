@@ -39,8 +39,8 @@ impl Session {
         Ok(result)
     }
 
-    /// All pages of a list: the member `name` of each. Together they are bounded as one answer is: by 16 MiB,
-    /// and by the time that one exchange may take, which counts from the first page on.
+    /// All pages of a list: the member `name` of each. Together they have the limits of one answer: 16 MiB, and the
+    /// time that one exchange may take, which counts from the first page on.
     ///
     /// # Errors
     /// The same, and if there is no end.

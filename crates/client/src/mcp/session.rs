@@ -1,4 +1,4 @@
-//! How a session begins and ends. Which era the server is of shows when it begins.
+//! How a session begins and ends. Its beginning shows the server's era.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
 
 /// `MissingRequiredClientCapabilityError`.
 const MISSING_CLIENT_CAPABILITY: i32 = -32021;
-/// A connection to an MCP server, as far as there is such a thing.
+/// A session with an MCP server. With a modern server, it is only a sequence of independent requests.
 pub struct Session {
     pub(super) wire: Wire,
 }
@@ -43,7 +43,7 @@ impl Session {
         Ok(session)
     }
 
-    /// The modern way first. Whatever is not a modern answer is a legacy server's ("Backward Compatibility").
+    /// Tries the modern way first. Any answer that is not modern comes from a legacy server ("Backward Compatibility").
     async fn discover(&mut self, modern_only: bool) -> Result<()> {
         let (answer, outcome) =
             self.wire.exchange("Ask the MCP server what it can do", "server/discover", json!({}), &[]).await?;
@@ -106,7 +106,7 @@ impl Session {
         if answer.status.is_success() { Ok(()) } else { Err(no_message(&answer)) }
     }
 
-    /// What the session was asked for with.
+    /// The settings of the session.
     pub fn settings(&self) -> &Settings {
         self.wire.flow.settings()
     }
@@ -121,7 +121,7 @@ impl Session {
         self.wire.flow.http.last()
     }
 
-    /// Ends a legacy session. A server that has none, or will not, may say so.
+    /// Ends a legacy session. A server that has no sessions, or does not want to end one, may say so.
     pub async fn close(self) {
         if self.wire.legacy_id.is_some() {
             let mut request = self.wire.request(Value::Null, &[]);

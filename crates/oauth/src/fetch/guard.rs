@@ -14,9 +14,9 @@ use crate::address::is_public;
 /// Whether a host of this name may be asked at this address.
 type Allows = dyn Fn(&str, IpAddr) -> bool + Send + Sync;
 
-/// Lets a name pass only if all its addresses may be asked. It sits where the connection gets its addresses from: checking
-/// beforehand would leave time for the name to change its mind (DNS rebinding). `localhost`, the one name that may be
-/// spoken to in plain text, never leads away from this computer.
+/// Lets a name pass only if all its addresses may be asked. It sits where the connection gets its addresses from: after
+/// an earlier check, the name could resolve to another address (DNS rebinding). `localhost`, the only name that may be
+/// used in plain text, never leads away from this computer.
 #[derive(Clone)]
 pub struct Guard {
     allows: Arc<Allows>,
@@ -45,8 +45,7 @@ impl Guard {
         Guard { resolver: Arc::new(resolver), ..self }
     }
 
-    /// What can be refused without asking a resolver: nobody asks one about an address that is written as such, nor need
-    /// anybody about `localhost`.
+    /// Checks what needs no resolver: a URL with an address instead of a name, and `localhost`.
     ///
     /// # Errors
     /// If the URL must not be asked.

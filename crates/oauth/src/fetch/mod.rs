@@ -1,7 +1,7 @@
-//! Asking other people's servers. They may be down, slow, wrong or hostile, and they name most of the URLs that are asked,
-//! so everything is bounded: where a URL may lead ([`url`], [`guard`]), how long an answer may take, how large it may be.
-//! Redirects are never followed: whatever is elsewhere is not at the URL that was asked, and each hop would be one more
-//! address to be led to.
+//! Asking other people's servers. They may be down, slow, wrong or hostile, and they name most of the URLs that are
+//! asked, so everything is bounded: where a URL may lead ([`url`], [`guard`]), how long an answer may take, how large
+//! it may be. Redirects are never followed: an answer from elsewhere is not the answer of the URL that was asked, and
+//! each hop could lead to another forbidden address.
 
 pub mod guard;
 pub mod url;
@@ -19,7 +19,7 @@ use self::guard::Forbidden;
 pub use self::guard::Guard;
 use crate::freshness::freshness;
 
-/// An HTTP client that goes nowhere without its guard.
+/// An HTTP client whose guard checks every address.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     client: Client,

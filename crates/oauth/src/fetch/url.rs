@@ -69,7 +69,7 @@ pub fn parse(text: &str) -> Result<Url, BadUrl> {
     Ok(url)
 }
 
-/// A URL that the documents of `from` name. Only who is on this computer may lead to this computer in plain text.
+/// A URL that the documents of `from` name. Only a server on this computer may lead to this computer in plain text.
 ///
 /// # Errors
 /// Says why it may not be asked.

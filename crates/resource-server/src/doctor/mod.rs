@@ -1,5 +1,5 @@
-//! Is this provider fit to be trusted by an MCP server, and if not, what is to be changed? It is asked what the server and
-//! MCP clients would ask, in their order. The sentences name the options of step 10's command line: `--issuer`,
+//! Can an MCP server trust this provider, and if not, what must change? The doctor sends the requests that the server
+//! and MCP clients would send, in their order. The sentences name the options of step 10's command line: `--issuer`,
 //! `--profile` and `--audience` are [`Issuer::new`], [`Issuer::profile`] and [`Issuer::audience`].
 
 mod finding;
@@ -33,7 +33,7 @@ use crate::{
 /// The origin of the MCP Inspector, as an example of a client that runs in a browser.
 const BROWSER: &str = "http://localhost:6274";
 
-/// What is known of an issuer after it was asked.
+/// What is known about an issuer after it was asked.
 #[derive(Clone, Debug)]
 pub struct Examination {
     /// The name of the profile by which its tokens would be read.
@@ -45,7 +45,7 @@ pub struct Examination {
 /// Asks an issuer. `scopes`: those that the server knows.
 ///
 /// # Errors
-/// If the issuer is not to be trusted at all.
+/// If the issuer must not be trusted at all.
 pub async fn examine(issuer: &Issuer, scopes: &[&str]) -> Result<Examination, ConfigError> {
     let profile = issuer.resolved_profile()?;
     let mut findings = Findings::default();
@@ -159,7 +159,7 @@ async fn cors(http: &Fetcher, place: &Url, metadata: &Metadata, findings: &mut F
     let (mut may, mut may_not) = (Vec::new(), Vec::new());
     let mut sort = |name, allowed: bool| if allowed { may.push(name) } else { may_not.push(name) };
     sort("the metadata", asked.is_ok_and(|(headers, _)| origin(&headers)));
-    // A form needs no more than the origin's leave; JSON is a header that must be allowed too.
+    // For a form, only the origin must be allowed; for JSON, the header `content-type` must be allowed too.
     for (name, header) in [("token_endpoint", ""), ("registration_endpoint", "content-type")] {
         let Some(url) = metadata.rest.get(name).and_then(Value::as_str).and_then(fetch::web_url) else { continue };
         let mut headers = vec![(ORIGIN, BROWSER), (ACCESS_CONTROL_REQUEST_METHOD, "POST")];
@@ -234,7 +234,7 @@ async fn keys(http: &Fetcher, metadata: &Metadata, issuer: &Url, profile: &Profi
     }
 }
 
-/// Whether the issuer knows us by the credentials of the profile.
+/// Whether the issuer accepts the credentials of the profile.
 async fn introspection(settings: &Settings, metadata: &Metadata, issuer: &Url, findings: &mut Findings) {
     let asked = match Introspection::new(settings, issuer) {
         Ok(introspection) => introspection.probe(metadata).await,

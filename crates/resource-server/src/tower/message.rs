@@ -7,7 +7,7 @@ use crate::json::Members;
 
 /// A message that is a request or a notification.
 pub struct Message {
-    /// What is to be done.
+    /// The method.
     pub method: String,
     /// `None`: a notification.
     pub id: Option<Box<RawValue>>,
@@ -56,7 +56,7 @@ impl Message {
         }
     }
 
-    /// What is to be called or got, for methods that name it.
+    /// The name of the tool or prompt, for methods that have one.
     pub fn name(&self) -> Option<&str> {
         self.params.get("name")?.as_str()
     }

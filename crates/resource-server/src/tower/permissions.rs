@@ -20,13 +20,13 @@ use super::{
 };
 use crate::{answer::Answer, caller::Caller, refusal::Refusal, resource_server::ResourceServer};
 
-/// For these a good token is enough: what there is, everybody may ask.
+/// A good token is enough for these: everybody may ask what there is.
 const FREE: [&str; 4] = ["initialize", "ping", "server/discover", "tools/list"];
 
 /// The layer that reads each message and lets it pass only if its caller may send it: for servers whose messages carry
-/// all that they need, without sessions, behind [`Authenticate`](super::Authenticate). What is not in its table is
-/// refused: a tool that nobody has named, and a method other than `initialize`, `ping`, `server/discover`, `tools/list`
-/// and notifications.
+/// all that they need, without sessions, behind [`Authenticate`](super::Authenticate). It refuses what is not in its
+/// table: a tool without an entry, and a method other than `initialize`, `ping`, `server/discover`, `tools/list` and
+/// notifications.
 ///
 /// The decision is made by the body alone, which is at most 1 MiB, arrives within ten seconds, and is handed on as it
 /// came. A missing scope is answered with 403 and a challenge that names it (MCP 2026-07-28 "Scope Challenge Handling").
@@ -133,7 +133,7 @@ where
         let mut inner = ready(&mut self.inner);
         let table = Arc::clone(&self.table);
         Box::pin(async move {
-            // A stream of a session would be anybody's who knows its name; here there is none.
+            // Anybody who knew a session's id could read its stream, so there are no sessions here.
             if request.method() != Method::POST {
                 let refusal = Refusal::new(405, Some("method_not_allowed"), "request_malformed", "Send a POST.");
                 let mut response = Response::from(table.resource_server.answer(&refusal, None));

@@ -11,10 +11,10 @@ use crate::answer::Answer;
 /// The body of an answer: ours, or that of the service behind.
 pub type Body<B> = Either<Full<Bytes>, B>;
 
-/// What a service answers, some time.
+/// The future of a service's answer.
 pub type Answering<B, E> = Pin<Box<dyn Future<Output = Result<Response<Body<B>>, E>> + Send>>;
 
-/// The service that was polled to be ready; a clone that was not takes its place.
+/// Takes the service that was polled ready, and leaves a clone that was not.
 pub fn ready<S: Clone>(inner: &mut S) -> S {
     let clone = inner.clone();
     mem::replace(inner, clone)
