@@ -4,10 +4,11 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 version=26.7.3
-# Of the archive that Maven Central has as org.keycloak:keycloak-quarkus-dist:26.7.3:tar.gz.
+# The digest of the archive org.keycloak:keycloak-quarkus-dist:26.7.3:tar.gz at Maven Central.
 sha256=77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
-# Clients register by OAuth's own endpoint alone (RFC 7591). At Keycloak's others a stranger's client may bring a token
-# lifespan and protocol mappers, and so put roles into a token: see README.md. compose.yaml has these options too.
+# Clients register at OAuth's own endpoint only (RFC 7591). At Keycloak's other endpoints, a stranger's client may bring
+# a token lifespan and protocol mappers, and so put roles into a token: see README.md. compose.yaml has these options
+# too.
 build=(
   --db=dev-file
   --spi-client-registration--default--enabled=false
@@ -78,14 +79,14 @@ data=$(cd "$data" && pwd)
 others=$(ls -A "$data" | grep -Fvx .lock || true)
 [ -z "$others" ] || [ -f "$data/admin-password" ] || fail "$data has other things in it: give --data a folder of its own"
 
-# Whether Keycloak runs on this data: the process may have ended, and its number be another's now.
+# Whether Keycloak runs on this data. The process may have ended, and another may have its number now.
 running() {
   pid=$(cat "$data/pid" 2>/dev/null) && ps -ww -o args= -p "$pid" 2>/dev/null | grep -qF "$data/bin/"
 }
 answers() { curl -sf --noproxy localhost -m 5 "$issuer/.well-known/openid-configuration" >/dev/null; }
 
-# One at a time on the same data. The system takes the lock, which is file 9, back when its owner ends, however it ends.
-# Linux has flock, macOS has Perl.
+# Only one start.sh at a time may work on the same data. The system releases the lock, which is file 9, when its owner
+# ends, however it ends. Linux has flock, macOS has Perl.
 take() {
   if command -v flock >/dev/null; then
     flock -n 9
@@ -154,7 +155,7 @@ unpack() {
   command -v mvn >/dev/null ||
     fail "Maven is missing, which fetches Keycloak: install it (Debian: apt install maven; macOS: brew install maven), or set KEYCLOAK_HOME to the folder of an unpacked Keycloak $version"
   say "Fetching Keycloak $version with Maven (176 MB, once) …"
-  # There, so that no pom.xml of where we were called has a say.
+  # Runs there, so that no pom.xml in the caller's folder has an effect.
   (cd "$1" && mvn -q -B -Dstyle.color=never dependency:copy \
     -Dartifact="org.keycloak:$artifact:$version:tar.gz" -DoutputDirectory="$1" >&2) ||
     fail "Keycloak could not be fetched: look at the lines above, and at your network or proxy"
@@ -182,7 +183,7 @@ prepare() {
     cat "$work/log" >&2
     fail "Keycloak's build failed: see above"
   }
-  # Another may have been faster.
+  # Another start.sh may have been faster.
   [ -d "$dist" ] || mv "$work/keycloak-$version" "$dist"
   rm -rf "$work"
   trap - EXIT
@@ -208,7 +209,7 @@ start() {
   done
   [ -d "$dist" ] || prepare
 
-  # First of all, since it marks the folder as ours: this may be interrupted.
+  # This comes first, because it marks the folder as ours: the script may be interrupted.
   [ -s "$data/admin-password" ] || od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$data/admin-password"
   # Keycloak keeps its data in its own folder: this one has its program by links.
   mkdir -p "$data/bin" "$data/data/import"

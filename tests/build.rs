@@ -1,4 +1,4 @@
-//! What needs other programs, or more than a minute, is ignored unless `CI` is set: see `src/gated.rs`.
+//! Tests that need other programs, or more than a minute, are ignored unless `CI` is set: see `src/gated.rs`.
 
 fn main() {
     println!("cargo::rerun-if-env-changed=CI");

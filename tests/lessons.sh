@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What each lesson of the book promises: a function a lesson. Later steps keep what earlier ones promise, so the same
-# functions judge them. A lesson asks for nothing that only a later one of its step makes: it can be judged before that.
+# functions judge them. A lesson's checks need nothing from later lessons of its step, so it can be judged before those.
 
 # A server that answers
 lesson_1_1() {
@@ -385,7 +385,7 @@ lesson_9_5() {
     TOKEN=${TOKEN%?}
     rpc tools/list
     status 'the same without its last letter is another token' 401
-    # Clocks may differ by 30 s: for some seconds more, this token counts.
+    # Clocks may differ by 30 s, so this token still counts for some seconds.
     TOKEN=$(token alice mcp:read --expires-in -26s)
     rpc tools/list
     status 'a token is good until its time has come' 200

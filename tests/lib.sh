@@ -133,7 +133,7 @@ restart_server() {
     start_server "${URL##*:}"
 }
 
-# The folder whose key signs our tokens. Without a key there, one that the server cannot know.
+# The folder with the key that signs our tokens. If it has no key, a folder with a key that the server cannot know.
 trusted_keys() {
     [ "$STEP" -ge 5 ] || return 0
     KEYS=${KEYS:-keys}
@@ -143,7 +143,7 @@ trusted_keys() {
     fi
 }
 
-# Builds a package and says where its program is. Whoever has built them all names their folder in TEST_PROGRAMS.
+# Builds a package and says where its program is. If they are all built already, TEST_PROGRAMS names their folder.
 build() {
     [ -z "${TEST_PROGRAMS:-}" ] || { printf '%s\n' "$TEST_PROGRAMS/$1"; return; }
     (cd "$ROOT" && cargo build --quiet -p "$1" >&2) || die "$1 does not build"
@@ -274,7 +274,8 @@ status() {
     verdict "$1" $outcome "expected $2, $(answer)"
 }
 
-# holds FILTER: standard input is one JSON text for which the filter is true. jq alone is content with no input at all.
+# holds FILTER: standard input is one JSON text for which the filter is true. By itself, jq also accepts no input at
+# all.
 holds() { "$JQ" -se "length == 1 and (.[0] | $1)" >/dev/null 2>&1; }
 
 # json NAME CODE FILTER: the answer has this status, and its body is JSON for which the filter is true.

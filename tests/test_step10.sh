@@ -26,7 +26,7 @@ lesson_10() {
 # A second server, which trusts the first as its provider.
 trust() { launch second --port 0 --issuer "$1" --database "$TMP/second.db"; }
 
-# Ends the first server: what it judges comes last.
+# Ends the first server, so it comes last.
 beside_its_issuer() {
     ISSUER=$URL
     trust "$ISSUER"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does a client find its way from the address of an MCP server to an answer, and does it keep its secrets?
+# Does a client get from the address of an MCP server to an answer, and does it keep its secrets?
 set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"

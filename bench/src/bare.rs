@@ -1,6 +1,6 @@
-//! The limit: an actix-web handler that reads the same JSON and writes the same answer, and checks
-//! nothing else. What a step takes longer than this is the price of being an MCP server. With BENCH_PUBLIC_KEY it
-//! verifies every request's token: what a server without a memory of tokens cannot exceed.
+//! The limit: an actix-web handler that reads the same JSON and writes the same answer, and checks nothing else. The
+//! extra time that a step takes is the price of being an MCP server. With BENCH_PUBLIC_KEY it verifies every request's
+//! token, which is the limit for a server without a token cache.
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header::AUTHORIZATION, web};
 use bench::Verifier;

@@ -1,4 +1,4 @@
-//! Who is measured, and how each is built and started.
+//! The contenders: the servers that are measured, and how each is built and started.
 
 use std::{
     collections::BTreeSet,
@@ -21,9 +21,9 @@ pub struct Contender {
     program: Program,
     /// Whether it checks tokens.
     pub guarded: bool,
-    /// What it is measured with. Not everything makes sense for each: only a memory of tokens makes `tokens`
-    /// differ from `echo`, only who speaks MCP 2026-07-28 can do `modern`, the bare handler lists nothing, and the
-    /// rows of one kind of work are there to be compared.
+    /// The kinds of work it is measured with. Not every kind suits every contender: `tokens` differs from `echo` only
+    /// with a token cache, `modern` needs MCP 2026-07-28, the bare handler has no lists, and the rows of one kind of
+    /// work are meant to be compared.
     pub works: &'static [Work],
     env: &'static [(&'static str, &'static str)],
 }
@@ -74,7 +74,7 @@ impl Contender {
         })
     }
 
-    /// Whether cargo builds it, so that nothing else must be there.
+    /// Whether cargo builds it, so that no other tool is needed.
     pub fn in_rust(&self) -> bool {
         matches!(self.program, Program::Bare | Program::Step | Program::StepAtIssuer | Program::Rmcp)
     }
@@ -189,7 +189,7 @@ fn installed() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds those in Rust, all at once: what they share is compiled once.
+/// Builds the contenders in Rust with one call, so that shared dependencies are compiled once.
 ///
 /// # Errors
 /// If one does not build.
@@ -212,7 +212,7 @@ pub fn build(contenders: &[&Contender]) -> Result<()> {
             cargo.args(["--features", "bench/rmcp"]);
         }
     }
-    // Its own words are the best error message; what stands on standard error is shown as it comes.
+    // Cargo's own output is the best error message, so its standard error is not captured.
     let status = cargo.status().context("cannot run cargo")?;
     ensure!(status.success(), "cargo could not build the contenders");
     Ok(())

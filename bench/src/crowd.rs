@@ -1,4 +1,4 @@
-//! Those who hold connections open: some do nothing, some send slowly, some never read their answers.
+//! Peers that hold connections open: some do nothing, some send slowly, some never read their answers.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ use crate::{process::Server, work::Work};
 pub const SLOW: usize = 100;
 /// How many connect at once: no more than fit into a listening socket's queue.
 const BATCH: usize = 500;
-/// How long the server may take to accept a batch of connections, or to close what was opened.
+/// How long the server may take to accept a batch of connections, or to close them.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Peers that never read their answers, and how many requests each sends.
 pub const SILENT: usize = 50;
 pub const PIPELINED: usize = 4_000;
-/// By how many its open files may differ from what is counted on: connections that are just closing.
+/// How far the server's open files may differ from the expected number: some connections are just closing.
 pub const SPARE: usize = 10;
 
 /// Waits until the server has so many open files.
@@ -46,7 +46,7 @@ pub fn open_files(server: &Server) -> Result<usize> {
     Ok(fs::read_dir(server.proc("fd"))?.count())
 }
 
-/// Those who hold connections open; they go when it is dropped.
+/// The peers that hold connections open. Dropping it closes the connections.
 pub struct Crowd {
     _runtime: Runtime,
 }

@@ -1,4 +1,4 @@
-//! What the contenders in Rust share: the check of a token, without any memory of tokens seen before.
+//! The token check that the contenders in Rust share. It has no token cache.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use common::{claims::Claims, keys::PublicKey};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, errors};
 
-/// The environment that every contender but the steps is told its key by, and whose tokens to accept.
+/// These environment variables tell every contender except the steps its key and whose tokens to accept.
 pub const PUBLIC_KEY: &str = "BENCH_PUBLIC_KEY";
 pub const ISSUER: &str = "BENCH_ISSUER";
 pub const AUDIENCE: &str = "BENCH_AUDIENCE";
@@ -27,7 +27,7 @@ impl Verifier {
         Verifier { key, validation }
     }
 
-    /// The one that the environment describes; none if it names no key.
+    /// The check that the environment describes; `None` if it names no key.
     ///
     /// # Errors
     /// If the key cannot be read, or issuer or audience is missing.
@@ -40,7 +40,7 @@ impl Verifier {
     /// The token's claims, if every check passes.
     ///
     /// # Errors
-    /// Which check does not.
+    /// Says which check failed.
     pub fn verify(&self, token: &str) -> Result<Claims, errors::Error> {
         Ok(decode::<Claims>(token, &self.key, &self.validation)?.claims)
     }

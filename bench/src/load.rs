@@ -35,7 +35,7 @@ pub struct Pressure<'a> {
     pub seconds: u32,
 }
 
-/// What came of it.
+/// The result of a load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sample {
     /// Right answers in a second.
@@ -43,10 +43,10 @@ pub struct Sample {
     /// Milliseconds.
     pub p50: f64,
     pub p99: f64,
-    /// A number of microseconds, and how many answers took as many.
+    /// A number of microseconds, and how many answers took that long.
     #[serde(skip)]
     pub latencies: Vec<(u32, u32)>,
-    /// Part of its core that the server used: below 1 it was not the server that was measured.
+    /// The share of its core that the server used. Below 1, the server was not the bottleneck.
     pub server_cpu: f64,
     /// The same of the load generator.
     pub load_cpu: f64,
@@ -55,15 +55,15 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Right answers in a second of the server's own processor time: the rate, were the core never taken away by
-    /// other programs, and wrk never late.
+    /// Right answers per second of the server's own processor time: the rate if no other program used the core and wrk
+    /// were never late.
     pub fn rate_of_a_core(&self) -> f64 {
         self.rate / self.server_cpu
     }
 }
 
 impl Load {
-    /// Asks the server what it answers, judges that, and makes it the measure.
+    /// Gets the server's answers and checks them. The load then expects exactly these.
     ///
     /// # Errors
     /// If an answer is wrong.
@@ -127,8 +127,8 @@ impl Load {
         pinned(cpus, &wrk)
     }
 
-    /// Lets it go, with another load beside it if there is one. One wrong answer is a failure of the whole
-    /// measurement: a fast wrong answer is worth nothing.
+    /// Runs the load, with another one beside it if given. One wrong answer fails the whole measurement, since a fast
+    /// wrong answer is worth nothing.
     ///
     /// # Errors
     /// If wrk cannot run, an answer is wrong, or a connection breaks.

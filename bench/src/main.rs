@@ -113,7 +113,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all is as it should be.
+/// Returns whether the run succeeded.
 fn run(args: &MeasureArgs) -> Result<bool> {
     ensure!(std::thread::available_parallelism()?.get() >= 2, "two cores are needed: one each for server and load");
     let report = measure::measure(args)?;

@@ -83,7 +83,7 @@ pub fn measure(args: &MeasureArgs) -> Result<Report> {
     bar.set_length(steps);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} (about {eta} left)")?);
     for round in 0..=args.rounds {
-        // There and back: what changes slowly hits neighbours alike.
+        // Alternates the direction, so that slow changes of the machine affect neighbours alike.
         let mut order: Vec<_> = (0..tasks.len()).collect();
         if round % 2 == 1 {
             order.reverse();
@@ -128,7 +128,8 @@ pub fn measure(args: &MeasureArgs) -> Result<Report> {
     Ok(report)
 }
 
-/// Builds and starts whoever is chosen; and, if one needs it, what serves the issuer's keys, to be kept until the end.
+/// Builds and starts the chosen contenders. If one needs it, also starts the server of the issuer's keys, which must be
+/// kept until the end.
 fn start(args: &MeasureArgs, root: &Path, bar: &ProgressBar) -> Result<(Vec<Runner>, LeftOut, Option<Server>)> {
     let (mut runners, mut missing) = (Vec::new(), Vec::new());
     let chosen: Vec<_> = CONTENDERS.iter().filter(|contender| args.wants(contender)).collect();
@@ -169,7 +170,7 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// What was promised, beside what was seen.
+/// The targets, beside the measured values.
 fn targets(report: &mut Report) {
     let ratio = |(one, one_work): (&str, &str), (other, other_work): (&str, &str)| {
         let row = |name: &str, work| {

@@ -1,4 +1,4 @@
-//! What many rounds say together.
+//! Statistics over many rounds.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,8 @@ impl Spread {
     }
 }
 
-/// The value that so many of all (0.99: 99 %) do not exceed. The pairs are a value, and how often it is there.
+/// The percentile: the value that this share of all values (0.99: 99 %) does not exceed. Each pair is a value and its
+/// count.
 pub fn percentile(part: f64, pairs: impl IntoIterator<Item = (u32, u32)>) -> Option<u32> {
     let mut counts = BTreeMap::new();
     for (value, count) in pairs {

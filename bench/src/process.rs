@@ -35,7 +35,7 @@ pub fn pinned(cpus: &str, command: &Command) -> Command {
 /// A server that said where it listens.
 pub struct Server {
     child: Child,
-    /// What it says its URL is.
+    /// The URL that it printed.
     pub url: String,
     /// `127.0.0.1:<port>`
     pub host: String,
@@ -47,7 +47,7 @@ impl Server {
     /// # Errors
     /// If the line does not come; standard error is shown then.
     pub fn start(cpus: &str, command: &Command) -> Result<Self> {
-        // A log costs the same for all: it is written, and thrown away.
+        // Logging costs every contender the same: the log is written, and thrown away.
         Self::spawn(cpus, command, Stdio::null()).or_else(|_| Self::spawn(cpus, command, Stdio::inherit()))
     }
 
@@ -104,7 +104,7 @@ impl Server {
         self.status("VmHWM")
     }
 
-    /// Lets the peak begin at what is resident now (proc_pid_clear_refs(5)).
+    /// Resets the peak to the memory that is resident now (proc_pid_clear_refs(5)).
     ///
     /// # Errors
     /// If the server is gone.

@@ -1,4 +1,4 @@
-//! What was seen: one table, the targets, and the same for machines.
+//! The report: one table, the targets, and both as JSON.
 
 use std::{fmt::Write, fs, process::Command};
 
@@ -17,19 +17,19 @@ pub struct Row {
     pub peak: Option<f64>,
 }
 
-/// A bound, and what was seen instead.
+/// A bound, and the measured value.
 #[derive(Serialize)]
 pub struct Target {
     pub what: String,
     pub seen: Option<Spread>,
     /// The same, from the answers in a second of each server's own processor time.
     pub by_processor_time: Option<Spread>,
-    /// Why nothing was seen.
+    /// Why nothing was measured.
     pub not_measured: Option<String>,
     pub bound: f64,
-    /// Whether the bound is the least; else what is seen must stay below it.
+    /// Whether the bound is a minimum; otherwise the value must stay below it.
     pub least: bool,
-    /// Whether a run fails that misses it.
+    /// Whether missing it fails the run.
     pub judged: bool,
 }
 
@@ -42,14 +42,14 @@ impl Target {
         Target { what, seen, by_processor_time: None, not_measured, bound, least, judged: true }
     }
 
-    /// Whether it was seen to be missed: by the clock, and by processor time where that was seen too. Missed by the
-    /// clock alone it may be the fault of whatever else the machine did.
+    /// Whether it was missed: by the clock and, where measured, by processor time too. Other work of the machine can
+    /// cause a miss by the clock alone.
     pub fn missed(&self) -> bool {
         self.is_missed_by(|seen| seen.median)
     }
 
-    /// Whether a run fails for it: not even the best round met it. Where others disturb the machine, rounds lie far
-    /// apart, and a median below the bound proves nothing.
+    /// Whether it fails the run: not even the best round met it. On a busy machine rounds differ so much that a median
+    /// below the bound proves nothing.
     pub fn fails(&self) -> bool {
         self.judged && self.missed_in_every_round()
     }
@@ -168,7 +168,7 @@ impl Report {
         for (contender, why) in &self.missing {
             let _ = writeln!(text, "\n{contender} was left out: {why}.");
         }
-        // Where the generator had no time left and the server had, the number is the generator's.
+        // If the generator was busy and the server was not, the number measures the generator.
         let bound: Vec<_> = self
             .rows
             .iter()
@@ -184,7 +184,7 @@ impl Report {
         text
     }
 
-    /// Every target, met or missed, with what was seen.
+    /// Every target, met or missed, with the measured value.
     pub fn targets(&self) -> String {
         self.targets.iter().map(|target| target.line() + "\n").collect()
     }

@@ -31,7 +31,7 @@ const WINDOWS: u32 = 10;
 const ROUNDS: u32 = 8;
 /// How long, in seconds, good traffic is measured beside idle connections: the server closes them after five.
 const WITH_IDLE: u32 = 2;
-/// How often those come who never read their answers.
+/// How many times peers come that never read their answers.
 const VISITS: u32 = 3;
 
 /// Latencies in µs, and how often each was seen.
@@ -75,7 +75,7 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     let tokens = issuer.tokens(usize::try_from(args.tokens)?)?;
     eprintln!("signed in {:.0} s", started.elapsed().as_secs_f64());
 
-    // From here on the bench itself must not run where the server does.
+    // From here on the bench itself must not use the server's core.
     let mut load_cpu = CpuSet::new();
     load_cpu.set(args.load_cpu);
     sched_setaffinity(None, &load_cpu).context("cannot choose the core of the load")?;
@@ -96,7 +96,8 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     Ok(good)
 }
 
-/// As many open files as the machine allows; too few for the connections is an error here, not a riddle later.
+/// Raises the limit of open files as far as the machine allows. If that is too few for the connections, the run fails
+/// here with a clear error.
 fn raise_file_limit(connections: usize) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
@@ -140,7 +141,7 @@ fn full_load(args: &SoakArgs, root: &Path, server: &Server, prober: &Prober, tok
         bar.inc(1);
     }
     bar.finish_and_clear();
-    // The last three parts, as one alone may have been disturbed.
+    // The last three parts, because a single one may have been disturbed.
     let last_to_second = |what: fn(&load::Sample) -> f64| {
         Spread::of(samples.iter().rev().take(3).map(|last| what(last) / what(&samples[1])))
     };
@@ -197,8 +198,8 @@ fn silent_peers(args: &SoakArgs, root: &Path, server: &Server, at_rest: usize, p
     ])
 }
 
-/// The p99 of good traffic beside others, to that without: at most three times. It is that of all rounds together; the
-/// ends of its range are single rounds'.
+/// The p99 of good traffic beside others, to that without: at most three times. It is the p99 of all rounds together;
+/// the ends of its range are those of single rounds.
 fn p99_beside(whom: &str, alone: Vec<Latencies>, beside: Vec<Latencies>) -> Result<Target> {
     let p99 = |latencies| percentile(0.99, latencies).map(f64::from).context("there were no answers");
     let mut ratios = Vec::new();

@@ -9,9 +9,9 @@ use common::{
 };
 use jsonwebtoken::{Algorithm, Header};
 
-/// What every contender calls itself, whatever its port: so that one token is good for all.
+/// The URL that every contender uses as its own, whatever its port, so that one token is valid for all.
 pub const SERVER: &str = "https://mcp.bench.example";
-/// How many people there are: beyond that the same ones come with other tokens.
+/// The number of people. Further tokens belong to the same people.
 pub const USERS: usize = 1000;
 /// Far enough away for a measurement.
 const NEVER: f64 = 4e9;

@@ -1,4 +1,4 @@
-//! What a contender is asked, and how an answer is judged before wrk compares all others with it.
+//! The requests to a contender, and how the first answer is judged before wrk compares all others with it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -163,7 +163,7 @@ impl Prober {
         Ok(BTreeSet::from([body]))
     }
 
-    /// That a contender which should check tokens does.
+    /// Makes sure that a contender which should check tokens does so.
     ///
     /// # Errors
     /// If a bad token, or none, is accepted.

@@ -23,7 +23,7 @@ else
   echo "skipped: MCP Inspector's page: needs Chromium"
 fi
 
-# The suite's client: without a secret, for it proves itself with none wherever a server lists "none".
+# The suite's client has no secret: it uses no authentication if a server lists "none".
 port=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })')
 printf '[{"client_id": "conformance", "redirect_uris": ["http://127.0.0.1:%s/callback"], "token_endpoint_auth_method": "none"}]' "$port" >"$work/clients.json"
 resource=http://localhost:9000/mcp

@@ -1,4 +1,4 @@
-# What real clients in Node.js need, pinned by package-lock.json, is installed in the current folder where it is missing.
+# Installs what real clients in Node.js need, pinned by package-lock.json, in the current folder if it is missing.
 for tool in node npm; do
   command -v "$tool" >/dev/null || { echo "$tool is missing: install Node.js 20" >&2; exit 1; }
 done

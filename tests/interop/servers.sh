@@ -1,5 +1,5 @@
-# For the scripts beside this one, which source it after setup.sh: servers that are gone when the script ends, and a
-# folder for what is passing.
+# For the scripts beside this one, which source it after setup.sh: servers that end with the script, and a temporary
+# folder.
 work=$(mktemp -d)
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true; wait; rm -rf "$work"' EXIT

@@ -1,3 +1,3 @@
-# For the scripts beside this one, which source it in their own folder: what real clients need.
+# For the scripts beside this one, which source it in their own folder: installs what real clients need.
 . ./node.sh
 . ./python.sh

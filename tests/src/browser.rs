@@ -25,7 +25,7 @@ pub fn start(package: &str) -> Result<Server> {
     Server::start_in_env(package, &[], &[("MCP_DEV_PASSWORD", PASSWORD)])
 }
 
-/// One browser, or one program that does without.
+/// One browser, or one program that sends requests without a browser.
 pub struct Browser<'a> {
     server: &'a Server,
     client: reqwest::Client,
@@ -88,7 +88,7 @@ impl<'a> Browser<'a> {
         page(reply)
     }
 
-    /// The whole way of a person who logs in and allows these scopes: the redirect's parameters.
+    /// A person logs in and allows these scopes. Returns the redirect's parameters.
     ///
     /// # Errors
     /// If a page is not what it should be.

@@ -49,7 +49,7 @@ impl Client {
     /// If there is no temporary folder.
     pub fn new(server: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // What the desktop would do; it is written down instead.
+        // Takes the place of the desktop's program, and writes down what it should open.
         let bin = folder.path().join("bin");
         fs::create_dir(&bin)?;
         let launcher = bin.join("xdg-open");

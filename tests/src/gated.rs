@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 use anyhow::{Context, Result};
 use regex::Regex;
 
-/// The modules that have such tests, and what how many of their tests need.
+/// The modules that have such tests, and for each need, how many of their tests have it.
 ///
 /// # Errors
 /// If the tests' sources cannot be read.

@@ -74,7 +74,7 @@ pub fn go(package: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A provider, a step 10 that trusts it and soon gives up its keys when it is gone, and a token of alice's.
+/// A provider, a step 10 that trusts it and drops its keys soon after the provider is gone, and a token of alice's.
 ///
 /// # Errors
 /// If they do not come up.

@@ -20,9 +20,9 @@ use tokio::{
 
 use crate::{Reply, Server, needs, readme::root, text};
 
-/// For whom the realm's tokens are.
+/// The audience of the realm's tokens.
 pub const AUDIENCE: &str = "http://localhost:9000/mcp";
-/// Where the page that this project began with has its Keycloak.
+/// The port of Keycloak on the page that this project began with.
 pub const PAGES_PORT: u16 = 8080;
 
 /// A Keycloak with the realm of `keycloak/mcp-realm.json`.
@@ -54,7 +54,7 @@ pub fn needs_java() -> Result<()> {
     needs("Java 17 or later", runs(java))
 }
 
-/// The one Keycloak of all tests. Who changes what the others use takes it for writing.
+/// The one Keycloak of all tests. A test that changes what others use locks it for writing.
 ///
 /// # Errors
 /// If Java or Keycloak is missing (which `start.sh` has prepared before, is one's own, or is fetched by Maven), or it does not
@@ -80,7 +80,7 @@ impl Keycloak {
         let mut watch = Command::new("sh")
             .args(["-c", "read -r _; \"$0\" stop --port \"$1\" --data \"$2\"; rm -rf \"$2\""])
             .args([script(&[]).get_program(), number.as_ref(), folder.as_ref()])
-            .process_group(0) // Ctrl-C is not for it
+            .process_group(0) // Ctrl-C must not reach it
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -104,10 +104,10 @@ impl Keycloak {
         Ok(text(&output))
     }
 
-    /// Those of `start.sh` that make it this one.
+    /// The options of `start.sh` that choose this Keycloak.
     ///
     /// # Errors
-    /// If the folder of its data has no name that is text.
+    /// If the name of its data folder is not text.
     pub fn options(&self) -> Result<[String; 4]> {
         let data = self.data.to_str().context("a folder without a name")?;
         Ok(["--port", &self.port.to_string(), "--data", data].map(str::to_owned))

@@ -55,7 +55,7 @@ pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Does something for each item, a few at a time; those for which it failed.
+/// Does something for each item, a few at a time. Returns the items for which it failed.
 pub fn each<T: Sync>(threads: usize, items: &[T], what: impl Fn(&T) -> Result<()> + Sync) -> Vec<(&T, anyhow::Error)> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -193,7 +193,7 @@ impl Server {
         self.child.id()
     }
 
-    /// What comes on standard output behind the line that says that it listens. Until it is taken, nobody reads it.
+    /// Standard output after the line that says that it listens. Nobody reads it until it is taken.
     pub fn take_stdout(&mut self) -> Option<BufReader<ChildStdout>> {
         self.stdout.take()
     }
@@ -283,7 +283,7 @@ pub fn rpc(method: &str, params: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
 }
 
-/// The `_meta` that a modern request owes.
+/// The `_meta` that a modern request needs.
 pub fn meta() -> Value {
     json!({
         "io.modelcontextprotocol/protocolVersion": MODERN,

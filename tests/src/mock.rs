@@ -1,4 +1,4 @@
-//! Servers that say whatever a test wants them to: also what no decent HTTP server would.
+//! Servers that send whatever a test wants, even what is not valid HTTP.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -60,7 +60,7 @@ pub enum Reply {
     Raw(Vec<u8>),
     /// Nothing for so long, and then the other answer.
     After(Duration, Box<Reply>),
-    /// `before`; and when `heard` has come to `enough`, `after`. A peer that says nothing hears no more for a while.
+    /// Sends `before`, and `after` once `heard` has reached `enough`. If `heard` does not grow, `after` comes late.
     Wait {
         before: String,
         heard: Arc<AtomicUsize>,

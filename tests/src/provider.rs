@@ -1,4 +1,4 @@
-//! An identity provider that does what the test says, and what is asked of a step 10 that trusts it.
+//! An identity provider that does what the test says, and helpers to ask a step 10 that trusts it.
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic is a test's failure")]
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{
 /// Quick enough for a test.
 pub const QUICK: [&str; 8] =
     ["--audience", AUDIENCE, "--jwks-cooldown", "1s", "--jwks-min-age", "1s", "--jwks-max-age", "2s"];
-/// Within this time, what must happen has happened.
+/// What a test waits for must happen within this time.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// What `/health` says of a key set that nothing can be taken from.
@@ -188,7 +188,7 @@ pub fn reason(reply: &Reply) -> String {
     format!("{} {}", reply.status.as_u16(), reason.unwrap_or_default())
 }
 
-/// Asks until it is so, which must be soon.
+/// Asks until it is true, which must be soon.
 pub async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut so: impl FnMut() -> F) {
     let started = Instant::now();
     while !so().await {
@@ -197,7 +197,7 @@ pub async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut so
     }
 }
 
-/// Tokens that whoever controls the key set would make, or guess at.
+/// Tokens that an attacker in control of the key set would make, or guess at.
 pub fn forged(issuer: &str, evil: &Signer) -> Vec<String> {
     let secret = |secret: &[u8]| {
         let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": "k1" });

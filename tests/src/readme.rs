@@ -124,7 +124,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Commands that are true by being run: this test is part of the second, and the server of the first is running.
+/// Commands that the test does not run: the server of the first is running already, and this test is part of the
+/// second.
 fn is_understood(command: &str) -> bool {
     let server = r"^cargo run (-q )?-p (step\d+|auth-server)( -- --issuer \S+( --profile \w+)?| -- --show-exchange)?$";
     let server = Regex::new(server).expect("it is a regular expression");

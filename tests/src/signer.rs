@@ -1,4 +1,4 @@
-//! Whoever signs tokens: keys of all kinds, good tokens, and tokens that no library would make.
+//! Signs tokens: keys of all kinds, good tokens, and tokens that no library would make.
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic is a test's failure")]
 
 use std::{
@@ -24,7 +24,7 @@ use rsa::{
 };
 use serde_json::{Value, json};
 
-/// For whom [`claims`] are.
+/// The audience of [`claims`].
 pub const AUDIENCE: &str = "https://mcp.test/mcp";
 
 /// A key that signs, and what is published of it.
@@ -36,7 +36,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// One of a few RSA keys, which take a while to make.
+    /// One of a few RSA keys. They are shared, since making one takes a while.
     pub fn rsa(number: usize, kid: &str) -> Self {
         Self::of_rsa(rsa_key(number), kid)
     }

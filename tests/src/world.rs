@@ -1,5 +1,5 @@
-//! A world for step 11: an MCP server and an authorization server that do what they should, and can be made to do
-//! otherwise; and somebody who would like to hear what is not for them.
+//! A world for step 11: an honest MCP server and an honest authorization server, which a test can make misbehave; and a
+//! third server that only listens for secrets that are not meant for it.
 
 use std::sync::{
     Arc, OnceLock,
@@ -16,9 +16,9 @@ use crate::{
 
 pub const PRM: &str = "/.well-known/oauth-protected-resource/mcp";
 pub const ASM: &str = "/.well-known/oauth-authorization-server";
-/// In everything that must not get about.
+/// A part of every secret, to find where it leaks.
 pub const SECRET: &str = "s3cr3t";
-/// What most tests run.
+/// The arguments that most tests run.
 pub const CALL: &[&str] = &["call", "echo", "message=hi"];
 
 pub struct Urls {
@@ -136,7 +136,7 @@ pub type Pairs = Vec<(&'static str, String)>;
 
 pub fn answer(request: &Request, urls: &Urls) -> Pairs {
     let state = request.param("state").unwrap_or_default();
-    // So long that no message has room for it, and recognisable in each of its pieces.
+    // Too long for any message, and recognisable in each of its pieces.
     vec![
         ("code", format!("{SECRET}-code-{}", SECRET.repeat(150))),
         ("state", state),

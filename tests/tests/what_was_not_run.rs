@@ -1,4 +1,5 @@
-//! Runs after the tests, as cargo goes by the alphabet, and says which of them did not run, and how they do.
+//! Runs after the other tests, since cargo runs test programs in alphabetical order, and says which tests did not run,
+//! and how to run them.
 
 use anyhow::Result;
 use integration_tests::gated::gated;

@@ -45,7 +45,7 @@ pub fn markdown(root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads everything and puts it together.
+/// Reads all pages and sources, and makes the book of them.
 ///
 /// # Errors
 /// All that is wrong with it.
@@ -162,7 +162,7 @@ fn time(page: &str) -> String {
 }
 
 impl Book {
-    /// All that a reader gets, by its name.
+    /// All pages that a reader gets, by their names.
     fn files(&self) -> BTreeMap<&str, &str> {
         let pages = self.pages.iter().map(|(name, text)| (name.as_str(), text.as_str()));
         pages.chain([("SUMMARY.md", self.summary.as_str())]).collect()

@@ -1,4 +1,4 @@
-//! `cargo xtask diff N`: a step as its reader wants to see it.
+//! `cargo xtask diff N`: shows how a step differs from the one before it.
 
 use std::env;
 use std::io::{IsTerminal, Write};
@@ -14,8 +14,8 @@ const RED: &str = "31";
 const GREEN: &str = "32";
 const CYAN: &str = "36";
 
-/// Writes the names of the files that step `n` adds, then how it changes the others. A step that is not the one before
-/// it and more has no such difference: what to read instead is said.
+/// Writes the names of the files that step `n` adds, then how it changes the others. A step that does not build on the
+/// one before it has no such difference; the output says what to read instead.
 pub fn show(root: &Path, n: u8, full: bool, mut out: impl Write + IsTerminal) -> Result<()> {
     if n > LAST {
         files(root, n)?; // there is such a step
@@ -55,7 +55,7 @@ pub fn solution(root: &Path, folder: &Path, n: u8, out: impl Write + IsTerminal)
     changes.iter().try_for_each(|change| page.change(change))
 }
 
-/// A page of differences, between two folders that are called so.
+/// A page of differences between two folders of these names.
 struct Page<'a, W> {
     out: W,
     colour: bool,

@@ -91,7 +91,7 @@ impl Allowed {
     }
 }
 
-/// What puts a step together, and is no lesson.
+/// The files that put a step together, and are no lesson.
 fn is_wiring(path: &str) -> bool {
     matches!(path, "src/main.rs" | "Cargo.toml")
 }
@@ -151,7 +151,7 @@ fn circles(root: &Path) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// The files in a folder, and below, that are too long, a sentence each. What is only for tests may be long.
+/// The files in a folder, and below, that are too long, a sentence each. Code that is only for tests may be long.
 fn long_files(root: &Path, folder: &Path) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     let cannot = || format!("cannot read {}", folder.display());
@@ -232,7 +232,7 @@ mod tests {
         changes(root, step).map_or_else(|error| vec![format!("step{step}: {error:#}")], |all| lesson.faults(&all))
     }
 
-    /// A copy of the steps to do harm to.
+    /// A copy of the steps that a test may damage.
     fn copy() -> TempDir {
         let copy = tempfile::tempdir().unwrap();
         for n in 1..=step::LAST {
@@ -297,7 +297,7 @@ mod tests {
         assert!(faults(copy.path(), 8)[0].starts_with("step8 changes "), "{:?}", faults(copy.path(), 8));
     }
 
-    /// What a package is built with.
+    /// The packages that a package is built with.
     fn dependencies(package: &str) -> Vec<String> {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args([

@@ -10,7 +10,7 @@ use toml_edit::{Array, DocumentMut, Item, TableLike};
 
 use crate::cargo;
 
-/// What the new workspace has from this one's folder.
+/// The files that the new workspace gets from this one's folder.
 const FILES: [&str; 6] =
     [".gitignore", "Cargo.lock", "LICENSE-APACHE", "LICENSE-MIT", "rust-toolchain.toml", "rustfmt.toml"];
 
@@ -41,8 +41,8 @@ pub fn eject(root: &Path, n: u8, target: &Path) -> Result<Vec<String>> {
     Ok(needed.into_iter().collect())
 }
 
-/// What is not needed in the new workspace leaves its Cargo.lock, and then the manifest's profiles; what stays in the lock
-/// keeps its version.
+/// Removes packages that the new workspace does not need from its Cargo.lock, and then from the manifest's profiles.
+/// The others keep their locked versions.
 pub fn prune(target: &Path, manifest: &mut DocumentMut) -> Result<()> {
     let mut cargo = cargo();
     cargo.args(["update", "--workspace", "--offline", "--quiet"]).current_dir(target);

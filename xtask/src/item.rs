@@ -34,7 +34,7 @@ fn plain(name: &str) -> String {
     name.split_whitespace().collect()
 }
 
-/// All items of a file, what is inside of another after it.
+/// All items of a file. An item inside another comes after it.
 ///
 /// # Errors
 /// If the file is not Rust.

@@ -15,7 +15,7 @@ pub struct Part {
     pub lessons: Vec<Lesson>,
 }
 
-/// One lesson. What its fields mean, the file says.
+/// One lesson. The file explains its fields.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lesson {
@@ -34,7 +34,7 @@ impl Lesson {
         format!("{} {}", self.id, self.title)
     }
 
-    /// What a learner is to write: "lesson 6.2: what makes a token good".
+    /// The text in a learner's `todo!`: "lesson 6.2: what makes a token good".
     pub fn todo(&self) -> String {
         let mut title = self.title.chars();
         let first = title.next().into_iter().flat_map(char::to_lowercase);

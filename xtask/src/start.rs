@@ -11,7 +11,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 use crate::lessons::{self, Lesson};
 use crate::{eject, item, relative};
 
-/// What takes the place of a function's body.
+/// The stub that replaces a function's body.
 #[derive(Clone, Copy)]
 pub enum Stub {
     /// `todo!`, for a learner.
@@ -48,7 +48,7 @@ pub fn start(root: &Path, mine: &Path, n: u8, stub: Stub) -> Result<Vec<Lesson>>
 
     let written = write(root, mine, &step, &texts);
     if written.is_err() {
-        let _ = fs::remove_dir_all(&target); // so that the next try does not take it for somebody's work
+        let _ = fs::remove_dir_all(&target); // so that the next try does not mistake it for somebody's work
     }
     written.map(|()| lessons)
 }
@@ -100,7 +100,7 @@ fn stubbed(mut text: String, stubs: Vec<(&str, &Lesson)>, stub: Stub) -> Result<
     Ok(text)
 }
 
-/// How many spaces the line begins with on which a body ends.
+/// The number of spaces before the line on which a body ends.
 fn indentation(text: &str, body: &Range<usize>) -> usize {
     let line = text[..body.end].rsplit('\n').next().unwrap_or_default();
     line.len() - line.trim_start().len()
@@ -122,7 +122,7 @@ fn workspace(root: &Path, mine: &Path) -> Result<()> {
             *path = value(format!("{up}{}", path.as_str().context("a path that is no text")?));
         }
     }
-    workspace["lints"]["rust"]["unused"] = value("allow"); // what a stub does not use yet is no news
+    workspace["lints"]["rust"]["unused"] = value("allow"); // a stub does not use everything yet
 
     let file = mine.join("Cargo.toml");
     if file.exists() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use similar::{ChangeTag, TextDiff};
 
-/// The last step that is the one before it and more: step 11 is another program, a client.
+/// The last step that builds on the one before it: step 11 is another program, a client.
 pub const LAST: u8 = 10;
 
 /// A step's files: their text by their path in the step's folder.
@@ -48,7 +48,7 @@ pub fn changes(root: &Path, n: u8) -> Result<Vec<Change>> {
     Ok(compare(before, after))
 }
 
-/// What must be changed in some files to make others of them.
+/// The changes that turn one set of files into another.
 pub fn compare(mut before: Files, mut after: Files) -> Vec<Change> {
     let paths: BTreeSet<String> = before.keys().chain(after.keys()).cloned().collect();
     let changes = paths.into_iter().filter_map(|path| {
@@ -64,7 +64,8 @@ pub fn compare(mut before: Files, mut after: Files) -> Vec<Change> {
     changes.collect()
 }
 
-/// Gives a manifest the package name that another one has: names differ in every step, and that is no news.
+/// Gives a manifest the package name that another one has: names differ in every step, and this difference is not worth
+/// showing.
 fn rename(manifest: &mut String, other: &str) {
     let name = |text: &str| text.lines().find(|line| line.starts_with("name =")).map(str::to_owned);
     if let (Some(from), Some(to)) = (name(manifest), name(other)) {

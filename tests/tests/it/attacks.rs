@@ -7,7 +7,7 @@ use integration_tests::{
 };
 use serde_json::json;
 
-/// Logs somebody in at this request's log-in page; what the browser is sent to next.
+/// Logs somebody in at this request's log-in page. Returns where the browser is sent next.
 async fn log_in(browser: &Browser<'_>, path: &str, user: &str) -> Result<String> {
     let login = browser.open(path).await?;
     let form = [("username", user), ("password", PASSWORD), ("csrf", &login.csrf)];
@@ -27,7 +27,7 @@ async fn code(server: &Server, client: &str) -> Result<String> {
     parameters(reply.header("location"))?.remove("code").context("no code")
 }
 
-/// What is wrong, the parameters that are, and the error that it gives.
+/// What is wrong, the changed parameters, and the error that they give.
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
 
 fn redemption<'a>(client: &'a str, code: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -289,15 +289,15 @@ async fn a_refresh_token_is_good_once_and_its_theft_ends_the_family() -> Result<
         }
     }
     let [winner] = &won[..] else { panic!("{} won", won.len()) };
-    // The others came with a token that was used: one of the twenty may be a thief. So the family has ended, and the
-    // access token, which no server asks us about, works until it expires.
+    // The other requests had a used token, so one of the twenty may be a thief, and the family has ended. No server
+    // asks us about the access token, so it works until it expires.
     let next = winner["refresh_token"].as_str().context("no refresh token")?;
     assert_eq!(refresh(&client, next, None).await?.json()["error"], "invalid_grant", "after the race");
     let access = winner["access_token"].as_str().context("no access token")?;
     let answer = Reply::of(server.legacy("tools/list", json!({})).bearer_auth(access)).await?;
     assert_eq!(answer.status, 200, "{answer:?}");
 
-    // Any used one ends the family, however long ago it was used; one that we did not issue ends nothing.
+    // Any used token ends the family, however long ago it was used; a token that we did not issue ends nothing.
     for old in [0, 4, 7] {
         let mut tokens = vec![fresh().await?];
         for _ in 0..8 {
@@ -534,8 +534,8 @@ async fn who_guesses_passwords_is_slowed_and_learns_no_names() -> Result<()> {
     Ok(())
 }
 
-/// What a killed program wrote is in the system's memory, and so this cannot show that it is on the disk as well, where
-/// it must be when the power fails. `store.rs` in auth-server has a test of the setting that sees to it.
+/// What a killed program wrote is still in the system's memory. So this test cannot show that it is also on the disk,
+/// which matters if the power fails. `store.rs` in auth-server tests the setting that ensures it.
 #[tokio::test]
 async fn clients_consents_and_refresh_tokens_survive_kill_9() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -633,7 +633,7 @@ async fn a_wrong_verifier_or_an_empty_scope_costs_the_rightful_client_nothing() 
         let reply = browser.token(&changed(&form, "scope", Some(scope))).await?;
         assert_eq!(reply.json()["error"], "invalid_scope", "{scope}: {reply:?}");
     }
-    // What we do not know is left out, as at the authorization endpoint (RFC 6749 §3.3).
+    // Unknown scopes are left out, as at the authorization endpoint (RFC 6749 §3.3).
     let refreshed = browser.token(&changed(&form, "scope", Some("openid offline_access mcp:read"))).await?;
     assert_eq!((refreshed.status.as_u16(), &refreshed.json()["scope"]), (200, &json!("mcp:read")), "{refreshed:?}");
     Ok(())
@@ -685,7 +685,7 @@ async fn what_is_acknowledged_stays_when_another_program_has_read_the_database()
     Ok(())
 }
 
-/// OAuth 2.1 §4.1.1 and §4.1.3: clients of today leave it out, those of OAuth 2.0 send it.
+/// OAuth 2.1 §4.1.1 and §4.1.3: new clients leave it out, OAuth 2.0 clients send it.
 #[tokio::test]
 async fn a_redirect_uri_may_be_left_out_where_it_can_only_be_one() -> Result<()> {
     let server = start("step9")?;

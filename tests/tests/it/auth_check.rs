@@ -15,7 +15,7 @@ use auth_check::{
 use integration_tests::Server;
 use serde_json::json;
 
-/// One pair for all of them, as making one takes longest.
+/// One pair for all of them, because making a pair takes longest.
 const KEYS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/tokens-keys");
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn auth_check_finds_in_each_step_what_it_does_not_teach_yet_and_nothing_el
         let results = run(settings, |_, _, _| {}).await.unwrap();
         let found: Vec<_> = results.found().map(|(verdict, _)| verdict.check.id).collect();
         assert_eq!(found, expected, "{step}: {}", report::text::report(&results));
-        // What was not run is not good: the tokens were tried.
+        // A check that did not run is not passed, so make sure that the tokens were tried.
         assert_eq!(results.outcome("TOK-23"), Some(&Outcome::Passed), "{step}");
         assert_eq!(expected.is_empty(), results.counts().2 == 0, "{step}: {}", report::headline(&results));
     }

@@ -16,7 +16,7 @@ use regex::Regex;
 
 use crate::readme::check_beside;
 
-/// The pages with the program that each one's commands talk to, and whether it must have commands.
+/// The pages, with the program that each page's commands talk to, and whether the page must have commands.
 fn pages() -> Result<Vec<(PathBuf, String, bool)>> {
     let lessons = fs::read_to_string(root().join("book/lessons.toml"))?;
     let lesson = Regex::new(r#"(?m)^chapter = "(.+)"\nstep = \d+\nbeside = "(.+)"$"#)?;
@@ -50,7 +50,7 @@ fn every_page_is_put_together_and_every_link_leads_somewhere() -> Result<()> {
     for (path, ..) in pages()? {
         let page = fs::read_to_string(folder.path().join(path.file_name().context("a name")?))?;
         assert!(!page.contains("{{#") && !page.contains("](repo:"), "{}", path.display());
-        // As the page is read where it was written, the links to sources lead to these.
+        // The page is read where it was written, so links to sources lead to the files there.
         for found in link.captures_iter(&page) {
             assert!(folder.path().join(&found[1]).exists(), "{}: {}", path.display(), &found[1]);
             links += 1;

@@ -1,5 +1,5 @@
-//! Step 11 and what it keeps: grants, registrations and secrets are used where they belong, stay as long as they are good,
-//! and are given up when they are not; and what a person names on the command line holds.
+//! Step 11 and what it stores: it uses grants, registrations and secrets where they belong, keeps them as long as they
+//! are good, and then gives them up. What a person names on the command line always counts.
 
 use std::{
     io::{Read, Write},
@@ -28,7 +28,7 @@ use url::Position;
 
 #[test]
 fn another_server_on_the_same_host_is_not_asked_at_the_mcp_servers_port() -> Result<()> {
-    // The authorization server is `http://localhost`, port 80, where nobody need be.
+    // The authorization server is `http://localhost`, port 80, where nothing needs to listen.
     let mcp = Mock::start(|request, url| {
         let own = url.replace("127.0.0.1", "localhost");
         let document = json!({ "resource": format!("{own}/mcp"), "authorization_servers": ["http://localhost"] });
@@ -74,7 +74,7 @@ fn a_refresh_token_is_kept_though_the_access_token_beside_it_is_of_no_use() -> R
 
 #[test]
 fn a_token_endpoint_that_has_moved_or_gone_is_looked_for_anew() -> Result<()> {
-    // 0: all is well; 1: it has moved; 2: nobody is there any more.
+    // 0: all is well; 1: it has moved; 2: nothing is there any more.
     let now = Arc::new(AtomicUsize::new(0));
     let at = now.clone();
     let twist: Twist = Arc::new(move |request, urls| match (at.load(Ordering::SeqCst), request.path()) {
@@ -121,7 +121,7 @@ fn what_is_kept_from_one_issuer_is_not_used_when_another_is_named() -> Result<()
     let outcome = with(&world.evil.url, "s3cr3t-for-b", "tools")?;
     assert!(outcome.code == Some(4) && outcome.stderr.contains("not the one of --issuer"), "{outcome:?}");
     assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
-    // Nor is it when the tokens are withdrawn; and it is said that they are not.
+    // The secret is not shown for a log-out either, and the client says that the tokens were not withdrawn.
     let outcome = with(&world.evil.url, "s3cr3t-for-b", "logout")?;
     assert!(outcome.code == Some(0) && outcome.stderr.contains("stay good until they expire"), "{outcome:?}");
     let seen = format!("{:?}", world.authorization.seen());
@@ -137,7 +137,7 @@ fn with_dpop_no_bearer_token_is_sent_not_even_a_stored_one() -> Result<()> {
     let outcome = world.run(&["--dpop", "call", "echo", "message=hi"])?;
     assert!(outcome.code == Some(4) && outcome.stderr.contains("DPoP"), "{outcome:?}");
     assert!(world.mcp.seen()[before..].iter().all(|request| request.header("authorization").is_none()));
-    // What was kept is still good for who does not insist.
+    // Without the option, the stored token is still used.
     assert_eq!(world.run(CALL)?.code, Some(0));
     assert_eq!(world.authorization.hits("/authorize"), 1);
     Ok(())
@@ -163,7 +163,7 @@ fn a_log_in_that_is_given_up_takes_no_secret_from_the_grant_that_is_kept() -> Re
         _ => None,
     });
     let world = logged_in(None, Some(twist))?;
-    // Another redirect URI, so another registration; and nobody comes back.
+    // Another redirect URI needs another registration; then the browser does not come back.
     let outcome = world.client.run(&["--redirect-uri", "http://localhost:0/elsewhere", "login"], |_| ())?;
     assert_eq!((outcome.code, world.authorization.hits("/register")), (Some(4), 2), "{outcome:?}");
     expire(&world)?;
@@ -578,7 +578,8 @@ fn what_is_kept_is_a_file_in_a_folder_of_ours() -> Result<()> {
     }
     std::fs::set_permissions(world.client.credentials(), std::fs::Permissions::from_mode(0o755))?;
     assert_ne!(world.run(&["status"])?.code, Some(1));
-    // Who owns the folder can take the right to write that it lacks now. Only root can give a folder away to show that.
+    // The owner of a folder can always give themselves the right to write. Only root can give a folder away to test
+    // that.
     let other = if std::os::unix::fs::chown(world.client.credentials(), Some(65_534), None).is_ok() {
         world.client.credentials()
     } else {
@@ -656,11 +657,11 @@ fn a_client_that_was_registered_a_moment_ago_is_not_registered_again() -> Result
     let world = logged_in(None, Some(twist))?;
     let log_ins = || (world.authorization.hits("/register"), world.authorization.hits("/authorize"));
     assert_eq!(log_ins(), (1, 1));
-    // One that was registered before is forgotten: once more.
+    // The server has forgotten an old registration: the client registers once more.
     known.store(1, Ordering::SeqCst);
     assert_eq!(world.run(&["login"])?.code, Some(0));
     assert_eq!(log_ins(), (2, 3));
-    // Nobody will do: the first registration is the last, and is not kept.
+    // The server accepts no client: each run registers only once, and does not store the registration.
     assert_eq!(world.run(&["logout"])?.code, Some(0));
     known.store(100, Ordering::SeqCst);
     for runs in 1..=2 {
@@ -691,7 +692,7 @@ fn a_server_that_sends_the_browser_to_anothers_log_in_gets_no_code_from_there() 
     assert_eq!(honest.run(&["login"])?.code, Some(0));
     assert_eq!(registered.lock().unwrap_or_else(PoisonError::into_inner).len(), 1, "it is the same each time");
 
-    // Another MCP server's authorization server calls us what the honest one does.
+    // Another MCP server's authorization server gives us the same client_id as the honest one.
     let theirs = format!("{}/authorize", honest.authorization.url);
     let mix_up =
         metadata(json!({ "authorization_endpoint": theirs, "authorization_response_iss_parameter_supported": false }));
@@ -737,7 +738,7 @@ fn the_trace_names_only_what_was_compared() -> Result<()> {
     let outcome = World::new(None, Some(without_iss()))?.run(trace)?;
     assert!(outcome.code == Some(0) && !outcome.stdout.contains(WITH), "{outcome:?}");
     assert!(outcome.stdout.contains("there is no `iss`"), "{outcome:?}");
-    // Without a challenge nothing says where to learn more; and the last place is the last.
+    // Without a challenge, nothing says where to learn more, and no place is tried after the last one.
     let bare: Twist = Arc::new(|request, _| match request.path() {
         "/mcp" if request.header("authorization").is_none() => Some(unauthorized("Bearer".into())),
         PRM => Some(Reply::status(404)),
@@ -784,7 +785,7 @@ fn each_parameter_is_sent_once_and_the_rest_of_an_endpoints_query_stays() -> Res
 
 #[test]
 fn the_issuer_of_an_old_server_may_end_in_a_slash_as_nobody_named_it() -> Result<()> {
-    // No RFC 9728, and metadata at the origin: 2025-03-26. The endpoints are elsewhere, for the test's sake.
+    // As in 2025-03-26: no RFC 9728, and metadata at the origin. The endpoints are elsewhere, for the test's sake.
     let twist = |slash: &'static str| -> Twist {
         Arc::new(move |request, urls| {
             let mut document = asm(urls);
@@ -814,7 +815,7 @@ fn the_issuer_of_an_old_server_may_end_in_a_slash_as_nobody_named_it() -> Result
             assert!(outcome.stderr.contains("another issuer"), "{outcome:?}");
         }
     }
-    // Whom the person names is compared exactly.
+    // The issuer that the person names is compared exactly.
     let world = World::new(Some(twist("/")), Some(silent()))?;
     let outcome = world.run(&[&["--issuer", &world.mcp.url][..], CALL].concat())?;
     assert!(outcome.code == Some(4) && outcome.stderr.contains("not the one of --issuer"), "{outcome:?}");

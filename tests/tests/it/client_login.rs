@@ -28,7 +28,7 @@ use regex::Regex;
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 use serde_json::{Value, json};
 
-/// The person at the log-in and consent pages: where the browser is sent in the end.
+/// The person at the log-in and consent pages. Returns where the browser is sent in the end.
 fn person(server: &Server, url: &str, user: &str, scopes: &[&str]) -> Result<String> {
     let path = url.strip_prefix(server.url()).context("another server's page")?;
     let asked: BTreeMap<String, String> = reqwest::Url::parse(url)?.query_pairs().into_owned().collect();
@@ -67,7 +67,7 @@ fn one_log_in_and_every_command() -> Result<()> {
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hihihi\n"), "{outcome:?}");
     let run = |args: &[&str]| client.run(args, nobody);
     assert!(run(&["status"])?.stdout.contains("mcp:read mcp:tools\n"));
-    // What the server asks for at first is for basic use; a prompt takes more.
+    // The scopes that the server asks for at first are for basic use; a prompt needs more.
     let outcome = client.run(&["prompt", "greeting", "style=formal"], alice(&server, ALL))?;
     assert!(outcome.code == Some(0) && outcome.stdout.contains("Good day, alice"), "{outcome:?}");
     for (args, code, says) in [
@@ -97,7 +97,7 @@ fn one_log_in_and_every_command() -> Result<()> {
     let status: Value = serde_json::from_str(&outcome.stdout)?;
     assert_eq!((&status[0]["issuer"], &status[0]["renewable"]), (&json!(server.url()), &json!(true)));
 
-    // Another's log-in, with the registration that there is.
+    // Another person's log-in, with the existing registration.
     let who = server.clone();
     let outcome = client.run(&["login"], move |url| {
         follow(&person(&who, url, "bob", &["mcp:read", "mcp:tools"]).expect("the person"));
@@ -110,7 +110,7 @@ fn one_log_in_and_every_command() -> Result<()> {
     let outcome = run(&["logout"])?;
     assert!(outcome.code == Some(0) && outcome.stdout.contains("Logged out"), "{outcome:?}");
     assert!(outcome.stderr.is_empty() && client.stored().is_err(), "{outcome:?}");
-    // It is good for nothing any more.
+    // It no longer works.
     let runtime = tokio::runtime::Runtime::new()?;
     let form = [("grant_type", "refresh_token"), ("refresh_token", token.as_str().context("no token")?)];
     let reply = runtime.block_on(Browser::new(&server)?.token(&form))?;
@@ -124,7 +124,7 @@ fn a_narrow_consent_is_widened_when_a_tool_needs_more() -> Result<()> {
     let outcome = client.run(&["--scope", "mcp:read", "login"], alice(&server, &["mcp:read"]))?;
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert_eq!(client.run(&["tools"], nobody)?.code, Some(0));
-    // Who says --scope means it.
+    // --scope asks for exactly these scopes.
     let outcome = client.run(&["--scope", "mcp:read", "call", "echo", "message=hi"], nobody)?;
     assert!(outcome.code == Some(4) && outcome.stderr.contains("mcp:tools"), "{outcome:?}");
     let who = server.clone();
@@ -190,7 +190,7 @@ fn a_machine_with_a_key_or_a_secret_needs_nobody() -> Result<()> {
         let outcome = client.run(&[&args[..], &["tools"]].concat(), nobody)?;
         assert!(outcome.code == Some(4) && outcome.stderr.contains("with --scope"), "{outcome:?}");
         args.extend(["--scope", "mcp:tools", "call", "whoami"]);
-        // The second time with the token that is kept.
+        // The second time with the stored token.
         for _ in 0..2 {
             let outcome = client.run(&args, nobody)?;
             assert!(
@@ -330,7 +330,7 @@ fn a_person_logs_in_at_servers_built_on_the_python_sdks_classes() -> Result<()> 
 fn the_go_sdks_server_gets_an_answer_to_what_it_asks_in_the_middle_of_a_call() -> Result<()> {
     let everything = "github.com/modelcontextprotocol/go-sdk/examples/server/everything";
     let program = interop::go(everything)?;
-    // It takes no port 0, so the port that was free may be another's by then: once more.
+    // It does not accept port 0, and another program may have taken the free port by then, so it tries once more.
     let mut running = None;
     for _ in 0..5 {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;

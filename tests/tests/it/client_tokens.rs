@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn processes_that_refresh_at_once_use_the_refresh_token_once() -> Result<()> {
-    // A server that takes the second use of a refresh token for a theft, as it should (OAuth 2.1 §4.3.1).
+    // A server that treats the second use of a refresh token as a theft, as it should (OAuth 2.1 §4.3.1).
     let used: Arc<Mutex<Vec<String>>> = Arc::default();
     let (seen, stolen) = (used.clone(), Arc::new(AtomicUsize::new(0)));
     let thefts = stolen.clone();
@@ -116,7 +116,7 @@ fn an_empty_refresh_token_is_none() -> Result<()> {
     // The server may take the token nevertheless.
     let outcome = world.run(CALL)?;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
-    // One that an earlier version kept.
+    // A token that an earlier version stored.
     let path = world.client.stored()?;
     let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
     stored["grant"]["refresh_token"] = json!("");
@@ -174,7 +174,7 @@ fn a_token_that_is_at_hand_is_used_as_it_is_and_nothing_is_kept() -> Result<()> 
         assert!(world.authorization.seen().is_empty() && world.mcp.hits(PRM) == 0);
     }
 
-    // What makes no sense, and files that are not the person's alone.
+    // Options that make no sense, and files that others may read.
     let seen = world.mcp.seen().len();
     for (args, token, code, says) in [
         (&["login"][..], TOKEN, 2, "leave one out"),
@@ -247,7 +247,7 @@ fn a_token_that_the_server_no_longer_takes_is_renewed_once() -> Result<()> {
 fn a_server_that_changes_its_authorization_server_gets_no_old_credentials_there() -> Result<()> {
     let second: Arc<OnceLock<String>> = Arc::default();
     let moved = second.clone();
-    // From some day on, the MCP server relies on another, and takes only its tokens.
+    // The MCP server changes to another authorization server, and accepts only its tokens.
     let twist: Twist = Arc::new(move |request, urls| {
         let second = moved.get()?;
         if request.path() == PRM {

@@ -34,7 +34,7 @@ fn real_clients_log_a_person_in_and_the_conformance_suite_passes() -> Result<()>
     Ok(())
 }
 
-/// The person's answer to an authorization URL: code, state and issuer.
+/// A person answers at an authorization URL. Returns code, state and issuer.
 pub async fn person(server: &Server, url: &str, scopes: &[&str]) -> Result<[String; 3]> {
     let path = url.strip_prefix(server.url()).context("another server's page")?;
     let mut answer = Browser::new(server)?.consent(path, "alice", scopes).await?;
@@ -66,7 +66,7 @@ async fn the_rust_sdk_logs_a_person_in_steps_up_and_refreshes() -> Result<()> {
     };
     let text = |result: CallToolResult| result.structured_content;
 
-    // Refused for want of the scope, which the application then asks the person for.
+    // Refused because the scope is missing. The application then asks the person for it.
     let refused = echo().await.err().map(|error| format!("{error:?}")).unwrap_or_default();
     assert!(refused.contains("InsufficientScope") && refused.contains("mcp:tools"), "{refused}");
     let asked = auth.auth_manager.lock().await.request_scope_upgrade("mcp:tools").await?;

@@ -10,7 +10,7 @@ use integration_tests::{
 };
 use serde_json::{Value, json};
 
-/// Its exit code and what it prints; the token goes in by standard input.
+/// Returns its exit code and what it prints. The token goes to standard input.
 fn doctor(args: &[&str], token: Option<&str>) -> (Option<i32>, String) {
     let mut command = command("step10").unwrap();
     command.arg("doctor").args(args).env("MCP_AUDIENCE", AUDIENCE);
@@ -79,7 +79,7 @@ fn doctor_says_what_is_wrong_with_a_provider() {
     assert!(code == Some(0) && text.contains("! clients") && text.contains("Register each client by hand"), "{text}");
     document("client_id_metadata_document_supported", json!(true));
     assert!(doctor(&["--issuer", &mock.url], None).1.contains("✓ clients"));
-    // What a browser may do: it asks before it posts JSON, and must be allowed to send that.
+    // A browser asks before it posts JSON, and the server must allow this.
     let cors = "Access-Control-Allow-Origin: *\r\n";
     mock.put(
         "/.well-known/oauth-authorization-server",
@@ -153,7 +153,7 @@ fn doctor_says_what_is_wrong_with_a_token_and_never_the_token() {
         assert!(code == Some(1) && text.contains("✗ token") && text.contains(line), "{line}: {text}");
         assert!(token.split('.').all(|part| !text.contains(part)), "the token is printed");
     }
-    // For which server the token should be, doctor can only guess if nobody says.
+    // Without the option, doctor can only guess which server the token is for.
     let elsewhere = key.sign(&with(&claims(&mock.url), "aud", json!("https://mcp.example/mcp")));
     let ask = |more: &[&str]| {
         let mut command = command("step10").unwrap();

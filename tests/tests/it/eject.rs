@@ -49,7 +49,7 @@ fn a_step_is_written_with_what_it_needs_and_nothing_else() -> Result<()> {
         assert_eq!(manifest.contains("sqlx = "), auth_server, "{manifest}");
         let locked = locked(&folder)?;
         assert!(locked.is_subset(&all) && locked.len() < all.len(), "step {step}: {:?}", locked.difference(&all));
-        // Whatever is missing or wrong in its manifests ends this; that nothing is to be fetched, too.
+        // Fails if anything in its manifests is missing or wrong, or if cargo would have to fetch something.
         let mut tree = Command::new(env!("CARGO"));
         let output = tree.args(["tree", "--locked", "--offline", "--workspace"]).current_dir(&folder).output()?;
         let said = String::from_utf8_lossy(&output.stderr);

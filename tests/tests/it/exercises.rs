@@ -137,7 +137,7 @@ fn a_step_is_written_without_its_lessons_and_is_never_written_over() -> Result<(
         assert_eq!(stubs == 0, NO_STUBS.contains(&id.as_str()), "lesson {id} has {stubs} functions to write");
     }
 
-    // Whatever is missing or wrong in the manifests ends this; that nothing is to be fetched, too.
+    // Fails if anything in the manifests is missing or wrong, or if cargo would have to fetch something.
     let mut tree = Command::new(env!("CARGO"));
     let output =
         tree.args(["tree", "--locked", "--offline", "--workspace", "--depth", "1"]).current_dir(mine).output()?;
@@ -272,7 +272,7 @@ fn each_open_task_has_a_solution_that_its_own_checks_tell_from_the_step() -> Res
     let apply = |args: &[&str], patch: &str, folder: &Path| -> Result<()> {
         let mut git = Command::new("git");
         git.arg("apply").args(args).arg(tasks.join(patch)).current_dir(folder);
-        // Not as a part of the repository that it is in.
+        // Not as part of the repository around it.
         git.env("GIT_CEILING_DIRECTORIES", folder.parent().context("no parent")?);
         let output = git.output()?;
         ensure!(output.status.success(), "{patch}: {}", text(&output));

@@ -162,7 +162,7 @@ async fn an_origin_of_any_scheme_can_be_allowed_and_only_exactly_that_one_is() {
         );
         let reply = send(preflight(&open, "/mcp", origin)).await;
         assert!(reply.status.is_success(), "{origin}: {reply:?}");
-        // Nobody is let in by default: `tauri://localhost` is not a loopback origin of a browser.
+        // None of these is allowed by default: `tauri://localhost` is not a loopback origin of a browser.
         let reply = send(closed.get("/health").header("Origin", origin)).await;
         assert_refused(&reply, 403, "forbidden_origin", origin);
         for other in [

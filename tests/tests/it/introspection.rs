@@ -85,7 +85,7 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
         ("expired", but("exp", json!(now() - 100)), "401 expired"),
         ("not yet valid", but("nbf", json!(now() + 100)), "401 not_yet_valid"),
         ("no sub", but("sub", Value::Null), "401 claim_malformed"),
-        // What is null is not said.
+        // A null member counts as absent.
         ("null for what is optional", said_null(&["exp", "nbf", "iss", "scope", "client_id", "cnf", "at_hash"]), "200"),
         ("aud null", said_null(&["aud"]), "401 audience_missing"),
         ("sub null", said_null(&["sub"]), "401 claim_malformed"),
@@ -142,7 +142,7 @@ async fn introspection_is_bounded_and_goes_nowhere_else() {
     fs::write(profile.path(), text).unwrap();
     let args = ["--audience", AUDIENCE, "--issuer", &mock.url, "--profile", profile.path().to_str().unwrap()];
     let serve = || Arc::new(Server::start_in_env("step10", &args, &[("TEST_SECRET", "secret")]).unwrap());
-    // Many tokens at once, at a provider that takes its time: few are asked about, and nobody waits long.
+    // Many tokens at once, with a slow provider: the server asks about few of them, and no request waits long.
     let server = serve();
     let slow = Box::new(json_of(with(&claims(&mock.url), "active", json!(true))));
     mock.put("/introspect", Answer::After(Duration::from_secs(30), slow));
@@ -162,7 +162,7 @@ async fn introspection_is_bounded_and_goes_nowhere_else() {
         assert_eq!(refused, "503 introspection_unavailable");
         assert!(waited < Duration::from_secs(10), "{waited:?}");
     }
-    // Who was in stays in: a token that was good does not queue behind the invented ones.
+    // A token that was good before is still accepted: it does not queue behind the invented ones.
     let server = serve();
     let answer = |exp: i64| with(&with(&claims(&mock.url), "active", json!(true)), "exp", json!(now() + exp));
     mock.put("/introspect", json_of(answer(1)));
@@ -196,7 +196,7 @@ async fn invented_tokens_are_limited_and_good_ones_do_not_notice() {
     let args = ["--audience", AUDIENCE, "--issuer", &mock.url, "--profile", profile.path().to_str().unwrap()];
     let server = Arc::new(Server::start_in_env("step10", &args, &[("TEST_SECRET", "secret")]).unwrap());
     let active = |seconds: i64| with(&with(&claims(&mock.url), "active", json!(true)), "exp", json!(now() + seconds));
-    // As many good tokens as come are asked about: after a restart they all are new.
+    // The server asks about any number of good tokens: after a restart, all of them are new.
     mock.put("/introspect", json_of(active(300)));
     for number in 0..120 {
         assert_eq!(ping(&server, &format!("good-{number}")).await.status, 200, "{number}");
@@ -225,11 +225,11 @@ async fn invented_tokens_are_limited_and_good_ones_do_not_notice() {
         0,
         "{outcomes:?}"
     );
-    // What was found bad is remembered, so that asking for it again costs the issuer nothing.
+    // A bad token is remembered, so that sending it again costs the issuer nothing.
     let asked = mock.hits("/introspect");
     assert_eq!(reason(&ping(&server, "invented-0").await), "401 token_inactive");
     assert_eq!(mock.hits("/introspect"), asked);
-    // Who was in stays in, though the allowance is used up.
+    // A token that was good before is still accepted, although the allowance is used up.
     assert_eq!(ping(&server, "good-7").await.status, 200);
     mock.put("/introspect", json_of(active(300)));
     tokio::time::sleep(Duration::from_millis(2100).saturating_sub(started.elapsed())).await; // "regular" must be asked about again

@@ -162,7 +162,7 @@ async fn the_page_s_own_set_up_goes_with_its_profile() -> Result<()> {
         let reply = call(&server, &token, "whoami").await?;
         assert_eq!(reply.status, status, "{user}: {reply:?}");
     }
-    // A client that does not ask for it has no token for this server; alice has no role of it.
+    // A client that does not ask for it gets no token for this server; alice has no role of this client.
     for (user, scope) in [("mcp-user", TOOLS.to_owned()), ("alice", format!("echo-mcp-server-audience {TOOLS}"))] {
         let token = keycloak.token(user, &scope).await?;
         let said = claims(&token)?;
@@ -226,7 +226,7 @@ async fn a_stranger_registers_nothing_but_a_client_on_this_computer() -> Result<
         assert!(reply.header("location").contains("error=invalid_request"), "{reply:?}");
     }
 
-    // Nor does one that logs in as itself get anywhere: it has no role, so no scope of ours, so no audience.
+    // A client that logs in as itself does not get in either: it has no role, so no scope of ours, so no audience.
     let machine = json!({ "client_name": "x", "redirect_uris": [HERE], "grant_types": ["client_credentials"] });
     let machine = register(machine, None).await?.json();
     let (id, secret) = (machine["client_id"].as_str().unwrap(), machine["client_secret"].as_str().unwrap());
@@ -367,7 +367,7 @@ async fn a_new_key_is_accepted_within_a_cool_down_and_the_old_one_until_it_is_di
     }
     assert_eq!(call(&server, &old, "echo").await?.status, 200);
 
-    // The old one signs no more, but is listed still: what it signed stays good after the next fetch.
+    // The old key no longer signs, but is still listed: tokens signed with it stay good after the next fetch.
     let mut change = async |name: &str| {
         before["config"][name] = json!(["false"]);
         let path = format!("/components/{}", before["id"].as_str().context("no id")?);
@@ -386,7 +386,7 @@ async fn a_new_key_is_accepted_within_a_cool_down_and_the_old_one_until_it_is_di
     }
     assert_eq!(call(&server, &old, "echo").await?.status, 200);
 
-    // Disabled, it goes: with the next fetch, which is ten seconds away at most.
+    // A disabled key goes with the next fetch, which is at most ten seconds away.
     change("enabled").await?;
     let changed = Instant::now();
     loop {
@@ -420,7 +420,7 @@ async fn keycloak_stops_and_starts_and_no_request_with_a_known_key_fails() -> Re
     let keycloak = &*keycloak.write().await;
     // The token must outlive the outage, and a start takes long on a busy computer.
     keycloak.admin(Method::PUT, "", &json!({ "accessTokenLifespan": 3600 })).await?;
-    // Step 10 asks for keys all the time, so that it does notice.
+    // Step 10 fetches keys all the time, so that it notices.
     let hurried = ["--jwks-cooldown", "1s", "--jwks-min-age", "1s", "--jwks-max-age", "1s"];
     let server = keycloak.step10(&hurried)?;
     let token = keycloak.token("alice", TOOLS).await?;
@@ -456,7 +456,7 @@ async fn outage(keycloak: &Keycloak, server: &Server, args: &[&str], known: &str
         sleep(Duration::from_millis(100)).await;
     }
     let before = count.get();
-    // Who starts now has no keys, and says so.
+    // A server that starts now has no keys, and says so.
     let late = keycloak.step10(args)?;
     assert_eq!(state(&late).await?, "waiting");
     let reply = call(&late, known, "echo").await?;
@@ -503,7 +503,7 @@ async fn started_twice_it_runs_once() -> Result<()> {
     assert!(said.contains("Keycloak runs already.") && said.contains(&keycloak.issuer()), "{said}");
     assert_eq!(keycloak.pid()?, before);
 
-    // One that was built with other options is not taken for what the script would start now.
+    // A Keycloak that was built with other options does not count as the one that the script would start now.
     let folder = tempfile::tempdir()?;
     let other = copy(folder.path(), |source| source.replace("--db=dev-file", "--db=dev-mem"))?;
     let output = Command::new(other).args(keycloak.options()?).output()?;
@@ -532,7 +532,8 @@ fn programs(folder: &Path, names: &[&str]) -> Result<String> {
     Ok(folder.display().to_string())
 }
 
-/// The lock is the system's, so that one whose owner was killed holds nobody up, whoever has its number now.
+/// The lock is the system's, so a lock whose owner was killed blocks nobody, even if another process has its number
+/// now.
 #[test]
 fn the_scripts_wait_for_each_other_and_not_for_the_dead() -> Result<()> {
     let bin = tempfile::tempdir()?;
@@ -638,7 +639,7 @@ fn what_keeps_keycloak_from_starting_is_said_in_a_sentence() -> Result<()> {
 fn prepare(maven: Option<&str>, home: Option<&Path>) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let copy = copy(folder.path(), str::to_owned)?;
-    // What a start.sh with other options has prepared is not taken for what is needed.
+    // A distribution that a start.sh with other options has prepared is not used.
     let older = folder.path().join("keycloak/dist/keycloak-older");
     fs::create_dir_all(&older)?;
     let bin = tempfile::tempdir()?;

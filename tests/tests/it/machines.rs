@@ -189,7 +189,7 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         let reply = Reply::of(request).await?;
         assert_eq!((reply.status.as_u16(), reply.json()["error"].as_str()), (status, Some(error)), "{what}: {reply:?}");
     }
-    // Which way, to one who took another: a client may see that for itself.
+    // A client that used another method is told which one to use, since it could see that itself.
     for (what, request, said) in [
         (
             "post instead of Basic",

@@ -1,4 +1,4 @@
-//! Notes are each person's own, and what was acknowledged stays.
+//! Notes are each person's own, and acknowledged notes stay.
 
 use anyhow::{Context, Result, bail};
 use integration_tests::{Reply, Server, gen_token};
@@ -164,7 +164,7 @@ async fn list_notes_has_pages_oldest_first_and_nothing_is_lost_or_twice() -> Res
         let texts: Vec<_> = second.iter().map(text).collect::<Result<_>>()?;
         let rest = (50..120).map(|number| format!("note {number}")).chain(["new".to_owned()]);
         assert_eq!(texts, rest.collect::<Vec<_>>(), "{step}");
-        // A cursor says where, never whose: with alice's, bob sees his own.
+        // A cursor is a position, and belongs to nobody: with alice's cursor, bob sees his own notes.
         let (bobs, _) = bob.page("list_notes", json!({ "limit": 100, "cursor": next })).await?;
         assert!(bobs.iter().all(|note| note["text"] == "not alice's"), "{step}: {bobs:?}");
     }

@@ -1,4 +1,4 @@
-//! Starting, stopping, and every way in which starting can fail.
+//! Starts, stops, and every way in which a start can fail.
 
 use std::{
     fs,
@@ -33,7 +33,7 @@ impl Running {
         Ok(Running { child, port })
     }
 
-    /// Sends the signal; says how the program ended and how long that took.
+    /// Sends the signal. Returns how the program ended and how long that took.
     fn signal(&mut self, name: &str) -> Result<()> {
         let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status()?;
         ensure!(sent.success(), "kill failed");
@@ -181,7 +181,7 @@ fn an_audience_that_no_token_of_ours_would_have_is_refused() -> Result<()> {
             &["--public-url", "http://localhost:9000", "--audience", "http://localhost:9000/mcp"],
         )?;
     }
-    // Whose tokens come from elsewhere may have another name there.
+    // A server whose tokens come from elsewhere may have another name there.
     for step in ["step7", "step8", "step9"] {
         Server::start_with(step, &["--issuer", "https://login.example", "--audience", "our-name-there"])?;
     }
@@ -306,7 +306,7 @@ fn gen_token_says_what_is_wrong_and_prints_nothing_else() -> Result<()> {
     Ok(())
 }
 
-/// Probes see it, and the log says which one and why; the answer does not.
+/// Probes see the failure. The log says which database it is and why; the answer does not.
 #[tokio::test]
 async fn health_is_unavailable_while_a_database_cannot_be_written() {
     for (step, option, named) in [

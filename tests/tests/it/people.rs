@@ -1,4 +1,4 @@
-//! People at the authorization server: who is kept out and who is not, and what the log says of it.
+//! People at the authorization server: who is kept out and who is not, and what the log says about it.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ async fn log_in(browser: &Browser<'_>, path: &str, name: &str, password: &str) -
     browser.send(browser.post(&login.action, &form)).await
 }
 
-/// Logs alice in, and forgets the session: what is left is a browser that she has used.
+/// Logs alice in, and forgets the session. This leaves a browser that she has used.
 async fn use_once(browser: &Browser<'_>, path: &str) -> Result<()> {
     let reply = log_in(browser, path, "alice", PASSWORD).await?;
     ensure!(reply.status == 303, "{reply:?}");
@@ -117,7 +117,7 @@ async fn names_that_are_made_up_neither_reset_a_counter_nor_keep_a_known_browser
     }
     assert!(tries.contains(&303) && !flood.is_empty(), "{tries:?}");
     flood.shutdown().await;
-    // Five guesses were free. Since then one makes her wait, after however many other names.
+    // Five guesses were free. After that, each makes her wait, however many other names were tried in between.
     let again = [Reply::of(attempt("alice")).await?.status, Reply::of(attempt("alice")).await?.status];
     assert!(again.iter().any(|status| *status == 429), "{again:?}");
     Ok(())
@@ -152,7 +152,7 @@ async fn a_password_that_comes_too_late_is_said_with_the_command_that_changes_on
     );
     assert!(second.stderr()?.contains(said) && second.stderr()?.contains(&hint), "{}", second.stderr()?);
 
-    // Where cargo is not what started it, the hint names the program. It works as it is printed.
+    // If cargo did not start the server, the hint names the program. The printed command works.
     let mut list = command("auth-server")?;
     list.args(["--auth-database", text(&database)?, "user", "list"]);
     list.env("MCP_DEV_PASSWORD", PASSWORD).env_remove("CARGO_MANIFEST_DIR");
@@ -188,7 +188,7 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     let browser = Browser::new(&server)?;
     let client = browser.register(&["http://localhost/callback"]).await?;
     let path = browser.request(&client, &[]);
-    // What must be in no line. People type their password into the field for the name.
+    // Texts that must not be in any line. People type their password into the field for the name.
     let typed = "my password\u{1b}[31m\r\nevent=\"log_in\" \u{202e}";
     let mut secrets = vec![PASSWORD.to_owned(), "a guess of mine".to_owned(), "my password".to_owned()];
 
@@ -230,7 +230,7 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     let imposter = browser.post("/token", &redemption).basic_auth(&client, Some("a wrong secret"));
     let imposter = Reply::of(imposter).await?;
     assert_eq!(imposter.status, 401);
-    // What is refused or throttled before it is known who asks.
+    // Requests that are refused or throttled before it is known who sends them.
     let nobody = [("client_id", typed), ("grant_type", "refresh_token"), ("refresh_token", "the token of a stranger")];
     assert_eq!(browser.token(&nobody).await?.status, 401);
     assert_eq!(browser.token(&nobody[1..]).await?.status, 401);

@@ -39,7 +39,7 @@ async fn each_profile_reads_its_provider_s_tokens() {
             json!({ "scp": ["mcp:tools"], "roles": "user", "azp": "c" }),
             json!(["alice", "c", ["mcp:tools"], ["user"]]),
         ),
-        // What is not a role of ours by name makes nobody an admin.
+        // A role with another name than ours makes nobody an admin.
         (
             "generic",
             json!({ "scope": "mcp:tools", "groups": ["admin"], "roles": ["user"] }),
@@ -113,7 +113,7 @@ async fn each_profile_reads_its_provider_s_tokens() {
         let seen = json!([said["username"], said["client_id"], said["scopes"], said["roles"]]);
         assert_eq!(seen, wanted, "{profile}: {reply:?}");
         if profile == mine {
-            // What the profile says of its issuer counts for more than what is said of all.
+            // The audience in the issuer's profile takes precedence over the one for all issuers.
             let server = start(&[&mock], &["--profile", mine, "--audience", "https://other.example"]);
             assert_eq!(ping(&server, &key.sign(&token)).await.status, 200);
             token["aud"] = json!("api://mine");
@@ -243,7 +243,7 @@ async fn recorded_tokens_are_read_as_their_providers_mean_them() {
             with(&zitadel(project), "at_hash", json!("aGFzaA")),
             json!("401 typ_other"),
         ),
-        // Nowhere else are a role's and a scope's names the same thing.
+        // With other profiles, a role with the name of a scope is not that scope.
         (
             "generic",
             AUDIENCE,

@@ -197,7 +197,7 @@ async fn a_modern_request_whose_headers_and_body_disagree_is_refused() {
     for (case, body, headers) in cases {
         let request = headers.iter().fold(server.post(body), |request, (name, value)| request.header(*name, *value));
         let reply = send(request).await;
-        // Two versions in one request are one that nobody serves, or a disagreement: a refusal either way.
+        // Two versions in one request are either an unknown version or a disagreement. Both are refused.
         if case == "two versions" && reply.outcome() == (400, UNSUPPORTED_VERSION) {
             continue;
         }
@@ -311,7 +311,7 @@ async fn null_for_an_optional_member_counts_as_absent_in_every_step() {
         assert_eq!(send(&notification, &[]).await.status, 202, "step {step}");
         let reply = send(&json!({ "jsonrpc": "2.0", "id": null, "method": "ping", "params": null }), &[]).await;
         assert_eq!(reply.outcome(), (400, INVALID_REQUEST), "step {step}: an id is not optional: {reply:?}");
-        // What is absent from a modern request's `_meta` is missing, not a disagreement.
+        // A member that is absent from a modern request's `_meta` counts as missing, not as a disagreement.
         let modern: Headers = &[("MCP-Protocol-Version", MODERN), ("Mcp-Method", "server/discover")];
         for params in [json!(null), json!({ "_meta": null })] {
             let reply = send(&message("server/discover", params.clone()), modern).await;
@@ -341,7 +341,7 @@ async fn null_for_an_optional_member_counts_as_absent_in_every_step() {
             let is_error = &reply.json()["result"]["isError"];
             assert_eq!(*is_error == true, name == "echo", "step {step} {name}: {reply:?}");
         }
-        // What a method or a tool needs, or what has a type of its own, cannot be null.
+        // A member that a method or a tool needs, or that has a type of its own, cannot be null.
         for (method, params) in [
             ("tools/call", json!(null)),
             ("tools/call", json!({ "name": null })),
@@ -383,7 +383,8 @@ async fn arguments_that_are_not_an_object_are_invalid_params_in_every_step() {
     }
 }
 
-/// The schema requires `capabilities` and `clientInfo`. Nothing here depends on them, so nobody is turned away.
+/// The schema requires `capabilities` and `clientInfo`. Nothing here depends on them, so a client without them is
+/// accepted.
 #[tokio::test]
 async fn initialize_is_answered_whatever_the_client_says_of_itself() {
     let server = step4();
@@ -547,7 +548,7 @@ async fn arguments_that_break_a_tools_schema_are_a_result_that_says_so() {
     }
 }
 
-/// What helps nobody outside: a parser's position, types of Rust, what libraries say of themselves.
+/// Words that help nobody outside: a parser's position, Rust types, names of libraries.
 fn assert_plain(message: &str) {
     let words = [
         "line ",

@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 
 const REFUSED: &str = "is refused";
 
-/// What comes in the place of a key set, and what `/health` calls it. `trap` is a host that must never be asked.
+/// What the provider sends in place of a key set, and what `/health` says about it. `trap` is a host that must never be
+/// asked.
 fn hostile_sets(good: &Signer, evil: &Signer, trap: &Provider) -> Vec<(&'static str, Answer, &'static str)> {
     let evil_jwk = &evil.jwk;
     let of = |jwk: Value| json_of(set(vec![jwk]));
@@ -107,8 +108,8 @@ fn hostile_sets(good: &Signer, evil: &Signer, trap: &Provider) -> Vec<(&'static 
     ]
 }
 
-/// First the provider is hostile: nobody gets in. Then it is good: who has a good token does, soon. Then it is hostile
-/// again: they still do, and nobody else.
+/// First the provider is hostile: nobody gets in. Then it is good: soon, good tokens get in. Then it is hostile again:
+/// good tokens still get in, and no others.
 async fn survive(server: Arc<Server>, mock: Provider, name: &'static str, hostile: Answer, problem: &'static str) {
     let (good, evil) = (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"));
     let alice = || good.sign(&claims(&mock.url));
@@ -123,7 +124,7 @@ async fn survive(server: Arc<Server>, mock: Provider, name: &'static str, hostil
     let refused = ping(&server, &alice()).await;
     let wanted = if name.starts_with("kid twice") { "503 key_ambiguous" } else { "503 keys_missing" };
     assert_eq!(reason(&refused), wanted, "{name}");
-    // Nobody is told to wait for what takes a change.
+    // If waiting cannot help, no client is told to try again soon.
     let passing = ["too long", "cannot be", "status 500"].iter().any(|passing| problem.contains(passing));
     assert_eq!(refused.text.contains("Try again"), passing, "{name}: {refused:?}");
     assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{name}: {refused:?}");
@@ -163,11 +164,11 @@ async fn no_hostile_key_set_lets_anybody_in_or_takes_good_keys_away() {
     assert_eq!(trap.hits("/jwks"), 0, "a redirect was followed");
 }
 
-/// Key sets as providers publish them: an entry that no token could mean takes nothing away, and what fits is looked for
-/// before it is said that several keys would.
+/// Key sets as providers publish them: an entry that no token could mean does no harm, and a fitting key is looked for
+/// before several keys are called ambiguous.
 #[tokio::test]
 async fn an_entry_that_is_no_candidate_takes_no_key_away() {
-    // The entries, whose tokens get in, and whose are refused and why.
+    // The entries, the keys whose tokens get in, and the keys whose tokens are refused, with the reason.
     type Row<'a> = (&'a str, Vec<Value>, Vec<&'a Signer>, Vec<(&'a Signer, &'a str)>);
     let (rsa, other, ec, p384, ed) =
         (Signer::rsa(0, "k1"), Signer::rsa(1, "k1"), Signer::ec("k1"), Signer::ec384("k1"), Signer::ed("k1"));
@@ -262,7 +263,7 @@ async fn an_entry_that_is_no_candidate_takes_no_key_away() {
             vec![&rsa],
             vec![(&other, "signature_wrong")],
         ),
-        // Two different candidates: nobody can say which is meant, so neither is used.
+        // Two different candidates: it is unclear which one is meant, so neither is used.
         (
             "different keys",
             vec![rsa.jwk.clone(), other.jwk.clone(), ec.jwk.clone()],
@@ -339,7 +340,7 @@ async fn where_waiting_does_not_help_nobody_is_told_to_wait() {
         assert_eq!(body["error"], "temporarily_unavailable", "{reply:?}");
         assert!(body["error_description"].is_string() && body["correlation_id"].is_string(), "{reply:?}");
     }
-    // A stranger without a token learns as much.
+    // A stranger without a token is told the same.
     let reply = Reply::of(server.legacy("ping", json!({}))).await.unwrap();
     assert!(reply.status == 503 && reply.text.contains("No key of the set"), "{reply:?}");
 }
@@ -350,18 +351,18 @@ async fn a_spoilt_key_does_not_spoil_the_others() {
     let mock = Provider::good(&[&one]);
     let server = start(&[&mock], &QUICK);
     assert_eq!(ping(&server, &one.sign(&claims(&mock.url))).await.status, 200);
-    // Its name stands for two keys now, while a new one is as it should be.
+    // Its name stands for two keys now; a new key is as it should be.
     mock.put_keys(&[&one, &evil, &two]);
     until("the new key", SOON, || async { ping(&server, &two.sign(&claims(&mock.url))).await.status == 200 }).await;
     assert_eq!(ping(&server, &one.sign(&claims(&mock.url))).await.status, 200);
     assert_eq!(reason(&ping(&server, &evil.sign(&claims(&mock.url))).await), "401 signature_wrong");
-    // A key whose private half is there for all to read is nobody's any more, whoever signed.
+    // A key whose private half is public is no longer trusted, whoever signed with it.
     let seen = one.sign(&claims(&mock.url));
     assert_eq!(ping(&server, &seen).await.status, 200);
     mock.put("/jwks", json_of(set(vec![with(&one.jwk, "d", json!("AQAB")), two.jwk.clone()])));
     until("the leaked key", SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
     assert_eq!(ping(&server, &two.sign(&claims(&mock.url))).await.status, 200);
-    // By whatever name the half goes, whatever part of it is there, and whatever else is wrong with it.
+    // This holds for any name of the private half, any part of it, and anything else that is wrong with it.
     for (name, half) in [
         ("d", with(&with(&one.jwk, "kid", json!("x")), "d", json!("AQAB"))),
         ("no kid", with(&with(&one.jwk, "kid", Value::Null), "p", json!("AQAB"))),

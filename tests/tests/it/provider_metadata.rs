@@ -1,4 +1,4 @@
-//! Step 10 and its providers' metadata: where it is looked for, and what of it is believed.
+//! Step 10 and its providers' metadata: where step 10 looks for it, and which parts it trusts.
 #![allow(clippy::unwrap_used, clippy::too_many_lines)]
 
 use integration_tests::{
@@ -11,7 +11,7 @@ use integration_tests::{
 };
 use serde_json::{Value, json};
 
-/// A name, what the metadata is then, and what `/health` calls it.
+/// A name, the metadata, and what `/health` says about it.
 type MetadataRow = (&'static str, Box<dyn Fn(&Provider) -> Answer>, &'static str);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +129,7 @@ async fn the_same_person_s_notes_at_two_issuers_are_two_persons() {
         let reply = call(&server, token, "list_notes", json!({})).await.json();
         assert_eq!(reply["result"]["structuredContent"]["notes"].as_array().unwrap().len(), count, "{reply}");
     }
-    // That one issuer's keys are not there is no matter for the other's people.
+    // If one issuer's keys are missing, people of the other issuer are not affected.
     b.down(true);
     b.put_keys(&[]);
     assert_eq!(ping(&server, &key_a.sign(&claims(&a.url))).await.status, 200);

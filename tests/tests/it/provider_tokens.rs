@@ -1,4 +1,4 @@
-//! Step 10 and tokens: whose get in, and what those hear whose do not.
+//! Step 10 and tokens: which ones get in, and what clients are told about the others.
 #![allow(clippy::unwrap_used, clippy::too_many_lines)]
 
 use std::fs;
@@ -171,7 +171,7 @@ async fn a_token_gets_in_by_its_own_issuer_s_keys_or_not_at_all() {
         assert_eq!(reason(&reply), format!("401 {wanted}"), "{name}: {reply:?}");
         let challenge = reply.header("www-authenticate");
         assert!(challenge.contains("error=\"invalid_token\"") && challenge.contains("resource_metadata="), "{name}");
-        // Whoever is refused can tell the administrator which line of the log it was, and that line says why.
+        // A person who is refused can tell the administrator which line of the log to read, and that line says why.
         let id = reply.header("x-correlation-id");
         assert_eq!(reply.refusal(&Value::Null)["correlation_id"], id, "{name}");
         let log = server.stderr().unwrap();
@@ -245,10 +245,10 @@ async fn each_refusal_says_what_to_do() {
         assert!(says.iter().all(|part| description.contains(part)), "{says:?} {description}");
         assert!(reply.header("www-authenticate").contains(&description), "{reply:?}");
     }
-    // An ID token of Keycloak's has the same keys and header, and a client that is named like us its audience.
+    // A Keycloak ID token has the same key and header; if a client is named like us, it also has our audience.
     assert_eq!(reason(&ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("ID")))).await), "401 typ_other");
     assert_eq!(ping(&server, &key.sign(&with(&claims(&mock.url), "typ", json!("Bearer")))).await.status, 200);
-    // Nor does a path count that leads through what is no object: nobody becomes a guest by a mistake.
+    // A path through something that is not an object is refused too, so that nobody becomes a guest by mistake.
     for odd in [json!("admin"), json!(["admin"]), json!({ "roles": { "admin": true } })] {
         let token = key.sign(&with(&claims(&mock.url), "realm_access", odd));
         assert_eq!(reason(&ping(&server, &token).await), "401 claim_malformed");

@@ -17,7 +17,7 @@ pub fn check_beside(page: &Path, step: &str) -> Result<usize> {
     }
     let provider = Server::start("auth-server")?;
     let server = Server::start_with(step, &["--issuer", provider.url()])?;
-    // As in a clone, where both run in the same folder; what a link leads to is not trusted.
+    // As in a clone, where both run in the same folder. A link would not be trusted.
     fs::create_dir_all(server.keys())?;
     for key in fs::read_dir(provider.keys())? {
         let key = key?;

@@ -144,7 +144,7 @@ async fn what_a_message_may_do_is_decided_by_its_body() -> Result<()> {
             assert!(refused.header("www-authenticate").starts_with(&step_up), "{refused:?}");
             assert!(!refused.text.contains("Fail closed."), "the handler ran");
         }
-        // What is in the headers allows nothing and forbids nothing. The server behind compares them, in the modern era.
+        // The headers neither allow nor forbid anything. The server behind compares them, in the modern era.
         for headers in [["tools/call", "motto"], ["tools/call", "forgotten"], ["ping", "echo"]] {
             let answer = call(server, &narrow, version, "echo", headers).await?;
             if modern {
@@ -188,13 +188,13 @@ async fn a_message_is_read_once_and_strictly() -> Result<()> {
     ] {
         assert_eq!(post(body.clone()).await?.outcome(), (400, code), "{body}");
     }
-    // A call that wants no answer is a call.
+    // A call without an id is still a call.
     let unanswered = post(r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"motto"}}"#.to_owned()).await?;
     assert_eq!(unanswered.status, 403);
     let other = post(r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"x"}}"#.to_owned()).await?;
     assert_eq!((other.status.as_u16(), &other.refusal(&json!(1))["reason"]), (403, &json!("method_forbidden")));
     assert_eq!(post(" ".repeat(1024 * 1024 + 1)).await?.status, 413);
-    // The bytes are handed on as they came, be they of any size that is allowed.
+    // The bytes are passed on as they came, at any allowed size.
     let padded = format!("{}{}", " ".repeat(500_000), of(r#"{"name":"echo","arguments":{"message":"\u00e9"}}"#));
     let good = post(padded).await?;
     assert!(good.status == 200 && good.text.contains("alice: é"), "{good:?}");

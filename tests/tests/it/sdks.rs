@@ -31,7 +31,7 @@ impl Client {
         Ok(Client { name, child, commands, answers })
     }
 
-    /// What it says to a command. It may take this long.
+    /// Its answer to a command, which may take this long.
     pub fn told(&mut self, command: &str, within: Duration) -> Result<String> {
         writeln!(self.commands, "{command}")?;
         let verb = command.split(' ').next().unwrap_or_default();

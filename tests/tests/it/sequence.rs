@@ -30,7 +30,7 @@ impl Play<'_> {
         Ok(writeln!(self.drawing, "    {from}{arrow}{to}: {says}")?)
     }
 
-    /// One exchange; `says` puts into words what of the answer matters.
+    /// One exchange. `says` describes what matters in the answer.
     async fn exchange(
         &mut self,
         (from, to): (char, char),

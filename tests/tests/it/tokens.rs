@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 const STEPS: [&str; 5] = ["step6", "step7", "step8", "step9", "step10"];
 const MAX_TOKEN: usize = 16 * 1024;
 
-/// One pair for all of them, as making one takes longest.
+/// One pair for all of them, because making a pair takes longest.
 const KEYS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/tokens-keys");
 
 async fn at_each_step(check: impl AsyncFn(Trust)) {
@@ -109,7 +109,7 @@ impl Trust {
         Reply::of(self.request().header("Authorization", format!("Bearer {token}"))).await.unwrap()
     }
 
-    /// Neither the answer nor the log has the token, or a part of it that somebody could use.
+    /// Neither the answer nor the log contains the token, or a usable part of it.
     fn assert_unspoken(&self, reply: &Reply, token: &str, case: &str) {
         let log = self.server.stderr().unwrap();
         assert!(log.contains("request"), "{case}: there is no log: {log:?}");
@@ -267,7 +267,7 @@ async fn try_claims(trust: Trust) {
         ("jti", Some(json!(1))),
         ("client_id", Some(json!(1))),
         ("preferred_username", Some(json!(["alice"]))),
-        // Bound to a key of its client: it is worth nothing without a proof, which nobody here looks at.
+        // Bound to a key of its client: it is worthless without a proof, which these servers do not check.
         ("cnf", Some(json!({ "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" }))),
         ("cnf", Some(json!({ "x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2" }))),
         ("cnf", Some(json!({ "kid": "other" }))),
@@ -311,7 +311,7 @@ async fn the_challenge_says_which_check_failed() {
         let made = |args: &[&str]| gen_token(Path::new(KEYS), trust.server.url(), args).unwrap();
         let claim = |name: &str, value: Value| trust.with_claim(name, Some(value));
         let header = |name: &str, value: Value| trust.with_header(name, Some(value));
-        // What steps 6 to 9 say to the letter, and a word that step 10 says as well.
+        // The exact sentence of steps 6 to 9, and a word that step 10 uses as well.
         for (token, sentence, word) in [
             (claim("exp", json!(now() - 60)), "The token has expired (exp).", "(exp)"),
             (made(&["--username", "bob", "--expires-in=-5m"]), "The token has expired (exp).", "(exp)"),
@@ -367,7 +367,7 @@ async fn the_challenge_says_which_check_failed() {
     .await;
 }
 
-/// Refused they are for what they claim to be, and for nothing else.
+/// They are refused for what they claim to be, and for nothing else.
 #[test]
 fn each_attack_of_gen_token_is_what_it_says() {
     let url = "http://localhost:9000";

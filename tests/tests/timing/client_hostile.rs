@@ -1,6 +1,6 @@
-//! Step 11 against servers that mean no good, or do no good: each row changes one answer of an honest pair of servers.
-//! Whatever they do, the client ends in time, with the right exit code and a sentence that says why; and what is secret
-//! reaches nobody but whom it is for.
+//! Step 11 against hostile and broken servers: each row changes one answer of an honest pair of servers. Whatever they
+//! do, the client ends in time, with the right exit code and a sentence that says why, and each secret reaches only the
+//! server that it is for.
 
 use std::{
     sync::{
@@ -125,7 +125,7 @@ fn method(
     })
 }
 
-/// The same with an access token of 900 characters, each piece of which would be recognised.
+/// The same with an access token of 900 characters, each piece of which can be recognised.
 fn long_token(args: &'static [&'static str], row: Row) -> Row {
     let issue: Twist = Arc::new(|request, _| {
         let mut document = tokens(0);
@@ -175,7 +175,7 @@ fn asks(name: &'static str, method: &'static str, is_right: fn(&Value) -> bool) 
             return None;
         }
         if message["method"].is_null() {
-            // With the id of the question, and nothing of the call that it came in.
+            // The answer must have the question's id, and no headers of the call.
             let right = message["id"] == "question" && message["jsonrpc"] == "2.0" && is_right(&message);
             let alone = request.header("mcp-method").is_none() && request.header("mcp-name").is_none();
             heard.fetch_add(usize::from(right && alone), Ordering::SeqCst);
@@ -194,7 +194,7 @@ fn asks(name: &'static str, method: &'static str, is_right: fn(&Value) -> bool) 
     traced(at_mcp(name, (0, "Answer the server's request"), twist))
 }
 
-/// A server of 2025-11-25, which fails where it does not know a method; its error has that id.
+/// A server of 2025-11-25 that answers an unknown method with an error; the error has this id.
 fn legacy(name: &'static str, id: fn(&Request) -> Value) -> Row {
     at_mcp(name, (0, ""), move |request, _| {
         request.header("authorization")?;
@@ -233,7 +233,7 @@ fn rows() -> Vec<Row> {
         })
     };
     vec![
-        // The challenge. What it names there is never asked; the server's own well-known places are.
+        // The challenge. The URLs that it names here are never asked; the server's own well-known places are.
         traced(challenge_row("metadata on another origin", (0, "is on another origin"), |urls| {
             format!("Bearer resource_metadata=\"{}/prm\"", urls.evil)
         })),
@@ -369,7 +369,8 @@ fn rows() -> Vec<Row> {
                 Reply::json(200, &document)
             },
         )),
-        // There is a document, so that nothing else counts instead, such as what 2025-03-26 did without one.
+        // There is a document, so nothing else takes its place, such as the rules of 2025-03-26 for servers without
+        // one.
         resource(
             "a member that cannot be read",
             (4, "metadata cannot be used"),
@@ -942,7 +943,7 @@ impl Row {
                 "a needless token: {request:?}"
             );
         }
-        // Whatever goes wrong, it does not go on and on.
+        // Whatever goes wrong, the client ends.
         ensure!(world.mcp.seen().len() <= 110 && world.authorization.seen().len() <= 20, "too many requests");
         ensure!(
             world.authorization.hits("/authorize") <= 3 && world.authorization.hits("/register") <= 2,

@@ -1,4 +1,4 @@
-//! What peers may cost a server: those that never read, that read or send byte by byte, and those that are too many.
+//! What peers may cost a server: peers that never read, that read or send byte by byte, and too many peers.
 #![cfg(target_os = "linux")] // it is measured through /proc
 #![allow(clippy::unwrap_used)]
 
@@ -279,7 +279,7 @@ fn connections_are_counted_and_further_requests_are_answered_with_503() {
             stream
         })
         .collect();
-    // One more is told why, and of six most are just closed: none is served.
+    // One more connection is told why, and of six more, most are just closed. None is served.
     let mut others: Vec<_> = (0..6).map(|_| connect(&server).unwrap()).collect();
     let answers: Vec<_> = others
         .iter_mut()
@@ -299,7 +299,7 @@ fn connections_are_counted_and_further_requests_are_answered_with_503() {
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 5"), "{answer}");
         assert!(answer.contains(r#"{"error":"busy","error_description":"#), "{answer}");
     }
-    // Those who were there go on, and a place that is left is taken.
+    // The earlier connections go on, and a free place is taken again.
     places[0].write_all(get("/health").as_bytes()).unwrap();
     read_answers(&mut places[0], 1, usize::MAX).unwrap();
     places.clear();
@@ -326,7 +326,7 @@ fn a_server_stops_in_time_beside_peers_that_never_read() {
             thread::spawn(move || never_read(stream, requests.as_bytes(), false))
         })
         .collect();
-    thread::sleep(Duration::from_secs(2)); // until their answers wait
+    thread::sleep(Duration::from_secs(2)); // until the server cannot send more answers
     let (code, took) = server.terminate().unwrap();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(10), "{took:?}");
@@ -335,8 +335,8 @@ fn a_server_stops_in_time_beside_peers_that_never_read() {
     }
 }
 
-/// The kernel takes connections in until the program accepts them. Where its queue is full, a client tries again after a
-/// second (RFC 6298 §2), so the program is held still, and nobody may have to.
+/// The kernel takes connections in until the program accepts them. If its queue is full, a client tries again after a
+/// second (RFC 6298 §2). So the program is held still, and no client may have to try again.
 #[tokio::test]
 async fn a_burst_of_clients_waits_for_nobody() -> Result<()> {
     let server = Server::start("step1")?;

@@ -30,7 +30,7 @@ async fn a_thousand_unknown_keys_cause_one_fetch_in_a_cool_down() {
         let server = Arc::clone(&server);
         flood.spawn(async move { reason(&ping(&server, &token).await) });
     }
-    // Meanwhile nobody whose key is known notices.
+    // Meanwhile, requests with a known key are not affected.
     for _ in 0..20 {
         let asked = Instant::now();
         assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
@@ -43,7 +43,7 @@ async fn a_thousand_unknown_keys_cause_one_fetch_in_a_cool_down() {
     let allowed = 1 + usize::try_from(started.elapsed().as_secs()).unwrap() / 10;
     assert!(fetches <= allowed, "{fetches} fetches in {:?}", started.elapsed());
     assert_eq!(mock.hits("/.well-known/oauth-authorization-server"), metadata, "the metadata is known");
-    // Who comes during the cool-down learns when to come again.
+    // A request during the cool-down is told when to try again.
     let reply = ping(&server, &key.sign_as(&with(&key.header(), "kid", json!("late")), &claims(&mock.url))).await;
     assert!((1..=11).contains(&reply.header("retry-after").parse::<u64>().unwrap()), "{reply:?}");
     assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
@@ -106,7 +106,7 @@ async fn a_new_key_need_not_have_a_new_name() {
         mock.put_keys(&new.iter().collect::<Vec<_>>());
         until(name, Duration::from_secs(5), || async { ping(&server, &token(&mock, &new[0])).await.status == 200 })
             .await;
-        // Nobody asks any more, and there is no fetch more.
+        // Without further requests, there is no further fetch.
         let fetches = mock.hits("/jwks");
         tokio::time::sleep(Duration::from_millis(2500)).await;
         assert_eq!(mock.hits("/jwks"), fetches, "{name}");

@@ -1,5 +1,5 @@
-//! What clients say of themselves, by registering or in a document at their own URL: what we do not know is left out, what
-//! could hurt somebody is refused, and the answer says what was registered.
+//! What clients say about themselves, by registering or in a document at their own URL: unknown members are left out,
+//! members that could hurt somebody are refused, and the answer says what was registered.
 
 #![allow(clippy::too_many_lines)] // a table reads best in one piece
 
@@ -164,14 +164,14 @@ async fn what_is_not_known_is_left_out_and_the_answer_says_what_was_registered()
         let page = browser.send(browser.get(&browser.request(&id, &[("redirect_uri", &uri)]))).await?;
         assert_eq!(page.status, 200, "{what}, in a document: {page:?}");
     }
-    // A method that is empty is the default; a client that registers gets a secret then, a document has none to share.
+    // An empty method means the default. A client that registers then gets a secret; a document has none to share.
     let reply = browser.register_as(&metadata(&json!({ "token_endpoint_auth_method": "" }))).await?;
     assert_eq!(reply.json()["token_endpoint_auth_method"], "client_secret_basic", "{reply:?}");
     assert!(reply.json()["client_secret"].as_str().is_some_and(|secret| secret.len() == 43), "{reply:?}");
     // A client without a name is shown by its id.
     let reply = browser.register_as(&metadata(&json!({ "client_name": "" }))).await?;
     assert_eq!((reply.status.as_u16(), &reply.json()["client_name"]), (201, &Value::Null), "{reply:?}");
-    // What it says that it will ask for is no limit: a step-up asks for more.
+    // The scopes in its metadata are no limit: a step-up asks for more.
     let reply = browser.register_as(&metadata(&json!({ "scope": "mcp:read" }))).await?;
     let client = reply.json()["client_id"].as_str().context("no id")?.to_owned();
     let change = [("redirect_uri", CALLBACK), ("scope", "mcp:prompts")];
@@ -249,7 +249,7 @@ async fn what_could_hurt_somebody_or_leaves_nothing_is_refused() -> Result<()> {
         rows.push((name, json!({ "redirect_uris": [format!("com.example.app:/cb?{name}")] }), uri));
     }
     for (index, part) in rows.chunks(25).enumerate() {
-        // Documents of one host are fetched so often and no more often.
+        // The number of fetches from one host is limited.
         let (server, hosts) = (start()?, documents(part.iter().map(|(_, change, _)| metadata(change)).collect())?);
         let browser = Browser::new(&server)?;
         for (number, (what, ..)) in part.iter().enumerate() {
@@ -364,7 +364,7 @@ async fn an_apps_scheme_needs_a_dot_or_the_operators_word_and_the_person_is_told
     let client = browser.register(&[own]).await?;
     drop(server);
 
-    // Without the operator's word, what was registered with it is no longer used.
+    // Without the operator's option, a URI that was registered under it is no longer used.
     let server = start(&[])?;
     let browser = Browser::new(&server)?;
     let reply = browser.send(browser.get(&browser.request(&client, &[("redirect_uri", own)]))).await?;
@@ -441,7 +441,7 @@ async fn a_slow_metadata_host_keeps_no_other_waiting_and_none_is_asked_without_e
     while slow.seen().is_empty() {
         tokio::task::yield_now().await;
     }
-    // As a host is called, not as it is reached.
+    // The limit goes by the host's name, not by its address.
     let other = format!("{}/0", quick.url.replace("127.0.0.1", "localhost"));
     let reply = Reply::of(request(&other)?).await?;
     assert_eq!(reply.status, 200, "{reply:?}");

@@ -1,4 +1,5 @@
-//! The page `rfcs.md`: which place of a specification is implemented where, as the comments of the sources say.
+//! The page `rfcs.md`: an index from the sections of specifications to the code that implements them, made from the
+//! comments in the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -14,7 +15,7 @@ use super::specifications::{Place, Section};
 use crate::item::{self, Found};
 use crate::lessons::Lesson;
 
-/// Where the sources are besides the steps.
+/// The folders of sources besides the steps.
 const FOLDERS: [&str; 3] = ["common", "gen-token", "crates"];
 const STEPS: u8 = 11;
 

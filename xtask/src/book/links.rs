@@ -1,4 +1,4 @@
-//! Links: which a page has, whether they lead anywhere, and to where those to sources lead.
+//! Links: finds those of a page, checks that they lead somewhere, and gives links to sources their targets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

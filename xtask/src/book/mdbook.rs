@@ -52,7 +52,7 @@ fn installed(root: &Path) -> Result<PathBuf> {
     eprintln!("installing mdBook {VERSION} into target/tools, which takes some minutes, once");
     let mut cargo = cargo();
     cargo.args(["install", "mdbook", "--version", &format!("={VERSION}"), "--locked", "--quiet", "--root"]).arg(&tools);
-    // It is used for seconds: hardly optimised, it compiles in a fraction of the time.
+    // It runs for seconds only: compiling it with little optimisation takes a fraction of the time.
     let profile = [("OPT_LEVEL", "1"), ("LTO", "off"), ("CODEGEN_UNITS", "16")];
     cargo.envs(profile.map(|(name, value)| (format!("CARGO_PROFILE_RELEASE_{name}"), value)));
     let status = cargo.status().context("cannot run cargo")?;
