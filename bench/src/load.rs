@@ -128,7 +128,7 @@ impl Load {
     }
 
     /// Runs the load, with another one beside it if given. One wrong answer fails the whole measurement, since a fast
-    /// wrong answer is worth nothing.
+    /// wrong answer is worthless.
     ///
     /// # Errors
     /// If wrk cannot run, an answer is wrong, or a connection breaks.

@@ -30,7 +30,7 @@ struct Runner {
 /// Who does not take part, and why.
 type LeftOut = Vec<(&'static str, String)>;
 
-/// What is done in each round.
+/// The measurements of each round.
 struct Task {
     runner: usize,
     work: Work,

@@ -203,7 +203,7 @@ fn show(spread: Spread, digits: usize) -> String {
     format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
 }
 
-/// What was measured on, and with what.
+/// The machine and the versions of the measurement.
 pub fn machine() -> Vec<(&'static str, String)> {
     let first_line = |command: &str, args: &[&str]| {
         let output = Command::new(command).args(args).output().ok()?;

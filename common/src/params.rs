@@ -187,7 +187,7 @@ fn not_unicode() -> Misfit {
 #[derive(Deserialize)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// The members of an object in their order, of which one may appear twice.
+/// The members of an object in their order. A name may appear twice.
 struct Members<'a> {
     rest: vec::IntoIter<(Cow<'a, str>, &'a RawValue)>,
     next: Option<(Cow<'a, str>, &'a RawValue)>,

@@ -36,7 +36,7 @@ use crate::{
 /// The header by which an answer and the lines of the log about it find each other.
 const CORRELATION_ID: &str = "x-correlation-id";
 
-/// What the request line in the log calls the caller. The authentication step sets it.
+/// The caller's name in the request line of the log. The authentication step sets it.
 pub struct LogUser(pub String);
 
 /// Why the request was refused, for the request line: a code, and a sentence without secrets. It goes into the

@@ -31,11 +31,11 @@ const ALLOWED: &str =
 /// The names of this computer.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Who may ask: browsers from known origins, by a name that is ours.
+/// Who may ask: browsers from known origins, if they call us by a name of ours.
 pub struct Guards {
-    /// Origins of other sites that may call us from a browser. Loopback ones always may.
+    /// Origins of other sites that may call us from a browser. Loopback origins always may.
     origins: Vec<Origin>,
-    /// Names that clients may call us by. Loopback ones always may be used.
+    /// Names that clients may call us by. Loopback names are always allowed.
     hosts: Vec<String>,
 }
 

@@ -21,13 +21,13 @@ use crate::command;
 /// Nothing that a test starts may take longer: a hang is a failure.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a run left behind.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Outcome {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// What was given to the desktop to open, one line each.
+    /// The addresses that the desktop was asked to open, one on each line.
     pub opened: String,
 }
 

@@ -38,7 +38,7 @@ pub const MODERN: &str = "2026-07-28";
 /// The versions that begin with `initialize`, newest first.
 pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
-/// A command that runs a package's program without the settings of whoever runs the tests.
+/// A command that runs a package's program without the settings of the person who runs the tests.
 ///
 /// # Errors
 /// If the program cannot be built.

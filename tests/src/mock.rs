@@ -48,7 +48,7 @@ impl Request {
     }
 }
 
-/// What comes back.
+/// The answer.
 #[derive(Clone, Debug)]
 pub enum Reply {
     Http {

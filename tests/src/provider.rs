@@ -24,9 +24,9 @@ pub const QUICK: [&str; 8] =
 /// What a test waits for must happen within this time.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// What `/health` says of a key set that nothing can be taken from.
+/// What `/health` says about a key set without any usable key.
 pub const UNFIT: &str = "no key that is fit";
-/// What `/health` says of a document that cannot be read.
+/// What `/health` says about a document that cannot be read.
 pub const NOT_JSON: &str = "not the JSON document";
 
 #[derive(Default)]

@@ -27,7 +27,7 @@ pub struct Book {
     /// The table of contents, in the form of mdBook.
     summary: String,
     pages: BTreeMap<String, String>,
-    /// What each lesson shows of the sources.
+    /// The parts of the sources that each lesson shows.
     pub shown: BTreeMap<String, Vec<Shown>>,
 }
 
@@ -127,7 +127,7 @@ fn with_head(page: &str, lesson: &Lesson, all: &[&Lesson]) -> Result<String> {
     Ok(format!("{title}\n\n*{place} · {time} · `cargo run -p {program}`*\n\n{}\n", body.trim()))
 }
 
-/// What is before and after a page, for its end.
+/// The previous and the next page, for the end of a page.
 fn neighbours(order: &[(&str, &str)], at: usize) -> String {
     let link = |word: &str, at: Option<usize>| {
         let (title, name) = order.get(at?)?;

@@ -233,7 +233,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
 }
 
-/// What was written to standard output. Its reader may have seen enough: `cargo xtask diff 9 | head`.
+/// Handles the result of writing to standard output. A closed pipe is not a failure: `cargo xtask diff 9 | head`.
 fn shown(written: Result<()>) -> Result<ExitCode> {
     match written {
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {

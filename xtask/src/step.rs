@@ -38,7 +38,7 @@ impl Change {
     }
 }
 
-/// What step `n` changes in step `n - 1`; all that it has, if it is the first.
+/// The changes of step `n` to step `n - 1`; the whole step, if it is the first.
 pub fn changes(root: &Path, n: u8) -> Result<Vec<Change>> {
     let after = files(root, n)?;
     let mut before = if n > 1 { files(root, n - 1)? } else { Files::new() };

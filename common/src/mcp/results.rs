@@ -1,4 +1,4 @@
-//! What the results of several methods have in common.
+//! The parts that the results of several methods have in common.
 
 use serde::{Deserialize, Serialize};
 

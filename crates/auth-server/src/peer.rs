@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The peer of a connection.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -9,8 +9,8 @@ pub(crate) fn address(http: &HttpRequest) -> IpAddr {
     http.peer_addr().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
 }
 
-/// What counts as one peer where limits are by address: an IPv4 address, or the network of 64 bits that a
-/// single host has for itself in IPv6 (RFC 4291 §2.5.4).
+/// The unit that counts as one peer for limits by address: an IPv4 address, or the network of 64 bits that a single
+/// host has for itself in IPv6 (RFC 4291 §2.5.4).
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

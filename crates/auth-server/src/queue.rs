@@ -1,7 +1,7 @@
-//! Whose password is checked next. One check at a time takes 46 MiB and a core, so the others wait in lanes: one for
-//! each browser that a person has used before, and one for each address. The lanes take turns, so a person who sends
-//! many requests waits only for their own. A flood from many addresses can fill the places of unknown browsers, but
-//! takes none from known browsers.
+//! Decides whose password is checked next. One check takes 46 MiB and a core, so the others wait in lanes: one for each
+//! browser that a person has used before, and one for each address. The lanes take turns, so a person who sends many
+//! requests waits only for their own. A flood from many addresses can fill the places of unknown browsers, but takes
+//! none from known browsers.
 
 use std::{
     collections::VecDeque,

@@ -20,7 +20,7 @@ use crate::{
 /// How long a log-in lasts, in seconds: eight hours.
 const LIFETIME: i64 = 8 * 3600;
 
-/// What a form is for: a token for one is worth nothing for the other.
+/// The purpose of a form: a token for one purpose is worthless for the other.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
     LogIn,

@@ -16,7 +16,7 @@ const LONGEST_WAIT: u64 = 60;
 /// A counter without a failure for so long starts anew.
 const MEMORY: Duration = Duration::from_mins(15);
 
-/// What failures are counted by.
+/// The counters of failures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Counter {
     /// A known browser, by the digest of its device cookie. A person has at most ten.

@@ -1,4 +1,4 @@
-//! Who a client is, and how it proves that at the token endpoint (RFC 6749 §2.3, RFC 7523 §2.2).
+//! How a client names itself, and proves who it is, at the token endpoint (RFC 6749 §2.3, RFC 7523 §2.2).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::Utc;

@@ -49,7 +49,7 @@ pub struct Grant {
     pub resource: Resource,
     /// The client that got them.
     pub client_id: ClientId,
-    /// Where they are renewed.
+    /// The endpoint that renews them.
     pub token_endpoint: String,
     /// How the client proves who it is there.
     pub token_endpoint_auth_method: String,
@@ -57,7 +57,7 @@ pub struct Grant {
     /// The secret of a client that was registered beforehand is never stored.
     #[serde(default, with = "optional_secret")]
     pub client_secret: Option<SecretString>,
-    /// Where they are withdrawn, if anywhere.
+    /// The endpoint that withdraws them, if there is one.
     pub revocation_endpoint: Option<String>,
     /// The token that the MCP server gets.
     #[serde(with = "secret")]

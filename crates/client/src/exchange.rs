@@ -39,7 +39,7 @@ impl Request {
     }
 }
 
-/// What a request says of the session that it belongs to; the rest of its headers is about its own message.
+/// The headers about the session that a request belongs to. Its other headers are about its own message.
 const OF_THE_SESSION: [&str; 3] = ["Accept", "MCP-Protocol-Version", SESSION_ID];
 pub const SESSION_ID: &str = "Mcp-Session-Id";
 

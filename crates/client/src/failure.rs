@@ -4,7 +4,7 @@ use std::fmt;
 
 use oauth::document::Malformed;
 
-/// What a program may want to tell apart.
+/// The kinds of failures that a program may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// This computer: a file that cannot be read, a port that cannot be had.

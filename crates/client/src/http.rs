@@ -199,7 +199,7 @@ impl Http {
 /// Our own refusal.
 const FORBIDDEN: &str = "it leads into a private network, where a server from outside has no business (unless you name it with `Settings::issuer`)";
 
-/// Why an answer that has begun could not be read. One that is too long is an answer nevertheless.
+/// Why an answer that has begun could not be read. An answer that is too long still counts as an answer.
 pub fn unread(url: &Url, status: StatusCode, problem: &Problem) -> Failure {
     let mut failure = broken(url, problem);
     if matches!(problem, Problem::TooLarge(_)) {

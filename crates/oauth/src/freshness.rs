@@ -1,4 +1,4 @@
-//! How long an answer may be believed without asking again.
+//! How long an answer may be used without asking again.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The numbers that a key is made of: `n` and `e`, or `x` and `y`, without zeros in front.
 type Material = [Vec<u8>; 2];
-/// What a JWK comes to: the algorithms that go with its type, and the key.
+/// The result of reading a JWK: the algorithms that go with its type, and the key.
 type Parts = (&'static [Algorithm], Material, DecodingKey);
 
 /// A key that signatures are checked with.

@@ -12,8 +12,8 @@ const CAPACITY: u64 = 16 * 1024 * 1024;
 /// What a usual entry takes, in bytes.
 const USUAL: u64 = 3 * 1024;
 
-/// What is remembered of tokens, by the digest of the whole token. Its bound is in bytes, as an issuer may put a lot
-/// into a token.
+/// The remembered results, by the digest of the whole token. The cache has a limit in bytes, since an issuer may put a
+/// lot into a token.
 pub type DigestCache<V> = Cache<[u8; 32], Weighed<V>, InBytes>;
 
 /// An empty cache.

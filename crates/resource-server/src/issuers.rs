@@ -36,7 +36,7 @@ impl Verified {
 }
 
 impl Issuers {
-    /// `opaque`: for the issuer that introspects, of which there is one at most.
+    /// `opaque`: for the one issuer that may introspect.
     pub fn new(list: Vec<Provider>, opaque: Option<OpaqueTokens>) -> Self {
         Issuers { list, opaque, verified: Arc::new(Verified(RwLock::new(TokenCache::new(LEEWAY)))) }
     }

@@ -6,8 +6,8 @@ use jsonwebtoken::dangerous::insecure_decode_claims;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
-/// The members of a JWT's payload, of which none may appear twice (RFC 7519 §4), nor any within them: two readers
-/// would take different ones.
+/// The members of a JWT's payload. No member may appear twice, at any depth (RFC 7519 §4): two readers would take
+/// different ones.
 pub struct Members(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for Unique {
     }
 }
 
-/// What a token's payload says of itself. Nothing of it is believed. `None`: it is not JSON, or has a member twice.
+/// The members of a token's payload. None of them is verified. `None`: it is not JSON, or has a member twice.
 pub fn unverified(token: &str) -> Option<Map<String, Value>> {
     match insecure_decode_claims(token).ok()? {
         Unique(Value::Object(members)) => Some(members),

@@ -118,7 +118,7 @@ impl Keys {
         Keys { status, wanted: Notify::new(), remote: None }
     }
 
-    /// The keys of an issuer elsewhere, of which none is known until [`Keys::run`] runs.
+    /// The keys of an issuer elsewhere. None is known until [`Keys::run`] runs.
     pub fn remote(remote: Remote) -> Self {
         Keys { status: watch::Sender::default(), wanted: Notify::new(), remote: Some(remote) }
     }

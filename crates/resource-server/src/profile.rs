@@ -65,7 +65,7 @@ pub struct Places {
     pub client_id: Vec<String>,
 }
 
-/// A role of ours, or none.
+/// A role of ours, or none at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ours {

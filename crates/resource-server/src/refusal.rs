@@ -31,7 +31,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// One without advice.
+    /// A refusal without advice.
     pub fn new(status: u16, error: Option<&'static str>, reason: &'static str, description: impl Into<String>) -> Self {
         let (advice, detail) = (String::new(), String::new());
         Refusal {

@@ -135,7 +135,7 @@ impl Keys {
     }
 }
 
-/// What a fetch has brought, and for how long.
+/// The result of a fetch, and how long it is valid.
 struct Fetched {
     set: KeySet,
     lifetime: Duration,

@@ -285,7 +285,7 @@ fn the_scopes_of_the_command_line_are_those_that_are_asked_for() -> Result<()> {
     };
     assert_eq!(world.run(&["--scope", "read", "login"])?.code, Some(0));
     assert_eq!(asked(), ["read"]);
-    // What the advice says helps, and without another `login`.
+    // Following the advice helps, without another `login`.
     let outcome = world.run(&["--scope", "admin read", "call", "echo", "message=hi"])?;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
     assert_eq!(asked(), ["read", "admin read"]);

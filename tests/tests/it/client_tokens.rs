@@ -113,7 +113,7 @@ fn an_empty_refresh_token_is_none() -> Result<()> {
     let world = logged_in(None, Some(twist))?;
     assert_eq!(stored_grant(&world)?["refresh_token"], Value::Null);
     expire(&world)?;
-    // The server may take the token nevertheless.
+    // The server may still accept the token.
     let outcome = world.run(CALL)?;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
     // A token that an earlier version stored.
@@ -490,7 +490,7 @@ fn a_token_bound_to_a_key_is_presented_and_renewed_with_that_key() -> Result<()>
         world.authorization.seen().into_iter().find(|request| request.path() == "/authorize").context("no log-in")?;
     assert_eq!(asked.param("dpop_jkt").map(|thumbprint| thumbprint.len()), Some(43));
 
-    // A server that promises this and gives a bearer token is not believed.
+    // If a server promises this and gives a bearer token, the client refuses it.
     let world = World::new(None, Some(Arc::new(offers(json!({ "dpop_signing_alg_values_supported": ["ES256"] })))))?;
     let outcome = world.run(&args)?;
     assert!(outcome.code == Some(4) && outcome.stderr.contains("instead of DPoP"), "{outcome:?}");

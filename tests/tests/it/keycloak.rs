@@ -210,7 +210,7 @@ async fn a_stranger_registers_nothing_but_a_client_on_this_computer() -> Result<
         assert_eq!(reply.status, status, "{redirect} {scope:?} {origin:?}: {reply:?}");
     }
 
-    // Without PKCE nobody logs in with it.
+    // This client cannot log in without PKCE.
     let client = register(public(HERE, None), None).await?.json();
     let query = [
         ("response_type", "code"),

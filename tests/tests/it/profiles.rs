@@ -201,7 +201,7 @@ async fn recorded_tokens_are_read_as_their_providers_mean_them() {
             with(&keycloak("x", "mcp:tools", json!(["user"])), "typ", json!("ID")),
             json!("401 typ_other"),
         ),
-        // Another client's roles are nobody's here.
+        // Another client's roles do not count here.
         (
             "keycloak-tutorial",
             "",

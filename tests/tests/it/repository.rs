@@ -47,7 +47,7 @@ fn what_servers_leave_behind_is_ignored_wherever_they_were_started() -> Result<(
     Ok(())
 }
 
-/// Each registry's own client knows where it is, and the mirrors and proxies of whoever runs it.
+/// Each registry's own client knows the registry's address, and the mirrors and proxies of the person who runs it.
 #[test]
 fn no_file_has_a_registrys_download_address() -> Result<()> {
     let hosts = ["repo1?[.]maven", "registry[.]npmjs", "pypi[.]org", "pythonhosted", "proxy[.]golang", "sum[.]golang"];

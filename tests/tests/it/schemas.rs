@@ -1,5 +1,5 @@
-//! What a tool's schemas say is what the tool does: arguments are refused exactly if they break the
-//! `inputSchema`, and results fit the `outputSchema`. Both are judged by an independent validator.
+//! A tool does what its schemas say: arguments are refused exactly if they break the `inputSchema`, and results fit the
+//! `outputSchema`. Both are judged by an independent validator.
 
 use anyhow::{Context, Result};
 use integration_tests::{Reply, Server, gen_token};

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::turn;
 
-/// What would clear a terminal.
+/// A control sequence that would clear a terminal.
 const ESC: &str = "\u{1b}[2J";
 
 /// One thing that goes wrong, and how it must end.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::lessons::Lesson;
 
-/// What judges an answer in `tests/lib.sh`; the name of the check comes first.
+/// The functions in `tests/lib.sh` that judge an answer. Their first argument is the name of the check.
 const JUDGES: [&str; 6] = ["header", "json", "no_header", "refusal", "status", "verdict"];
 
 /// A section with the names of a lesson's checks in `tests/lessons.sh`; empty if it has none.

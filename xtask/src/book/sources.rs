@@ -52,7 +52,7 @@ pub fn write(root: &Path, pages: &BTreeMap<&str, &str>, to: &Path) -> Result<()>
     Ok(())
 }
 
-/// What is in a folder, without what programs leave there.
+/// The files in a folder, except those that programs leave there.
 fn children(folder: &Path) -> Result<BTreeSet<String>> {
     let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let names: Result<BTreeSet<String>> = names.collect();

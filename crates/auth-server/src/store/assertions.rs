@@ -1,4 +1,4 @@
-//! What clients have proven themselves with (`assertions`), each of which is good once (RFC 7523 §3).
+//! The assertions that clients have used (`assertions`). Each is good once (RFC 7523 §3).
 
 use anyhow::Result;
 use oauth::secret::Digest;
@@ -6,7 +6,7 @@ use oauth::secret::Digest;
 use super::Store;
 
 impl Store {
-    /// Remembers one until then, in seconds since 1970. Says whether it is new.
+    /// Remembers an assertion until this time, in seconds since 1970. Returns whether it is new.
     pub async fn is_first_use(&self, assertion: &Digest, until: i64) -> Result<bool> {
         let first = sqlx::query("INSERT OR IGNORE INTO assertions (digest, expires_at) VALUES (?, ?)")
             .bind(assertion.as_str())

@@ -6,7 +6,7 @@ use oauth::{identifiers::Subject, secret::Digest};
 use super::Store;
 
 impl Store {
-    /// A person's session, in the place of the `old` one.
+    /// Begins a person's session, which replaces the `old` one.
     pub async fn begin_session(&self, user: &Subject, old: Option<&Digest>, new: &Digest, until: i64) -> Result<()> {
         if let Some(old) = old {
             sqlx::query("DELETE FROM sessions WHERE digest = ?").bind(old.as_str()).execute(&self.pool).await?;
@@ -20,7 +20,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whose session it is, while it lasts.
+    /// The person of a session, while it lasts.
     pub async fn session(&self, session: &Digest) -> Result<Option<Subject>> {
         let user: Option<(String,)> = sqlx::query_as("SELECT user FROM sessions WHERE digest = ? AND expires_at > ?")
             .bind(session.as_str())

@@ -135,7 +135,7 @@ async fn assertion_fits(state: &State, client: &Client, form: &Params, assertion
     Ok(false)
 }
 
-/// What a client signs to prove itself.
+/// The claims that a client signs to prove who it is.
 #[derive(Deserialize)]
 struct Assertion {
     /// Must be exactly one: the library would accept a list that contains the client.

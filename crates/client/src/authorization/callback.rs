@@ -32,7 +32,7 @@ const LAST_PAGE: Duration = Duration::from_secs(2);
 /// How long a request may take to come, and how long it may be, in bytes: a code and a state are in it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 64 * 1024;
-/// Connections at one time. A browser opens a few; whoever opens more must wait.
+/// Connections at one time. A browser opens a few; further ones must wait.
 const MAX_CONNECTIONS: usize = 32;
 /// The pause after a system error, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);

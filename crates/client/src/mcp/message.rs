@@ -26,7 +26,7 @@ pub struct RpcError {
     pub data: Value,
 }
 
-/// Where requests go, and what each says besides its own message.
+/// The destination of requests, and what each says besides its own message.
 pub struct Wire {
     pub flow: Flow,
     pub era: Era,

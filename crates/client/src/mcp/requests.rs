@@ -1,4 +1,4 @@
-//! What a client asks a server for: tools, prompts, and all other methods.
+//! The requests of a client: tools, prompts, and all other methods.
 
 use std::time::Instant;
 
