@@ -105,7 +105,7 @@ impl ResponseError for Panicked {
     }
 }
 
-/// Gives the errors that the framework answers by itself (405) a JSON body like all others.
+/// Adds a JSON body to the errors that the framework itself answers (405).
 fn in_json<B: MessageBody + 'static>(mut response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
     if !response.status().is_client_error() || response.headers().contains_key(header::CONTENT_TYPE) {
         return response.map_into_left_body();

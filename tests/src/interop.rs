@@ -35,7 +35,7 @@ fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(own, PathBuf::from)
 }
 
-/// The folder with `node_modules` in it, installed if need be.
+/// The folder with `node_modules` in it, installed if it is missing.
 ///
 /// # Errors
 /// If Node.js, or Chromium where it is asked for, is missing, or the packages cannot be installed.
@@ -55,7 +55,7 @@ pub fn python() -> Result<PathBuf> {
     Ok(target().join("interop-venv/bin/python"))
 }
 
-/// A program of the module `tests/interop/go`, or one that it depends on, built if need be.
+/// A program of the module `tests/interop/go`, or one that it depends on, built if it is missing.
 ///
 /// # Errors
 /// If Go is missing, or it cannot be built.

@@ -1,7 +1,8 @@
 //! Which resource a client means (RFC 8707 §2; MCP "Canonical Server URI").
 
 /// Whether two URLs name the same resource: scheme and host compare without case, and the scheme's own port may be left
-/// out (RFC 3986 §6.2.2.1, §6.2.3). All else counts, to the byte: another path, or a slash more, is another resource.
+/// out (RFC 3986 §6.2.2.1, §6.2.3). Everything else must be equal, byte for byte: another path, or one more slash, is
+/// another resource.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     one == other || matches!((canonical(one), canonical(other)), (Some(one), Some(other)) if one == other)
 }

@@ -36,7 +36,7 @@ pub struct Question<'a> {
     pub client_id: &'a identifiers::ClientId,
     pub resource: &'a str,
     pub scope: &'a str,
-    /// The thumbprint of the key that the code shall be bound to (RFC 9449 §10).
+    /// The thumbprint of the key that the code must be bound to (RFC 9449 §10).
     pub dpop_jkt: Option<String>,
     pub told_apart_by: ToldApartBy,
 }

@@ -241,8 +241,8 @@ impl Flow {
     }
 }
 
-/// A refusal in the words of the MCP server: of its challenge, else of its body, which is a JSON-RPC error, or has `error`
-/// and `error_description`.
+/// A refusal in the words of the MCP server: those of its challenge, or otherwise of its body, which is a JSON-RPC
+/// error, or has `error` and `error_description`.
 fn refusal(answer: &Answer, challenge: &Challenges, what: &str) -> Failure {
     let words = Words::of(&answer.body);
     let error = challenge.error("error").map(escape::line).or(words.error);

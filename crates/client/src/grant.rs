@@ -24,7 +24,7 @@ use crate::{
 /// What is asked for, and of whom.
 pub struct Wanted<'a> {
     pub found: &'a Discovered,
-    /// Separated by spaces; empty, if the server shall choose.
+    /// Separated by spaces; empty if the server should choose.
     pub scope: String,
     pub token_endpoint: Url,
 }

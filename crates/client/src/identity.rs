@@ -21,7 +21,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Which client we are for this authorization server, by the specification's priority; and where its answer shall go.
+/// Which client we are for this authorization server, by the specification's priority; and where its answer should go.
 pub async fn client_for(
     http: &Http,
     kept: &mut Kept,

@@ -156,7 +156,7 @@ impl Kept {
     }
 }
 
-/// Waits until no other process changes what is kept; the person hears what is waited for.
+/// Waits until no other process changes what is kept; the person is told what we are waiting for.
 ///
 /// # Errors
 /// If that takes too long.

@@ -31,7 +31,7 @@ pub struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// What the person names; else what the challenge names, else what the metadata names, else nothing.
+    /// The scopes that the person names; otherwise those of the challenge, then those of the metadata, then none.
     ///
     /// # Errors
     /// If the server names what cannot be asked for.

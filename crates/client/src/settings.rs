@@ -90,9 +90,9 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long a person may take to log in.
     pub login_timeout: Duration,
-    /// `None`: nobody is there, nor needed. The authorization server redirects at once.
+    /// `None`: no person is there or needed. The authorization server redirects at once.
     pub person: Option<Arc<dyn Person>>,
-    /// `None`: one for each authorization server where we register ourselves, else any free port's `/callback`.
+    /// `None`: one for each authorization server where we register ourselves, otherwise `/callback` at any free port.
     pub redirect_uri: Option<Url>,
     /// The scopes that are asked for, instead of those that the server names.
     pub scope: Option<Vec<Scope>>,
@@ -103,7 +103,8 @@ pub struct Settings {
     pub protocol_version: Option<String>,
     /// `None`: a client that is described at a URL, or registers itself.
     pub client: Option<Preregistered>,
-    /// The authorization server that knows the client; no other will hear of it. `None`: whichever the MCP server names.
+    /// The authorization server that knows the client; no other server learns of it. `None`: the one that the MCP
+    /// server names.
     pub issuer: Option<Issuer>,
     /// A `client_id` that is the URL of a document which describes this client (Client ID Metadata Document).
     pub client_metadata: Option<ClientId>,

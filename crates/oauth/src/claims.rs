@@ -163,7 +163,8 @@ pub struct JoseHeader {
     /// Which key it is signed with.
     #[serde(default, deserialize_with = "present")]
     pub kid: Option<String>,
-    /// Extensions that the reader must understand (§4.1.11). None are understood, so whatever is in it refuses the token.
+    /// Extensions that the reader must understand (§4.1.11). We understand none, so a token with any of them is
+    /// refused.
     #[serde(default, deserialize_with = "present")]
     pub crit: Option<IgnoredAny>,
 }

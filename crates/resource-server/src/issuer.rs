@@ -27,7 +27,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// The issuer of this URL, to the letter: `https`, or `http` for loopback hosts; without user, query and fragment. Its
+    /// The issuer of exactly this URL: `https`, or `http` for loopback hosts; without user, query and fragment. Its
     /// profile is guessed from the URL.
     pub fn new(url: impl Into<String>) -> Self {
         Issuer { url: url.into(), profile: None, audience: Vec::new(), introspection: None }
@@ -60,7 +60,7 @@ impl Issuer {
         &self.url
     }
 
-    /// The profile that was given, or else the one that the URL looks like, with the credentials that were given.
+    /// The given profile, or the one that the URL looks like, with the given credentials.
     ///
     /// # Errors
     /// If such a provider must not be trusted.

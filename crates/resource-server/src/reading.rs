@@ -127,10 +127,10 @@ impl Ours {
     }
 }
 
-/// What is at a place: the claim of that name, such as `https://mcp.example/roles`, else what the path leads to, such
-/// as `realm_access.roles`. Names may have dots of their own, as in `resource_access.mcp.example.com.roles`: the
-/// longest name that is there counts first. A path through something that is not an object ends at `null`, which is not
-/// valid for any claim of ours.
+/// What is at a place: the claim of that name, such as `https://mcp.example/roles`, or what the path leads to, such as
+/// `realm_access.roles`. Names may have dots of their own, as in `resource_access.mcp.example.com.roles`: the longest
+/// name that is there counts first. A path through something that is not an object ends at `null`, which is not valid
+/// for any claim of ours.
 fn at<'a>(members: &'a Map<String, Value>, place: &str) -> Option<&'a Value> {
     static NULL: Value = Value::Null;
     if let Some(value) = members.get(place) {

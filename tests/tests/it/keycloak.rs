@@ -574,7 +574,7 @@ fn the_scripts_wait_for_each_other_and_not_for_the_dead() -> Result<()> {
     Ok(())
 }
 
-/// `cp`, the first thing that touches the distribution, fails: as good as a Ctrl-C there.
+/// `cp`, the first thing that touches the distribution, fails, which has the same effect as a Ctrl-C there.
 #[tokio::test]
 #[cfg_attr(not(ci), ignore = "needs Java, Maven")]
 async fn an_interrupted_start_can_be_repeated() -> Result<()> {

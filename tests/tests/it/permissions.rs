@@ -105,7 +105,7 @@ async fn clients_are_told_to_ask_for_the_basic_scopes_and_no_more() -> Result<()
             let hello = Reply::of(server.modern("server/discover", json!({})).bearer_auth(&token)).await?.json();
             let oauth = &hello["result"]["_meta"]["io.github.mcp-auth-steps/oauth"];
             assert_eq!(oauth["scopes_supported"], json!(basic), "{step}: {hello}");
-            // An operation asks for what it needs, whatever is basic.
+            // A refusal names the scope that the operation needs, whatever the basic scopes are.
             let (get, call) = (json!({ "name": "help" }), json!({ "name": "echo", "arguments": { "message": "x" } }));
             for (method, params, scope) in [("prompts/get", get, PROMPTS), ("tools/call", call, TOOLS)] {
                 let reply = Reply::of(server.legacy(method, params).bearer_auth(&token)).await?;

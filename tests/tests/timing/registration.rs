@@ -266,7 +266,7 @@ async fn what_could_hurt_somebody_or_leaves_nothing_is_refused() -> Result<()> {
         let uri = format!("https://client.example/cb?{name}=1");
         assert!(browser.register(&[&uri]).await.is_ok(), "{uri}");
     }
-    // The answer names the member, not a place in the text; a list is no object, in whatever order its members are.
+    // The answer names the member, not a place in the text; a list is not an object, whatever the order of its entries.
     for (body, says) in [
         (r#"{"client_name":5}"#, "client_name must be a string"),
         (r#"{"grant_types":"authorization_code"}"#, "grant_types must be a list"),

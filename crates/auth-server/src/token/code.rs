@@ -36,7 +36,7 @@ pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Res
     if code.expires_at <= state.store.now() || family.revoked {
         return Err(invalid("The code is not known, or has expired."));
     }
-    // OAuth 2.1 §10.2: OAuth 2.0 clients send it; OAuth 2.1 clients need not, because PKCE binds the code to the client
+    // OAuth 2.1 §10.2: OAuth 2.0 clients send it; newer clients need not, because PKCE binds the code to the client
     // that asked for it.
     if form.get("redirect_uri").is_some_and(|redirect_uri| redirect_uri != code.redirect_uri.as_str()) {
         return Err(invalid("redirect_uri is not that of the authorization request."));

@@ -1,10 +1,10 @@
-//! A person, as far as tokens go.
+//! The part of a person's account that tokens need.
 
 use oauth::{claims::SCOPES, identifiers::Subject};
 
 use crate::store::Person;
 
-/// A person, as far as tokens go.
+/// The part of a person's account that tokens need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The id by which tokens and data refer to the person. It never changes, and is never given to somebody else.

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
-/// The headers `Mcp-Param-…` that a call of this tool owes.
+/// The headers `Mcp-Param-…` that a call of this tool needs.
 ///
 /// # Errors
 /// If the tool's definition breaks the rules for `x-mcp-header`: such a tool must not be used.
