@@ -26,8 +26,11 @@ impl Context {
     /// # Errors
     /// If there is no way to one.
     pub async fn token(&self) -> Result<String, Unmet> {
-        let needed = || Unmet(Needs::Token.as_str().to_owned());
-        self.tokens.good(&self.purpose().await?).ok_or_else(needed)
+        match self.tokens.good(&self.purpose().await?) {
+            Some(token) => Ok(token),
+            None if self.tokens.login.is_some() => Ok(self.granted().await?.access_token),
+            None => Err(Unmet(Needs::Token.as_str().to_owned())),
+        }
     }
 
     /// For whom tokens are: the resource that the server names, and every scope that it names.

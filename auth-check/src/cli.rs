@@ -3,10 +3,9 @@
 use std::{
     fs,
     io::IsTerminal,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -16,19 +15,19 @@ use url::Url;
 use crate::{
     check::Check,
     checks,
-    context::{Attacker, Settings},
+    context::Settings,
     http::Http,
-    issuer::IssuerServer,
-    jose::RsaKey,
+    login::terminal::SECRET,
     model::{Outcome, Revision, Unmet},
     policy::{Baseline, Policy},
     report,
     run::{Results, run},
-    tokens::{Given, Mint, Tokens, read_key},
 };
 
+mod ways;
+
 const AFTER: &str = "\
-Ways to tokens (a log-in by browser is not there yet):
+Ways to tokens:
   --token-file FILE   tokens that you have, as JSON:
                       {\"tokens\": [{\"token\": \"eyJ…\", \"scopes\": \"mcp:read mcp:tools\"},
                                   {\"token\": \"eyJ…\", \"scopes\": \"\"},
@@ -36,6 +35,8 @@ Ways to tokens (a log-in by browser is not there yet):
                       `scopes`: what it was granted, if you know. `audience`: it is for another server.
   --mock-issuer[=URL] auth-check is the authorization server. Tell yours to trust the issuer that it names.
   --issuer-key FILE   the private key of a development issuer that your server trusts already.
+  --login             log in with your browser, four or five times mostly, and at most 16. The client is yours
+                      (--client-id, perhaps the https URL of its metadata document), or it registers (--active).
 
 The policy file:
   fail-under = \"SHOULD\"                what is only a MAY does not fail the run
@@ -95,6 +96,21 @@ struct CheckArgs {
     /// That issuer's name; default: the endpoint's origin
     #[arg(long, value_name = "URL", requires = "issuer_key")]
     issuer: Option<String>,
+    /// Log in with the browser of this computer
+    #[arg(long)]
+    login: bool,
+    /// Do not open the browser: print each address, and read the one that the browser ends at
+    #[arg(long, requires = "login")]
+    paste: bool,
+    /// The client that logs in; without it, one that registers (--active)
+    #[arg(long, value_name = "ID", requires = "login")]
+    client_id: Option<String>,
+    /// Its secret, if it has one; better given in the environment
+    #[arg(long, value_name = "SECRET", requires = "client_id", env = SECRET, hide_env_values = true)]
+    client_secret: Option<String>,
+    /// Its redirect URI, as it is registered; default: a port of this computer
+    #[arg(long, value_name = "URL", requires = "login")]
+    redirect_uri: Option<Url>,
     /// Allow what leaves something behind: it registers clients named auth-check
     #[arg(long)]
     active: bool,
@@ -129,6 +145,8 @@ struct CheckArgs {
 enum Require {
     /// A good token was let in
     Token,
+    /// Somebody has logged in, and got a token
+    LogIn,
     /// The same, and hostile tokens could be signed
     Key,
     /// Every check
@@ -155,7 +173,7 @@ impl Cli {
                 anstream::print!("{}", report::text::explain(check));
                 Ok(ExitCode::SUCCESS)
             }
-            None => check(self.check).await,
+            None => Box::pin(check(self.check)).await,
         }
     }
 }
@@ -176,13 +194,15 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
     }
     let policy = read(args.policy.as_deref(), Policy::read)?;
     let baseline = read(args.baseline.as_deref(), Baseline::read)?;
-    let (tokens, attacker) = ways(&args, &url).await?;
-    let required = args.require.or(match (&tokens.mint, tokens.any()) {
-        (Some(_), _) => Some(Require::Key),
-        (None, true) => Some(Require::Token),
-        (None, false) => None,
-    });
+    let (tokens, attacker) = ways::given(&args, &url).await?;
     let can_sign = tokens.mint.is_some();
+    let required = match args.require {
+        Some(required) => vec![required],
+        None => [(tokens.any(), Require::Token), (tokens.login.is_some(), Require::LogIn), (can_sign, Require::Key)]
+            .into_iter()
+            .filter_map(|(given, way)| given.then_some(way))
+            .collect(),
+    };
     let settings = Settings {
         target: url,
         revision: args.revision,
@@ -222,23 +242,23 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
     anstream::print!("{}", report::text::report(&results));
     write(args.json.as_deref(), || format!("{:#}\n", report::json::report(&results)))?;
     write(args.sarif.as_deref(), || format!("{:#}\n", report::sarif::report(&results)))?;
-    write(args.junit.as_deref(), || report::junit::report(&results, required == Some(Require::All)))?;
-    Ok(exit_code(&results, required, can_sign))
+    write(args.junit.as_deref(), || report::junit::report(&results, required.contains(&Require::All)))?;
+    Ok(exit_code(&results, &required, can_sign))
 }
 
-fn exit_code(results: &Results, required: Option<Require>, can_sign: bool) -> ExitCode {
+fn exit_code(results: &Results, required: &[Require], can_sign: bool) -> ExitCode {
     let (_, _, not_run) = results.counts();
     if results.failing() > 0 {
         return ExitCode::from(1);
     }
-    let let_in = results.outcome("TOK-01") == Some(&Outcome::Passed);
-    let missed = match required {
-        None => false,
-        Some(Require::Token) => !let_in,
-        Some(Require::Key) => !let_in || !can_sign,
-        Some(Require::All) => not_run > 0,
+    let passed = |id| results.outcome(id) == Some(&Outcome::Passed);
+    let was_run = |way: &Require| match way {
+        Require::Token => passed("TOK-01"),
+        Require::LogIn => passed("FLOW-04"),
+        Require::Key => passed("TOK-01") && can_sign,
+        Require::All => not_run == 0,
     };
-    if missed {
+    if !required.iter().all(was_run) {
         eprintln!("auth-check: nothing was found, but what was required could not be run");
         return ExitCode::from(3);
     }
@@ -257,30 +277,4 @@ fn write(path: Option<&Path>, report: impl Fn() -> String) -> Result<()> {
         Some(path) => fs::write(path, report()).with_context(|| format!("cannot write {}", path.display())),
         None => Ok(()),
     }
-}
-
-/// The ways to tokens that were given, and the server that they need.
-async fn ways(args: &CheckArgs, target: &Url) -> Result<(Tokens, Attacker)> {
-    let mut tokens = Tokens::default();
-    if let Some(given) = read(args.token_file.as_deref(), Given::read)? {
-        tokens.given = given;
-    }
-    let foreign = Arc::new(RsaKey::generate()?);
-    let bait = foreign.key_set();
-    let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let server = if let Some(issuer) = &args.mock_issuer {
-        let key = Arc::new(RsaKey::generate()?);
-        let address = args.mock_bind.unwrap_or_else(|| loopback(issuer.port_or_known_default().unwrap_or(9099)));
-        let server = IssuerServer::start(address, Some(issuer.as_str()), &key.key_set(), &bait).await?;
-        eprintln!("auth-check: the issuer is {}; your server must trust it", server.url());
-        tokens.mint = Some(Mint { key, issuer: server.url().to_owned() });
-        server
-    } else {
-        IssuerServer::start(loopback(0), None, &serde_json::json!({ "keys": [] }), &bait).await?
-    };
-    if let Some(path) = &args.issuer_key {
-        let issuer = args.issuer.clone().unwrap_or_else(|| target.origin().ascii_serialization());
-        tokens.mint = Some(Mint { key: Arc::new(read_key(path)?), issuer });
-    }
-    Ok((tokens, Attacker { key: foreign, server }))
 }

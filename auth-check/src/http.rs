@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::{
+    mask,
     message::{Reply, Request},
     model::Unmet,
     wire,
@@ -47,6 +48,8 @@ pub struct Http {
     mine: Vec<String>,
     sent: AtomicU32,
     started: Instant,
+    /// Milliseconds in which a person was waited for.
+    waited: AtomicU64,
 }
 
 impl Http {
@@ -55,7 +58,14 @@ impl Http {
     pub fn new(target: &Url, mine: Vec<String>) -> Self {
         let mine = mine.into_iter().map(|host| host.to_ascii_lowercase()).collect();
         let local = address::is_loopback(target);
-        Http { tls: OnceLock::new(), local, mine, sent: AtomicU32::new(0), started: Instant::now() }
+        Http {
+            tls: OnceLock::new(),
+            local,
+            mine,
+            sent: AtomicU32::new(0),
+            started: Instant::now(),
+            waited: AtomicU64::new(0),
+        }
     }
 
     /// TLS with this computer's certificates.
@@ -73,6 +83,11 @@ impl Http {
         self.sent.load(Ordering::Relaxed)
     }
 
+    /// Time that does not count, as a person took it.
+    pub fn do_not_count(&self, time: Duration) {
+        self.waited.fetch_add(time.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// Whether this host may be asked.
     ///
     /// # Errors
@@ -80,12 +95,12 @@ impl Http {
     pub fn allows(&self, url: &Url) -> Result<(), Unmet> {
         let host = url.host_str().unwrap_or_default();
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Unmet(format!("an http or https URL instead of {url}")));
+            return Err(Unmet(format!("an http or https URL instead of {}", mask::url(url))));
         }
         if self.local && address::is_loopback(url) || self.mine.iter().any(|mine| mine == host) {
             return Ok(());
         }
-        Err(Unmet(format!("--mine {host}")))
+        Err(Unmet(format!("--mine {}", mask::sentence(host))))
     }
 
     /// Sends a request and reads the answer.
@@ -97,10 +112,12 @@ impl Http {
         if self.sent.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS {
             return Err(Unmet(format!("fewer than {MAX_REQUESTS} requests")));
         }
-        if self.started.elapsed() > MAX_TIME {
+        let waited = Duration::from_millis(self.waited.load(Ordering::Relaxed));
+        if self.started.elapsed().saturating_sub(waited) > MAX_TIME {
             return Err(Unmet("a server whose answers take less than 10 minutes".to_owned()));
         }
-        let no_answer = |why: &str| Unmet(format!("an answer to {} {} ({why})", request.method, request.url));
+        let no_answer =
+            |why: &str| Unmet(format!("an answer to {} {} ({why})", request.method, mask::url(&request.url)));
         let mut bytes = Vec::new();
         match timeout(PATIENCE, self.exchange(request, &mut bytes)).await {
             Ok(Ok(reply)) => Ok(reply),

@@ -82,7 +82,7 @@ impl RsaKey {
     pub fn kid(&self) -> String {
         let jwk = self.bare_jwk();
         let canonical = format!("{{\"e\":{},\"kty\":\"RSA\",\"n\":{}}}", jwk["e"], jwk["n"]);
-        b64(digest::digest(&digest::SHA256, canonical.as_bytes()))
+        hash(&canonical)
     }
 
     /// The public half in the form in which programs keep it.
@@ -139,6 +139,11 @@ pub fn taken_apart(token: &str) -> Option<(Value, Value)> {
     };
     let read = (part()?, part()?);
     (parts.next().is_some() && parts.next().is_none()).then_some(read)
+}
+
+/// The SHA-256 of a text in base64url, as challenges, thumbprints and `ath` have it.
+pub fn hash(text: &str) -> String {
+    b64(digest::digest(&digest::SHA256, text.as_bytes()))
 }
 
 /// base64url without padding.

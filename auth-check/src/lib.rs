@@ -6,7 +6,7 @@
 //! - [`http`], [`message`], [`wire`]: requests that no library would send, and their answers; [`mask`]: what is not
 //!   shown of them;
 //! - [`discovery`], [`documents`]: metadata, found as a client finds it; [`access`]: requests with a token;
-//! - [`tokens`]: the ways to tokens; [`jose`], [`hostile`]: tokens that no library would make; [`issuer`]: a small
+//! - [`tokens`]: the ways to tokens; [`login`]: that of a person with a browser; [`jose`], [`hostile`], [`proof`]: tokens and proofs that no library would make; [`issuer`]: a small
 //!   authorization server;
 //! - [`policy`]: what is known already and does not fail a run;
 //! - [`report`]: what is shown for people and programs; [`cli`]: the command line.
@@ -26,10 +26,12 @@ pub mod hostile;
 pub mod http;
 pub mod issuer;
 pub mod jose;
+pub mod login;
 pub mod mask;
 pub mod message;
 pub mod model;
 pub mod policy;
+pub mod proof;
 pub mod report;
 pub mod run;
 pub mod tokens;

@@ -2,6 +2,7 @@
 
 use oauth::text::is_invisible;
 use serde_json::Value;
+use url::{Url, form_urlencoded};
 
 /// How much of a request, of an answer and of a sentence a report shows, in characters.
 const SHOWN: usize = 800;
@@ -13,6 +14,8 @@ const NAMES: [&str; 5] = ["access_token", "refresh_token", "id_token", "client_s
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// The most secrets of an answer that are looked for elsewhere in it; hidden under their names are all.
 const MAX_SECRETS: usize = 100;
+/// The longest URL that is quoted.
+const MAX_URL: usize = 200;
 const HIDDEN: &str = "‹not shown›";
 
 /// An answer's body as a report may show it, and the secrets that are in it.
@@ -87,6 +90,35 @@ pub fn masked(text: &str, secrets: &[String]) -> String {
     cut(&text)
 }
 
+/// A sentence that may quote a server: its beginning, on one line.
+pub fn sentence(text: &str) -> String {
+    line(&cut(text))
+}
+
+/// A URL that a server may have named: without what may be secret in it.
+pub fn url(url: &Url) -> String {
+    let mut shown = url.clone();
+    // Only a URL that has no host has no place for them.
+    let _ = (shown.set_username(""), shown.set_password(None));
+    shown.set_query(None);
+    shown.set_fragment(None);
+    let shown = if shown.path().len() > MAX_URL { shown.origin().ascii_serialization() } else { shown.to_string() };
+    shown.chars().take(MAX_URL).collect()
+}
+
+/// The parameters of a redirect that are secrets (RFC 6749 §4.1.2 and §4.2.2), as they are and as they are written.
+pub fn of_redirect(place: &Url) -> Vec<String> {
+    let written = [place.query(), place.fragment()].into_iter().flatten().flat_map(|part| part.split('&'));
+    let mut secrets = Vec::new();
+    for (name, value) in written.filter_map(|pair| pair.split_once('=')).take(MAX_SECRETS) {
+        if name == "code" || NAMES.contains(&name) {
+            secrets.push(value.to_owned());
+            secrets.extend(form_urlencoded::parse(value.as_bytes()).map(|(value, _)| value.into_owned()));
+        }
+    }
+    secrets
+}
+
 /// On one line, and without what a terminal would obey.
 pub fn line(text: &str) -> String {
     text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect()
@@ -135,6 +167,17 @@ mod tests {
         {
             assert_eq!(body(harmless), (harmless.to_owned(), Vec::new()));
         }
+    }
+
+    #[test]
+    fn what_a_server_names_is_quoted_without_secrets_and_not_for_ever() {
+        let long = format!("https://alice:the-secret@a.example/{}?code=S3#S3", "x".repeat(5000));
+        let shown = super::url(&Url::parse(&long).unwrap());
+        assert_eq!(shown, "https://a.example");
+        let place = Url::parse("http://127.0.0.1/cb?state=s&code=a%2Fb#access_token=S3").unwrap();
+        assert_eq!(of_redirect(&place), ["a%2Fb", "a/b", "S3", "S3"]);
+        let sentence = sentence(&format!("a\nb\u{1b}{}", "x".repeat(5000)));
+        assert!(sentence.chars().count() <= SHOWN + 1 && !sentence.contains(['\n', '\u{1b}']), "{sentence}");
     }
 
     #[test]

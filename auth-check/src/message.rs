@@ -220,6 +220,7 @@ impl Exchange {
     /// Something that is wrong with it.
     pub fn finding(&self, what: impl Into<String>) -> Finding {
         let (body, mut secrets) = mask::body(&self.came.text());
+        secrets.extend(self.location().iter().flat_map(mask::of_redirect));
         secrets.extend_from_slice(&self.sent.secrets);
         let shown = |text: &str| masked(text.trim(), &secrets).trim().to_owned();
         Finding {

@@ -98,6 +98,8 @@ pub enum Needs {
     Key,
     /// That the person allows to register clients.
     Active,
+    /// A log-in.
+    Login,
 }
 
 impl Needs {
@@ -105,9 +107,10 @@ impl Needs {
     pub fn as_str(self) -> &'static str {
         match self {
             Needs::Nothing => "",
-            Needs::Token => "a token (--token-file, --mock-issuer or --issuer-key)",
-            Needs::Jwt => "a token that is a JWT (--token-file), or --mock-issuer or --issuer-key",
+            Needs::Token => "a token (--token-file, --login, --mock-issuer or --issuer-key)",
+            Needs::Jwt => "a token that is a JWT (--token-file or --login), or --mock-issuer or --issuer-key",
             Needs::Active => "--active (it registers clients)",
+            Needs::Login => "a log-in (--login)",
             Needs::Key => "a key that the server trusts (--mock-issuer or --issuer-key)",
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     check::{Check, Verdict},
     checks,
     context::{Context, Settings},
-    jose,
+    jose, mask,
     model::{Finding, Needs, Outcome, Revision, Unmet},
 };
 
@@ -62,7 +62,7 @@ pub async fn run(settings: Settings, progress: impl Fn(&Check, usize, usize)) ->
     let context = Context::new(settings);
     wait(&context, patience).await;
     if let Err(Unmet(why)) = context.anonymous().await {
-        bail!("nothing can be tried: this needs {why}");
+        bail!("nothing can be tried: this needs {}", mask::sentence(&why));
     }
     let revision = context.revision;
     let applying: Vec<_> = checks::all().filter_map(|check| Some((check, check.level(revision)?))).collect();
@@ -77,6 +77,7 @@ pub async fn run(settings: Settings, progress: impl Fn(&Check, usize, usize)) ->
         known.insert(check.id, outcome.clone());
         verdicts.push(Verdict { check, level: *level, outcome, excused: None });
     }
+    context.leave().await;
     Ok(Results { target: context.target.to_string(), revision, verdicts, requests: context.http.count() })
 }
 
@@ -109,7 +110,8 @@ async fn try_one(context: &Context, check: &Check) -> Outcome {
     match (check.run)(context, check.id).await {
         Ok(findings) if findings.is_empty() => Outcome::Passed,
         Ok(findings) => Outcome::Found(findings),
-        Err(Unmet(why)) => Outcome::NotRun(why),
+        // It may quote what a server said.
+        Err(Unmet(why)) => Outcome::NotRun(mask::sentence(&why)),
     }
 }
 
@@ -119,6 +121,7 @@ async fn has(context: &Context, needs: Needs) -> bool {
         Needs::Token => context.tokens.any(),
         Needs::Key => context.tokens.mint.is_some(),
         Needs::Active => context.active,
+        Needs::Login => context.tokens.login.is_some(),
         Needs::Jwt => context.token().await.is_ok_and(|token| jose::taken_apart(&token).is_some()),
     }
 }

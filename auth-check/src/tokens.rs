@@ -1,4 +1,4 @@
-//! The ways to tokens: those that the person gives, and those that are signed here.
+//! The ways to tokens: those that the person gives, a log-in, and those that are signed here.
 
 use std::sync::Arc;
 
@@ -10,7 +10,10 @@ use oauth::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::jose::{Algorithm, RsaKey};
+use crate::{
+    jose::{Algorithm, RsaKey},
+    login::Login,
+};
 
 /// Tokens that the person gives: the form of `--token-file`.
 #[derive(Debug, Default, Deserialize)]
@@ -66,6 +69,8 @@ pub struct Tokens {
     pub given: Given,
     /// From here.
     pub mint: Option<Mint>,
+    /// From an authorization server at which somebody logs in.
+    pub login: Option<Box<Login>>,
 }
 
 /// For whom tokens are, and what they allow.
@@ -79,10 +84,10 @@ pub struct Purpose {
 impl Tokens {
     /// Whether there are any.
     pub fn any(&self) -> bool {
-        self.mint.is_some() || self.given.own().next().is_some()
+        self.mint.is_some() || self.login.is_some() || self.given.own().next().is_some()
     }
 
-    /// A token that the server should accept, with as many scopes as possible.
+    /// A token that the server should accept, with as many scopes as possible; `None` if it takes a log-in.
     pub fn good(&self, purpose: &Purpose) -> Option<String> {
         if let Some(mint) = &self.mint {
             return Some(mint.token(&mint.claims(purpose)));
@@ -162,7 +167,7 @@ mod tests {
         let purpose = Purpose { audience: "https://mcp.example/mcp".to_owned(), scopes: "a b".to_owned() };
         let text = r#"{"tokens":[{"token":"one","scopes":"a"},{"token":"two","scopes":"b a"},
             {"token":"three","audience":"https://other.example"},{"token":"four","scopes":""}]}"#;
-        let tokens = Tokens { given: Given::read(text).unwrap(), mint: None };
+        let tokens = Tokens { given: Given::read(text).unwrap(), ..Tokens::default() };
         assert_eq!(tokens.good(&purpose).as_deref(), Some("two"));
         assert_eq!(tokens.with_scopes(&purpose, "").as_deref(), Some("four"));
         assert_eq!(tokens.with_scopes(&purpose, "a b").as_deref(), Some("two"));

@@ -1,10 +1,12 @@
-//! What the server says of itself, as a resource and as an authorization server; and the latter's endpoints, as far as
-//! they can be asked without a client.
+//! What the server says of itself, as a resource and as an authorization server.
 
 use actix_web::{HttpRequest, HttpResponse, http::Method};
 use serde_json::{Value, json};
 
-use crate::state::State;
+use crate::{
+    es256::{D, X, Y},
+    state::State,
+};
 
 const RESOURCE: &str = "/.well-known/oauth-protected-resource";
 const RESOURCE_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
@@ -21,7 +23,6 @@ pub fn serve(request: &HttpRequest, state: &State) -> HttpResponse {
             server(path, state)
         }
         "/jwks" if is_get && !state.has("no-key-set") => HttpResponse::Ok().json(key_set(state)),
-        "/token" => token(request, state),
         _ => HttpResponse::NotFound().finish(),
     }
 }
@@ -35,9 +36,11 @@ fn resource(request: &HttpRequest, state: &State) -> HttpResponse {
     if state.has("no-resource-document") {
         return HttpResponse::NotFound().finish();
     }
+    let issuers: Vec<_> = [&state.base, &state.trust.issuer].into_iter().filter(|one| !one.is_empty()).collect();
     let mut members = json!({
-        "resource": state.resource(), "authorization_servers": [state.base, state.trust.issuer],
+        "resource": state.resource(), "authorization_servers": issuers,
         "scopes_supported": ["files:read", "files:write"], "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": ["ES256"],
     });
     if state.has("resource-is-a-list") {
         members["resource"] = json!([state.resource()]);
@@ -77,10 +80,12 @@ fn server(path: &str, state: &State) -> HttpResponse {
     let at = |path: &str| format!("{}{path}", state.base);
     let mut members = json!({
         "issuer": state.base, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
-        "jwks_uri": at("/jwks"), "registration_endpoint": at("/register"), "scopes_supported": ["files:read", "files:write", "files:list"],
+        "jwks_uri": at("/jwks"), "registration_endpoint": at("/register"),
+        "revocation_endpoint": at("/revoke"), "scopes_supported": ["files:read", "files:write", "files:list"],
         "response_types_supported": ["code"], "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"], "token_endpoint_auth_methods_supported": ["none"],
         "authorization_response_iss_parameter_supported": true, "client_id_metadata_document_supported": true,
+        "dpop_signing_alg_values_supported": ["ES256"],
     });
     let changes: &[(&str, &str, Value)] = &[
         ("server-member-mistyped", "scopes_supported", json!("files:read files:write")),
@@ -116,14 +121,14 @@ fn server(path: &str, state: &State) -> HttpResponse {
     document(&members, state.has("server-document-as-text"))
 }
 
-/// A key set with an elliptic key (that of RFC 7517, appendix A.1).
+/// A key set with the elliptic key.
 fn key_set(state: &State) -> Value {
     let mut key = json!({
         "kty": "EC", "crv": "P-256", "use": "sig", "kid": "1", "alg": "ES256",
-        "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        "x": X, "y": Y,
     });
     if state.has("private-key-published") {
-        key["d"] = json!("870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE");
+        key["d"] = json!(D);
     }
     let mut keys = vec![key];
     if state.has("short-key") {
@@ -131,14 +136,4 @@ fn key_set(state: &State) -> Value {
         keys.push(json!({ "kty": "RSA", "use": "sig", "kid": "2", "alg": "RS256", "n": n, "e": "AQAB" }));
     }
     json!({ "keys": keys })
-}
-
-fn token(request: &HttpRequest, state: &State) -> HttpResponse {
-    if request.method() != Method::POST && !state.has("token-by-get") {
-        return HttpResponse::MethodNotAllowed().insert_header(("Allow", "POST")).finish();
-    }
-    if state.has("token-error-as-html") {
-        return HttpResponse::BadRequest().content_type("text/html").body("<p>No.</p>");
-    }
-    HttpResponse::BadRequest().json(json!({ "error": "invalid_grant" }))
 }

@@ -1,15 +1,18 @@
 //! A small MCP server, with its own authorization server's documents, that does everything right, but for one fault that
 //! can be chosen ([`faults`]). It stands on no code of the steps: a mistake of theirs would not be seen here.
 //!
-//! [`mcp`] is the endpoint, [`verify`] decides which token is good, [`documents`] is what it says of itself, and
-//! [`client`] where clients register and send people to.
+//! [`mcp`] is the endpoint, [`verify`] decides which token is good, [`documents`] is what it says of itself, [`client`]
+//! where clients register and send people to, and [`grants`] what they get there; [`proofs`] are those of DPoP.
 
 #![deny(missing_docs)]
 
 pub mod client;
 pub mod documents;
+pub mod es256;
 pub mod faults;
+pub mod grants;
 pub mod mcp;
+pub mod proofs;
 pub mod state;
 pub mod verify;
 
@@ -87,6 +90,19 @@ async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
         "/MCP" if state.has("open-by-case") => mcp::open(),
         "/register" if request.method() == Method::POST => client::register(&body, &state),
         "/authorize" if request.method() == Method::GET => client::authorize(&request, &state),
+        "/token" => token(&request, &body, &state),
+        "/revoke" if request.method() == Method::POST => grants::revoke(&body, &state),
         _ => documents::serve(&request, &state),
     }
+}
+
+/// Tokens are given to POST alone.
+fn token(request: &HttpRequest, body: &[u8], state: &State) -> HttpResponse {
+    if request.method() == Method::POST {
+        return grants::token(request, body, state);
+    }
+    if state.has("token-by-get") {
+        return grants::token(request, request.query_string().as_bytes(), state);
+    }
+    HttpResponse::MethodNotAllowed().insert_header(("Allow", "POST")).finish()
 }

@@ -15,6 +15,7 @@ use actix_web::{
 use serde_json::{Value, json};
 
 use crate::{
+    proofs,
     state::State,
     verify::{self, Refused},
 };
@@ -44,7 +45,8 @@ pub async fn endpoint(request: &HttpRequest, body: &[u8], state: &State) -> Http
         Sent::Malformed => return refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), state),
         Sent::Nothing => return nothing(request, state),
     };
-    let claims = match verify::claims(&token, state).await {
+    let key = proofs::key(request, &token, state).filter(|_| !state.has("no-bound-tokens"));
+    let claims = match verify::claims(&token, key.as_deref(), state).await {
         Ok(claims) => claims,
         Err(Refused::Failure) => return HttpResponse::InternalServerError().finish(),
         Err(Refused::Expired) if state.has("expired-forbidden") => return HttpResponse::Forbidden().finish(),
@@ -123,9 +125,11 @@ fn sent(request: &HttpRequest, message: &Value, body: &[u8], state: &State) -> S
     if state.has("any-scheme") {
         return Sent::Token(if token.is_empty() { value } else { token.to_owned() });
     }
+    // Under which scheme it comes does not matter where it is bound: then there is a proof.
+    let bound = request.headers().contains_key("dpop") && scheme.eq_ignore_ascii_case("dpop");
     let bearer = if state.has("scheme-by-case") { scheme == "Bearer" } else { scheme.eq_ignore_ascii_case("bearer") };
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    if !bearer {
+    if !bearer && !bound {
         return Sent::Nothing;
     }
     match token.trim() {

@@ -1,6 +1,6 @@
 //! What the server knows: its fault, its URLs, whom it trusts.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, atomic::AtomicBool};
 
 use anyhow::{Context as _, Result};
 use aws_lc_rs::{
@@ -13,11 +13,11 @@ use base64::{
 };
 use serde_json::Value;
 
-use crate::faults::Fault;
+use crate::{faults::Fault, grants::Grants};
 
 /// Whose tokens are accepted.
 pub struct Trust {
-    /// The issuer.
+    /// The issuer; if empty, there is none but the server's own.
     pub issuer: String,
     /// Its key set.
     pub keys: Value,
@@ -36,6 +36,8 @@ pub struct State {
     pub key: PublicKeyComponents<Vec<u8>>,
     /// Whether the keys were forgotten.
     pub forgotten: AtomicBool,
+    /// What the authorization server gave.
+    pub grants: Mutex<Grants>,
 }
 
 impl State {
@@ -47,7 +49,7 @@ impl State {
         let jwk = &trust.keys["keys"][0];
         let kid = jwk["kid"].as_str().context("the key has no kid")?.to_owned();
         let key = components(jwk).context("the key is not an RSA key")?;
-        Ok(State { base, fault, trust, kid, key, forgotten: AtomicBool::new(false) })
+        Ok(State { base, fault, trust, kid, key, forgotten: AtomicBool::new(false), grants: Mutex::default() })
     }
 
     /// Whether the server has this fault.

@@ -18,7 +18,10 @@ use serde_json::{Map, Value};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use url::Url;
 
-use crate::state::{State, components};
+use crate::{
+    es256,
+    state::{State, components},
+};
 
 /// Why a token is refused.
 pub enum Refused {
@@ -30,11 +33,11 @@ pub enum Refused {
     Failure,
 }
 
-/// The claims of a good token.
+/// The claims of a good token; `key` is the thumbprint of the key that has signed a proof for it.
 ///
 /// # Errors
 /// If it is not good.
-pub async fn claims(token: &str, state: &State) -> Result<Map<String, Value>, Refused> {
+pub async fn claims(token: &str, key: Option<&str>, state: &State) -> Result<Map<String, Value>, Refused> {
     if token.len() > 16 * 1024 {
         return Err(if state.has("huge-token-fails") { Refused::Failure } else { Refused::Bad });
     }
@@ -49,11 +52,21 @@ pub async fn claims(token: &str, state: &State) -> Result<Map<String, Value>, Re
         fetch(header.get("jku")).await;
     }
     let signature = URL_SAFE_NO_PAD.decode(parts[2]).map_err(|_| Refused::Bad)?;
-    if !is_signed(&header, &format!("{}.{}", parts[0], parts[1]), &signature, state) {
+    let message = format!("{}.{}", parts[0], parts[1]);
+    // Two issuers are trusted, each with its own key: the one that is given, and the server's own.
+    let own = header.get("alg").is_some_and(|alg| alg == "ES256");
+    let signed =
+        if own { es256::is_own(&message, &signature) } else { is_signed(&header, &message, &signature, state) };
+    if !signed {
         return Err(Refused::Bad);
     }
     let claims = object(parts[1]).ok_or(Refused::Bad)?;
-    check_claims(&claims, state)?;
+    check_claims(&claims, if own { &state.base } else { &state.trust.issuer }, state)?;
+    let bound = claims.get("cnf");
+    let proven = bound.is_some_and(|cnf| key.is_some_and(|key| cnf["jkt"] == key || state.has("proof-of-any-key")));
+    if bound.is_some() && !proven && !state.has("ignores-cnf") {
+        return Err(Refused::Bad);
+    }
     // The next request after an unknown key pays for it.
     if state.has("forgets-keys") && state.forgotten.swap(false, Ordering::Relaxed) {
         return Err(Refused::Bad);
@@ -126,7 +139,7 @@ fn secret(kid: Option<&str>, state: &State) -> Option<Vec<u8>> {
     None
 }
 
-fn check_claims(claims: &Map<String, Value>, state: &State) -> Result<(), Refused> {
+fn check_claims(claims: &Map<String, Value>, trusted: &str, state: &State) -> Result<(), Refused> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let bad = |is_bad: bool| if is_bad { Err(Refused::Bad) } else { Ok(()) };
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -164,13 +177,12 @@ fn check_claims(claims: &Map<String, Value>, state: &State) -> Result<(), Refuse
     };
     bad(!(audiences.iter().any(fits) || nobody && state.has("aud-optional")))?;
     let issuer = text("iss");
-    let known = issuer == state.trust.issuer
+    let known = issuer == trusted
         || state.has("no-iss-check") && !issuer.is_empty()
         || state.has("iss-optional") && issuer.is_empty();
     bad(!known)?;
     let sub = claims.get("sub");
-    bad(sub.is_some_and(|sub| !sub.is_string()) || text("sub").is_empty() && !state.has("sub-optional"))?;
-    bad(claims.contains_key("cnf") && !state.has("ignores-cnf"))
+    bad(sub.is_some_and(|sub| !sub.is_string()) || text("sub").is_empty() && !state.has("sub-optional"))
 }
 
 /// Asks for an address, as no server should whom a token tells to.

@@ -5,11 +5,16 @@ use crate::check::Check;
 mod agreement;
 mod challenge;
 mod code_flow;
+mod dpop;
+mod endpoints;
+mod log_in;
 mod places;
+mod refresh;
 mod refusals;
 mod registration;
 mod resource_document;
 mod resource_metadata;
+mod revocation;
 mod scopes;
 mod server_documents;
 mod server_members;
@@ -17,6 +22,8 @@ mod server_metadata;
 mod token_trials;
 mod tokens;
 mod transport;
+
+pub(crate) use registration::unregister;
 
 /// A group of checks.
 pub struct Group {
@@ -40,6 +47,9 @@ pub const GROUPS: &[Group] = &[
     Group { prefix: "TOK", title: "Tokens", checks: tokens::CHECKS },
     Group { prefix: "PLACE", title: "Where a token is", checks: places::CHECKS },
     Group { prefix: "SCOPE", title: "Scopes and step-up", checks: scopes::CHECKS },
+    Group { prefix: "DPOP", title: "Tokens that are bound to a key", checks: dpop::CHECKS },
+    Group { prefix: "REF", title: "Refresh", checks: refresh::CHECKS },
+    Group { prefix: "REV", title: "Revocation", checks: revocation::CHECKS },
 ];
 
 /// All checks.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::code_flow::{authorize, with};
+use super::endpoints::{authorize, with};
 use crate::{
     check::{Check, MUST, SHOULD, run},
     context::Context,
@@ -129,7 +129,7 @@ async fn registered(context: &Context, metadata: &Value, judge: impl AsyncFn(Reg
 }
 
 /// Takes a registration back, where that is possible (RFC 7592 §2.3).
-async fn unregister(context: &Context, exchange: &Exchange) {
+pub async fn unregister(context: &Context, exchange: &Exchange) {
     let answer = exchange.json().unwrap_or_default();
     let (uri, token) = (answer["registration_client_uri"].as_str(), answer["registration_access_token"].as_str());
     // The answer may name any address, but the server may speak only for its own origin.

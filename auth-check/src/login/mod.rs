@@ -1,0 +1,111 @@
+//! A log-in as a way to tokens: a browser with a person at it goes to the authorization server, and comes back with a code.
+//!
+//! `mcp-auth-client` does this for programs that want a token. It refuses, and does not show, just those answers that are
+//! looked at here, and spends each code itself; so the requests are made here, one by one.
+//!
+//! - [`client`]: who asks; [`rounds`]: the browser's way, and its answer; [`grant`]: the token endpoint;
+//! - [`codes`], [`refreshes`], [`revocations`], [`bound`]: what is tried with codes, refresh tokens, tokens that are taken
+//!   back, and a token that is bound to a key;
+//! - [`terminal`]: the browser of whoever sits at a terminal.
+
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use oauth::secret::SecretString;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use self::{
+    bound::Bound,
+    client::{Client, Endpoints},
+    codes::{First, Trials},
+    refreshes::Refreshes,
+    revocations::Revocations,
+};
+use crate::model::Unmet;
+
+pub mod bound;
+pub mod client;
+pub mod codes;
+pub mod grant;
+pub mod refreshes;
+pub mod revocations;
+pub mod rounds;
+pub mod terminal;
+
+/// The most times that the browser opens.
+pub const MAX_ROUNDS: u32 = 16;
+
+/// Where the browser goes, and where it may come back to.
+pub struct Visit<'a> {
+    /// The authorization request.
+    pub url: &'a Url,
+    /// The redirect URI that it names.
+    pub redirect_uri: &'a Url,
+    /// How many times the browser has opened, with this one.
+    pub number: u32,
+    /// Why, in a few words.
+    pub why: &'a str,
+    /// Whether a good server shows an error page and does not send the browser back.
+    pub may_stay: bool,
+}
+
+/// What comes of a visit: the address that the browser was sent to, or nothing if it was sent nowhere.
+pub type Visited<'a> = Pin<Box<dyn Future<Output = Result<Option<Url>, Unmet>> + 'a>>;
+
+/// A browser, and who logs in with it: a person; in a test, a program.
+pub trait Browser {
+    /// Where it can come back to: the redirect URI that is registered.
+    fn redirect_uri(&self) -> Url;
+
+    /// Goes there, and comes back.
+    fn visit<'a>(&'a self, visit: Visit<'a>) -> Visited<'a>;
+}
+
+/// A client that the authorization server knows; its id may be the URL of a document about it.
+pub struct KnownClient {
+    /// Its id.
+    pub id: String,
+    /// Its secret, if it has one.
+    pub secret: Option<SecretString>,
+}
+
+/// A log-in, and what has come of it.
+pub struct Login {
+    pub(crate) browser: Box<dyn Browser>,
+    known: Option<KnownClient>,
+    rounds: AtomicU32,
+    endpoints: OnceCell<Result<Endpoints, Unmet>>,
+    /// The client that logs in, and another one.
+    clients: [OnceCell<Result<Client, Unmet>>; 2],
+    first: OnceCell<Result<First, Unmet>>,
+    trials: OnceCell<Result<Trials, Unmet>>,
+    refreshes: OnceCell<Result<Refreshes, Unmet>>,
+    revocations: OnceCell<Result<Revocations, Unmet>>,
+    bound: OnceCell<Result<Bound, Unmet>>,
+}
+
+impl Login {
+    /// With this browser, as this client; without one, as one that registers.
+    pub fn new(browser: Box<dyn Browser>, known: Option<KnownClient>) -> Self {
+        Login {
+            browser,
+            known,
+            rounds: AtomicU32::new(0),
+            endpoints: OnceCell::new(),
+            clients: [OnceCell::new(), OnceCell::new()],
+            first: OnceCell::new(),
+            trials: OnceCell::new(),
+            refreshes: OnceCell::new(),
+            revocations: OnceCell::new(),
+            bound: OnceCell::new(),
+        }
+    }
+
+    /// How many times the browser was opened.
+    pub fn rounds(&self) -> u32 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+}
