@@ -110,11 +110,10 @@ pub fn url(url: &Url) -> String {
 pub fn of_redirect(place: &Url) -> Vec<String> {
     let written = [place.query(), place.fragment()].into_iter().flatten().flat_map(|part| part.split('&'));
     let mut secrets = Vec::new();
-    for (name, value) in written.filter_map(|pair| pair.split_once('=')).take(MAX_SECRETS) {
-        if name == "code" || NAMES.contains(&name) {
-            secrets.push(value.to_owned());
-            secrets.extend(form_urlencoded::parse(value.as_bytes()).map(|(value, _)| value.into_owned()));
-        }
+    let is_secret = |(name, _): &(&str, &str)| *name == "code" || NAMES.contains(name);
+    for (_, value) in written.filter_map(|pair| pair.split_once('=')).filter(is_secret).take(MAX_SECRETS) {
+        secrets.push(value.to_owned());
+        secrets.extend(form_urlencoded::parse(value.as_bytes()).map(|(value, _)| value.into_owned()));
     }
     secrets
 }

@@ -14,11 +14,13 @@ use auth_check::{
     context::{Attacker, Context, Settings},
     issuer::IssuerServer,
     jose::RsaKey,
-    model::{Judged, Revision},
+    login::{Browser, Login, MAX_ROUNDS, Visit, Visited},
+    model::{Judged, Outcome, Revision},
     run::run,
     tokens::{Mint, Tokens},
 };
 use serde_json::json;
+use url::Url;
 
 /// A server on a free port, and what it was asked: the head of each request.
 #[derive(Clone)]
@@ -280,4 +282,82 @@ async fn how_long_a_server_has_to_start_is_measured_by_the_clock() {
     // One or two in three seconds, and the one without which nothing can be tried.
     let asked = server.asked("POST /mcp").len();
     assert!(asked <= 3, "{asked}");
+}
+
+#[tokio::test]
+async fn why_a_check_was_not_run_is_said_without_secrets_and_not_for_ever() {
+    let long = "x".repeat(5000);
+    for issuer in [
+        format!("ftp://alice:the-secret@as.example/{long}?token=the-secret"),
+        format!("https://{long}.example/?token=the-secret"),
+    ] {
+        let server = Server::start(move |line, base| match line {
+            "GET /.well-known/oauth-protected-resource/mcp" => {
+                json(200, json!({ "resource": base, "authorization_servers": [issuer] }))
+            }
+            line => documents(line, base),
+        });
+        let results = run(server.settings().await, |_, _, _| {}).await.unwrap();
+        let Some(Outcome::NotRun(why)) = results.outcome("ASM-01") else { panic!("{results:?}") };
+        assert!(why.len() < 1000 && !why.contains("the-secret"), "{why}");
+    }
+}
+
+/// A browser that goes where it is sent, and knows what the server does.
+struct Robot(Url);
+
+impl Browser for Robot {
+    fn redirect_uri(&self) -> Url {
+        self.0.clone()
+    }
+
+    fn visit<'a>(&'a self, visit: Visit<'a>) -> Visited<'a> {
+        let state = visit.url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+        let mut place = visit.redirect_uri.clone();
+        place.query_pairs_mut().append_pair("state", &state).append_pair("code", "the-code");
+        Box::pin(async move { Ok(Some(place)) })
+    }
+}
+
+#[tokio::test]
+async fn an_authorization_server_that_says_yes_to_everything_ends_the_log_ins_and_shows_no_secret() {
+    let server = Server::start(|line, base| match line {
+        "POST /register" => client(base),
+        "POST /token" => {
+            let scope = scopes(60_000).join(" ");
+            json(
+                200,
+                json!({ "access_token": "the-access-token", "refresh_token": "the-refresh-token", "scope": scope }),
+            )
+        }
+        "GET /authorize" => "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        line => documents(line, base),
+    });
+    let mut settings = server.settings().await;
+    let redirect_uri = "http://127.0.0.1:1/callback".parse().unwrap();
+    settings.tokens.login = Some(Box::new(Login::new(Box::new(Robot(redirect_uri)), None)));
+    let context = Context::new(settings);
+    let started = Instant::now();
+    for (id, number) in [
+        ("FLOW-04", 0),
+        ("FLOW-05", 0),
+        ("FLOW-07", 1),
+        ("FLOW-08", 1),
+        ("FLOW-09", 1),
+        ("FLOW-11", 3),
+        ("FLOW-13", 1),
+        ("FLOW-19", 1),
+        ("REF-01", 1),
+        ("REF-06", 0),
+        ("REF-07", 1),
+    ] {
+        let findings = judge(&context, id).await.unwrap();
+        assert_eq!(findings.len(), number, "{id}: {findings:?}");
+        let shown = format!("{findings:?}");
+        assert!(!["the-access", "the-refresh", "the-code"].iter().any(|secret| shown.contains(secret)), "{shown}");
+    }
+    let login = context.login().unwrap();
+    assert!(login.rounds() <= MAX_ROUNDS + 1, "{}", login.rounds());
+    while context.round("to log in once more").await.is_ok() {}
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }

@@ -89,7 +89,7 @@ pub const FAULTS: &[Fault] = &[
     fault("code-works-twice", "takes a code a second time", &["FLOW-13"]),
     fault("replay-keeps-tokens", "does not end the tokens of a code that comes twice", &["FLOW-14"]),
     fault("code-of-another-client", "takes another client's code", &["FLOW-15"]),
-    fault("audience-is-the-issuer", "gives tokens for itself", &["DPOP-02", "FLOW-16"]),
+    fault("tokens-for-another-server", "gives tokens for another server than was asked for", &["DPOP-02", "FLOW-16"]),
     fault("resource-ignored", "does not look at the resource of token requests", &["FLOW-17"]),
     fault("no-token-type", "does not say of which type a token is", &["FLOW-18"]),
     fault("tokens-in-caches", "lets caches keep tokens", &["FLOW-19"]),

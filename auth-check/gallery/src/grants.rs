@@ -220,8 +220,8 @@ fn answer(grants: &mut Grants, index: usize, scope: &str, form: &Form, state: &S
         "iss": state.base, "aud": state.resource(), "sub": "alice", "client_id": form.get("client_id"),
         "scope": scope, "iat": now(), "exp": now() + 600, "jti": jti,
     });
-    if state.has("audience-is-the-issuer") {
-        claims["aud"] = json!(state.base);
+    if state.has("tokens-for-another-server") {
+        claims["aud"] = json!("https://another.example/mcp");
     }
     if let Some(key) = family.key.as_ref().filter(|_| !state.has("says-bound")) {
         claims["cnf"] = json!({ "jkt": key });

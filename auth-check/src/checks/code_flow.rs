@@ -19,7 +19,7 @@ const TWICE: Clause = Clause {
     link: "https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-4.1.3",
 };
 const AUDIENCE: Clause = Clause {
-    text: "RFC 8707 §2: the server SHOULD restrict the audience of tokens to the `resource` that was asked for",
+    text: "RFC 8707 §2: the server SHOULD audience-restrict tokens to the `resource` that was asked for, and may use a more general name for it",
     link: "https://www.rfc-editor.org/rfc/rfc8707#section-2",
 };
 
@@ -127,7 +127,7 @@ pub const CHECKS: &[Check] = &[
             link: "https://www.rfc-editor.org/rfc/rfc7636#section-4.4.1",
         },
         "Take S256 only: whoever sees the request has the verifier of a plain one.",
-        &["ASM-10", "FLOW-07"],
+        &["ASM-10", "FLOW-04"],
         run!(log_in::plain_challenge),
     ),
     logged_in(
@@ -200,7 +200,7 @@ pub const CHECKS: &[Check] = &[
         ("FLOW-16", "A token is for the resource that was asked for."),
         SHOULD_2025_06,
         AUDIENCE,
-        "Put the `resource` of the request into `aud`.",
+        "Put the `resource` of the request into `aud`, or what stands for it.",
         &["FLOW-04"],
         run!(log_in::audience),
     ),

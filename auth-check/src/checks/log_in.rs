@@ -1,5 +1,6 @@
 //! How a log-in is looked at: the browser's answer, the token endpoint's, and what bad requests get.
 
+use serde_json::Value;
 use url::Url;
 
 use crate::{
@@ -135,7 +136,10 @@ pub async fn audience(context: &Context) -> Judged {
     let (_, claims) = jose::taken_apart(&granted.access_token).ok_or_else(|| Unmet(Needs::Jwt.as_str().to_owned()))?;
     let resource = context.purpose().await?.audience;
     let audience = &claims["aud"];
-    let fits = *audience == *resource || audience.as_array().is_some_and(|all| all.iter().any(|one| *one == *resource));
+    // It may stand for more than the resource, or be a name that the two servers have agreed upon.
+    let fits = |one: &str| resource.starts_with(one) && !one.is_empty() || !one.starts_with("http");
+    let all = audience.as_array().map_or(std::slice::from_ref(audience), Vec::as_slice);
+    let fits = all.iter().filter_map(Value::as_str).any(fits);
     Ok(exchange.found_if(!fits, format!("The token's `aud` is {audience}, but {resource:?} was asked for.")))
 }
 

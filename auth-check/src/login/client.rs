@@ -1,7 +1,7 @@
 //! Who logs in, and where: the authorization server's endpoints, and clients that are known or registered there.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use oauth::secret::ExposeSecret;
+use oauth::{address::is_loopback, secret::ExposeSecret};
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded::byte_serialize};
 
@@ -125,6 +125,11 @@ impl Context {
             let found = all.into_iter().find_map(|(_, document)| Endpoints::of(document));
             let found = found.ok_or_else(|| Unmet("an authorization server with both endpoints".to_owned()))?;
             self.http.allows(&found.authorization)?;
+            // Codes and secrets are sent there.
+            let open = |url: &&Url| url.scheme() != "https" && !is_loopback(url);
+            if [&found.authorization, &found.token].iter().any(open) {
+                return Err(Unmet("endpoints with https".to_owned()));
+            }
             Ok(found)
         });
         found.await.as_ref().map_err(Clone::clone)

@@ -1,7 +1,11 @@
 //! What is tried with refresh tokens.
 
+use std::collections::HashSet;
+
+use serde_json::Value;
+
 use super::grant::Granted;
-use crate::{context::Context, message::Exchange, model::Unmet};
+use crate::{access::first_scopes, context::Context, message::Exchange, model::Unmet};
 
 /// How many requests come with one refresh token at once.
 const RACERS: usize = 5;
@@ -79,17 +83,18 @@ impl Context {
         let plain = chain.refresh(None).await?;
         let rotates = chain.current != first;
         let scopes = granted.scope.unwrap_or(self.purpose().await?.scopes);
+        let has: HashSet<&str> = scopes.split(' ').collect();
+        let all = first_scopes(&scopes);
         // That one is for refreshing, and may be needed for it.
-        let all: Vec<_> = scopes.split(' ').filter(|scope| *scope != "offline_access").collect();
-        let narrowed = if all.len() > 1 {
-            chain.refresh(Some(all[0])).await.map(|exchange| (exchange, all[0].to_owned()))
-        } else {
-            Err(Unmet("a log-in that gives more than one scope".to_owned()))
+        let some: Vec<_> = all.iter().filter(|scope| **scope != "offline_access").collect();
+        let narrowed = match some[..] {
+            [one, _, ..] => chain.refresh(Some(one)).await.map(|exchange| (exchange, (*one).to_owned())),
+            _ => Err(Unmet("a log-in that gives more than one scope".to_owned())),
         };
         let known = self.endpoints().await?.json["scopes_supported"].as_array().cloned().unwrap_or_default();
-        let mut more = known.iter().filter_map(serde_json::Value::as_str);
-        let more = more.find(|scope| !scopes.split(' ').any(|one| one == *scope)).unwrap_or(NOBODYS).to_owned();
-        let widened = (chain.refresh(Some(&format!("{scopes} {more}"))).await?, more);
+        let more = known.iter().filter_map(Value::as_str).find(|scope| !has.contains(scope));
+        let more = more.unwrap_or(NOBODYS).to_owned();
+        let widened = (chain.refresh(Some(&format!("{} {more}", all.join(" ")))).await?, more);
         let other = match (chain.is_alive().await, self.other_client().await) {
             (Ok(()), Ok(client)) => {
                 let exchange = self.refresh(client, &chain.current, None).await?;
