@@ -15,7 +15,7 @@ use auth_check::{
     issuer::IssuerServer,
     jose::RsaKey,
     login::{Browser, Login, MAX_ROUNDS, Visit, Visited},
-    model::{Judged, Outcome, Revision},
+    model::{Judged, Outcome, Revision, Unmet},
     run::run,
     tokens::{Mint, Tokens},
 };
@@ -360,4 +360,33 @@ async fn an_authorization_server_that_says_yes_to_everything_ends_the_log_ins_an
     assert!(login.rounds() <= MAX_ROUNDS + 1, "{}", login.rounds());
     while context.round("to log in once more").await.is_ok() {}
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+/// Somebody who does not come back.
+struct Nobody;
+
+impl Browser for Nobody {
+    fn redirect_uri(&self) -> Url {
+        "http://127.0.0.1:1/callback".parse().unwrap()
+    }
+
+    fn visit<'a>(&'a self, _: Visit<'a>) -> Visited<'a> {
+        Box::pin(async { Err(Unmet("somebody who comes back".to_owned())) })
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_come_back_is_not_waited_for_again() {
+    let server = Server::start(|line, base| match line {
+        "POST /register" => client(base),
+        "GET /authorize" => "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        line => documents(line, base),
+    });
+    let mut settings = server.settings().await;
+    settings.tokens.login = Some(Box::new(Login::new(Box::new(Nobody), None)));
+    let context = Context::new(settings);
+    for id in ["FLOW-04", "FLOW-07", "FLOW-09", "REF-04", "TOK-01"] {
+        assert_eq!(judge(&context, id).await, Err(Unmet("somebody who comes back".to_owned())), "{id}");
+    }
+    assert_eq!(context.login().unwrap().rounds(), 1);
 }

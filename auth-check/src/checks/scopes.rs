@@ -122,7 +122,10 @@ pub const CHECKS: &[Check] = &[
 
 /// The operation with a token that has exactly these scopes.
 async fn with(context: &Context, scopes: &str) -> Result<Exchange, Unmet> {
-    let token = context.tokens.with_scopes(&context.purpose().await?, scopes);
+    let token = match context.tokens.with_scopes(&context.purpose().await?, scopes) {
+        Some(token) => Some(token),
+        None => context.logged_in_with(scopes).await,
+    };
     let needed = || Unmet(format!("a token with exactly the scopes {scopes:?} (--token-file, or a key)"));
     context.operate(OPERATION, &token.ok_or_else(needed)?).await
 }

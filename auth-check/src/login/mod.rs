@@ -10,7 +10,10 @@
 
 use std::{
     pin::Pin,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use oauth::secret::SecretString;
@@ -77,6 +80,8 @@ pub struct Login {
     pub(crate) browser: Box<dyn Browser>,
     known: Option<KnownClient>,
     rounds: AtomicU32,
+    /// Why the browser is not opened any more.
+    ended: OnceLock<Unmet>,
     endpoints: OnceCell<Result<Endpoints, Unmet>>,
     /// The client that logs in, and another one.
     clients: [OnceCell<Result<Client, Unmet>>; 2],
@@ -94,6 +99,7 @@ impl Login {
             browser,
             known,
             rounds: AtomicU32::new(0),
+            ended: OnceLock::new(),
             endpoints: OnceCell::new(),
             clients: [OnceCell::new(), OnceCell::new()],
             first: OnceCell::new(),

@@ -109,6 +109,10 @@ impl Context {
     /// If it was opened often enough, or nobody logs in.
     pub async fn visit(&self, question: Question, why: &str, may_stay: bool) -> Result<Option<Round>, Unmet> {
         let login = self.login()?;
+        // Who did not come back once is not waited for again.
+        if let Some(unmet) = login.ended.get() {
+            return Err(unmet.clone());
+        }
         let number = login.rounds.fetch_add(1, Ordering::Relaxed) + 1;
         if number > MAX_ROUNDS {
             return Err(Unmet(format!("more than {MAX_ROUNDS} log-ins")));
@@ -121,7 +125,11 @@ impl Context {
         let visited = login.browser.visit(Visit { url, redirect_uri, number, why, may_stay }).await;
         // The person's time is not the server's.
         self.http.do_not_count(started.elapsed());
-        let Some(place) = visited? else { return Ok(None) };
+        let place = match visited {
+            Ok(Some(place)) => place,
+            Ok(None) => return Ok(None),
+            Err(unmet) => return Err(login.ended.get_or_init(|| unmet).clone()),
+        };
         let headers = vec![("Location".to_owned(), place.to_string().into_bytes())];
         let came = Reply { status: 302, headers, body: Vec::new() };
         let exchange = Exchange { sent: question.request.clone(), came };
