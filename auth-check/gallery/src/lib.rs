@@ -84,10 +84,11 @@ async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
             HttpResponse::MethodNotAllowed().finish()
         };
     }
+    let message = || serde_json::from_slice(&body).unwrap_or_default();
     match request.path() {
         "/mcp" => mcp::endpoint(&request, &body, &state).await,
-        "/mcp/" if state.has("open-with-slash") => mcp::open(),
-        "/MCP" if state.has("open-by-case") => mcp::open(),
+        "/mcp/" if state.has("open-with-slash") => mcp::open(&message()),
+        "/MCP" if state.has("open-by-case") => mcp::open(&message()),
         "/register" if request.method() == Method::POST => client::register(&body, &state),
         "/authorize" if request.method() == Method::GET => client::authorize(&request, &state),
         "/token" => token(&request, &body, &state),

@@ -20,6 +20,8 @@ use crate::{
     verify::{self, Refused},
 };
 
+/// The revisions of MCP that it knows.
+const VERSIONS: [&str; 4] = ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];
 /// The session, where there is one.
 const SESSION: &str = "gallery-session";
 
@@ -37,7 +39,7 @@ pub async fn endpoint(request: &HttpRequest, body: &[u8], state: &State) -> Http
         return HttpResponse::Ok().content_type("text/event-stream").body(Silence);
     }
     if is_let_in_without_token(request, &message, state) {
-        return open();
+        return open(&message);
     }
     let token = match sent(request, &message, body, state) {
         Sent::Token(token) => token,
@@ -63,13 +65,23 @@ pub async fn endpoint(request: &HttpRequest, body: &[u8], state: &State) -> Http
     if request.method() != Method::POST {
         return HttpResponse::MethodNotAllowed().insert_header(("Allow", "POST")).finish();
     }
+    let version =
+        request.headers().get("mcp-protocol-version").map(|version| String::from_utf8_lossy(version.as_bytes()));
+    if version.is_some_and(|version| !VERSIONS.contains(&version.as_ref())) {
+        return HttpResponse::BadRequest().json(json!({ "error": "invalid_request" }));
+    }
     let granted = claims.get("scope").and_then(Value::as_str).unwrap_or_default();
     match message["method"].as_str() {
         Some("initialize") if state.has("open-session") => {
-            HttpResponse::Ok().insert_header(("Mcp-Session-Id", SESSION)).json(result())
+            HttpResponse::Ok().insert_header(("Mcp-Session-Id", SESSION)).json(result(&message))
         }
-        Some("initialize" | "server/discover" | "ping") => open(),
-        Some("tools/list") => list(granted, state),
+        Some("initialize" | "server/discover" | "ping") => open(&message),
+        Some("notifications/initialized") => HttpResponse::Accepted().finish(),
+        Some("tools/list") if state.has("one-scope-at-a-time") => {
+            guarded(&message, granted, &["files:read", "files:list"], state)
+        }
+        Some("tools/list") => guarded(&message, granted, &["files:read"], state),
+        Some("tools/call") => guarded(&message, granted, &["files:write"], state),
         _ => HttpResponse::BadRequest().json(json!({ "error": "invalid_request" })),
     }
 }
@@ -90,12 +102,22 @@ impl MessageBody for Silence {
 }
 
 /// An answer to a request that was let in.
-pub fn open() -> HttpResponse {
-    HttpResponse::Ok().json(result())
+pub fn open(message: &Value) -> HttpResponse {
+    HttpResponse::Ok().json(result(message))
 }
 
-fn result() -> Value {
-    json!({ "jsonrpc": "2.0", "id": 1, "result": { "tools": [] } })
+fn result(message: &Value) -> Value {
+    let tool = json!({ "name": "count", "inputSchema": { "type": "object" }, "annotations": { "readOnlyHint": true } });
+    let result = match message["method"].as_str() {
+        Some("initialize") => json!({
+            "protocolVersion": "2025-11-25", "capabilities": { "tools": {} },
+            "serverInfo": { "name": "gallery", "version": env!("CARGO_PKG_VERSION") },
+        }),
+        Some("tools/list") => json!({ "tools": [tool] }),
+        Some("tools/call") => json!({ "content": [{ "type": "text", "text": "none" }] }),
+        _ => json!({}),
+    };
+    json!({ "jsonrpc": "2.0", "id": message["id"], "result": result })
 }
 
 fn is_let_in_without_token(request: &HttpRequest, message: &Value, state: &State) -> bool {
@@ -226,19 +248,17 @@ fn metadata_url(state: &State) -> String {
     format!("{base}{place}")
 }
 
-/// `tools/list`, which needs `files:read`.
-fn list(granted: &str, state: &State) -> HttpResponse {
-    let needed: &[&str] =
-        if state.has("one-scope-at-a-time") { &["files:read", "files:list"] } else { &["files:read"] };
+/// What needs scopes.
+fn guarded(message: &Value, granted: &str, needed: &[&str], state: &State) -> HttpResponse {
     let has = |scope: &str| {
         let mut each = granted.split(' ');
         state.has("scope-by-part") && granted.contains(scope)
             || state.has("scope-in-any-case") && granted.to_lowercase().split(' ').any(|one| one == scope)
             || each.any(|one| one == scope)
     };
-    let Some(missing) = needed.iter().find(|scope| !has(scope)) else { return open() };
+    let Some(missing) = needed.iter().find(|scope| !has(scope)) else { return open(message) };
     if state.has("no-scope-check") {
-        return open();
+        return open(message);
     }
     if state.has("scope-unauthorized") {
         return refuse(StatusCode::UNAUTHORIZED, Some("insufficient_scope"), state);
