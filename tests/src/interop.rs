@@ -2,13 +2,14 @@
 
 use std::{
     env,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -72,6 +73,36 @@ pub fn go(package: &str) -> Result<PathBuf> {
     let status = build.args(["build", "-o"]).arg(&program).arg(&package).current_dir(&folder).status()?;
     ensure!(status.success(), "go build {package} in tests/interop/go: {status}");
     Ok(program)
+}
+
+/// Another's server. It is killed when it is dropped.
+pub struct Foreign {
+    child: Child,
+    /// The URL that it printed.
+    pub url: String,
+}
+
+impl Foreign {
+    /// Starts it, and waits until it says that it listens.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut server = Foreign { child, url: String::new() };
+        let mut line = String::new();
+        BufReader::new(server.child.stdout.take().context("no output")?).read_line(&mut line)?;
+        let url = line.trim().strip_prefix("listening on ");
+        server.url = url.with_context(|| format!("{command:?} does not start: {line}"))?.to_owned();
+        Ok(server)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// A provider, a step 10 that trusts it and drops its keys soon after the provider is gone, and a token of alice's.

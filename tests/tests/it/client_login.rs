@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -300,12 +300,8 @@ fn a_person_logs_in_at_servers_built_on_the_python_sdks_classes() -> Result<()> 
     let python = interop::python()?;
     for kind in ["fastmcp", "sdk"] {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/client_servers.py");
-        let mut server = Foreign(Command::new(&python).arg(script).arg(kind).stdout(Stdio::piped()).spawn()?);
-        let mut line = String::new();
-        BufReader::new(server.0.stdout.take().context("no output")?).read_line(&mut line)?;
-        let url =
-            line.trim().strip_prefix("listening on ").with_context(|| format!("{kind} does not start: {line}"))?;
-        let client = Client::new(&format!("{url}/mcp"))?;
+        let server = interop::Foreign::start(Command::new(&python).arg(script).arg(kind))?;
+        let client = Client::new(&format!("{}/mcp", server.url))?;
         // They list client_secret_basic, look for client_id in the form, and send no `iss`.
         let outcome = client.run(&["trace", "greet", "name=Ada"], follow)?;
         assert!(outcome.code == Some(0) && outcome.stdout.ends_with("\nHello, Ada!\n"), "{kind}: {outcome:?}");
