@@ -125,8 +125,7 @@ class Site:
         self.foreign = issuer.token(f"{self.base}/other")
         self.key = self.write("key.pem", issuer.pem)
         key_set = self.write("jwks.json", json.dumps(issuer.key_set).encode())
-        give = self.write("give", self.token.encode())
-        command = [GALLERY, "--port", str(port), "--issuer", issuer.url, "--key-set", key_set, "--give-token", give]
+        command = [GALLERY, "--port", str(port), "--issuer", issuer.url, "--key-set", key_set]
         command += ["--fault", fault] if fault else []
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         if not self.server.stdout.readline().startswith("listening"):

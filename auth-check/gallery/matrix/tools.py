@@ -30,8 +30,11 @@ def run(site, *command, **env):
 
 def auth_check(site):
     report = site.folder / "auth-check.json"
-    trusted = ["--issuer-key", site.key, "--issuer", site.issuer]
-    run(site, TARGET / "debug/auth-check", site.url, *trusted, "--active", "--quiet", "--json", report)
+    # The gallery logs everybody in, so this does for a browser.
+    site.write("xdg-open", b'#!/bin/sh\nexec curl -sL -o /dev/null "$1"\n').chmod(0o700)
+    path = f"{site.folder}:{os.environ['PATH']}"
+    ways = ["--issuer-key", site.key, "--issuer", site.issuer, "--login", "--active"]
+    run(site, TARGET / "debug/auth-check", site.url, *ways, "--quiet", "--json", report, PATH=path)
     return [check["id"] for check in json.loads(report.read_text())["checks"] if check["outcome"] == "found"]
 
 
@@ -111,7 +114,7 @@ def conformance(site):
 # Name, version, what it is made for, how it is run here, and the function.
 TOOLS = [
     ("auth-check", "this one", "hostile tokens and metadata, at the server and the authorization server",
-     "with the issuer's key and `--active`, as with `--mock-issuer`", auth_check),
+     "with the issuer's key, as with `--mock-issuer`, `--login` and `--active`", auth_check),
     ("mcp-authlab", "0.2.2", "grading a server against 2025-06-18, with a log-in",
      "`scan` with a token, one for another resource, and one that lacks a scope", authlab),
     ("MCPJam", "1.14.0", "the OAuth flow of a client, step by step, with six hostile requests",
