@@ -93,7 +93,7 @@ impl Foreign {
         let mut line = String::new();
         BufReader::new(server.child.stdout.take().context("no output")?).read_line(&mut line)?;
         let url = line.trim().strip_prefix("listening on ");
-        server.url = url.with_context(|| format!("{command:?} does not start: {line}"))?.to_owned();
+        url.with_context(|| format!("{command:?} does not start: {line}"))?.clone_into(&mut server.url);
         Ok(server)
     }
 }

@@ -113,23 +113,27 @@ class Site:
     """The gallery with a fault, and what tools need for it."""
 
     def __init__(self, issuer, fault, folder):
+        self.folder, self.issuer = Path(folder), issuer.url
+        self.key = self.write("key.pem", issuer.pem)
+        # Between the choice of a port and its use, another may take it.
+        if not any(self.starts(issuer, fault) for _ in range(5)):
+            raise RuntimeError(f"the gallery does not start with {fault}")
+
+    def starts(self, issuer, fault):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.folder, self.issuer = Path(folder), issuer.url
         self.base = f"http://127.0.0.1:{port}"
         self.url = f"{self.base}/mcp"
         # Tokens are for what the server calls itself, as they would be after a log-in.
         resource = self.url + {"resource-with-slash": "/", "resource-with-fragment": "#main"}.get(fault, "")
         self.token, self.narrow = issuer.token(resource), issuer.token(resource, "files:read")
         self.foreign = issuer.token(f"{self.base}/other")
-        self.key = self.write("key.pem", issuer.pem)
         key_set = self.write("jwks.json", json.dumps(issuer.key_set).encode())
         command = [GALLERY, "--port", str(port), "--issuer", issuer.url, "--key-set", key_set]
         command += ["--fault", fault] if fault else []
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        if not self.server.stdout.readline().startswith("listening"):
-            raise RuntimeError(f"the gallery does not start with {fault}")
+        return self.server.stdout.readline().startswith("listening")
 
     def write(self, name, content):
         (self.folder / name).write_bytes(content)
