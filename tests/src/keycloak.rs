@@ -86,7 +86,9 @@ impl Keycloak {
             .stderr(Stdio::null())
             .spawn()?;
         let watched = watch.stdin.take().context("no pipe")?;
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        // No connection is kept: the test that opened it, and its runtime, may have ended.
+        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+        let client = client.redirect(reqwest::redirect::Policy::none()).build()?;
         let keycloak = Keycloak { port, data, client, _watched: watched };
         keycloak.script("start").await?;
         Ok(keycloak)
