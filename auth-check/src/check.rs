@@ -28,6 +28,18 @@ pub struct Check {
 }
 
 impl Check {
+    /// One that takes a log-in.
+    pub const fn of_a_log_in(
+        (id, title): (&'static str, &'static str),
+        levels: &'static [(Revision, Level)],
+        clause: Clause,
+        fix: &'static str,
+        after: &'static [&'static str],
+        run: Run,
+    ) -> Self {
+        Check { id, title, levels, clause, fix, needs: Needs::Login, after, run }
+    }
+
     /// How strictly a revision asks for it; `None` if it does not.
     pub fn level(&self, revision: Revision) -> Option<Level> {
         let of = self.levels.iter().rev().find(|(since, _)| *since <= revision);

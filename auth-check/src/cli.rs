@@ -1,29 +1,24 @@
 //! The command line.
 
-use std::{
-    fs,
-    io::IsTerminal,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fs, io::IsTerminal, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use url::Url;
+use clap::{Parser, Subcommand};
 
+use self::args::{CheckArgs, Require};
 use crate::{
     check::Check,
     checks,
     context::Settings,
     http::Http,
-    login::terminal::SECRET,
-    model::{Outcome, Revision, Unmet},
+    model::{Outcome, Unmet},
     policy::{Baseline, Policy},
     report,
     run::{Results, run},
+    tokens::Given,
 };
 
+mod args;
 mod ways;
 
 const AFTER: &str = "\
@@ -71,88 +66,6 @@ enum Command {
     },
 }
 
-#[derive(Args)]
-struct CheckArgs {
-    /// The MCP endpoint, such as http://localhost:9000/mcp
-    url: Option<Url>,
-    /// The revision of MCP to hold the server against
-    #[arg(long, value_name = "DATE", default_value = "2026-07-28")]
-    revision: Revision,
-    /// A host that is yours: only those that are named here are asked, and loopback if the endpoint is there (repeatable)
-    #[arg(long, value_name = "HOST")]
-    mine: Vec<String>,
-    /// A file with tokens (see below)
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Be the authorization server, under this URL
-    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = "http://localhost:9099", conflicts_with = "issuer_key")]
-    mock_issuer: Option<Url>,
-    /// The address to bind the mock issuer to, if it is not the URL's port on 127.0.0.1
-    #[arg(long, value_name = "ADDRESS", requires = "mock_issuer")]
-    mock_bind: Option<SocketAddr>,
-    /// The private key (PEM) of an issuer that the server trusts
-    #[arg(long, value_name = "FILE")]
-    issuer_key: Option<PathBuf>,
-    /// That issuer's name; default: the endpoint's origin
-    #[arg(long, value_name = "URL", requires = "issuer_key")]
-    issuer: Option<String>,
-    /// Log in with the browser of this computer
-    #[arg(long)]
-    login: bool,
-    /// Do not open the browser: print each address, and read the one that the browser ends at
-    #[arg(long, requires = "login")]
-    paste: bool,
-    /// The client that logs in; without it, one that registers (--active)
-    #[arg(long, value_name = "ID", requires = "login")]
-    client_id: Option<String>,
-    /// Its secret, if it has one; better given in the environment
-    #[arg(long, value_name = "SECRET", requires = "client_id", env = SECRET, hide_env_values = true)]
-    client_secret: Option<String>,
-    /// Its redirect URI, as it is registered; default: a port of this computer
-    #[arg(long, value_name = "URL", requires = "login")]
-    redirect_uri: Option<Url>,
-    /// Allow what leaves something behind: it registers clients named auth-check
-    #[arg(long)]
-    active: bool,
-    /// The resource that tokens are for; default: what the resource's metadata says, else the URL
-    #[arg(long, value_name = "RESOURCE")]
-    audience: Option<String>,
-    /// What must have been run; default: what the given ways to tokens allow
-    #[arg(long, value_name = "WAY")]
-    require: Option<Require>,
-    /// A file (TOML) that says what does not fail a run (see below)
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
-    /// The JSON report of an earlier run: what was found then does not fail this one
-    #[arg(long, value_name = "FILE")]
-    baseline: Option<PathBuf>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the report as SARIF 2.1.0
-    #[arg(long, value_name = "FILE")]
-    sarif: Option<PathBuf>,
-    /// Write the report as JUnit XML
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// Print no progress
-    #[arg(long, short)]
-    quiet: bool,
-}
-
-/// What must have been run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-enum Require {
-    /// A good token was let in
-    Token,
-    /// Somebody has logged in, and got a token
-    LogIn,
-    /// The same, and hostile tokens could be signed
-    Key,
-    /// Every check
-    All,
-}
-
 impl Cli {
     /// Does what was asked for.
     ///
@@ -194,7 +107,8 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
     }
     let policy = read(args.policy.as_deref(), Policy::read)?;
     let baseline = read(args.baseline.as_deref(), Baseline::read)?;
-    let (tokens, attacker) = ways::given(&args, &url).await?;
+    let given = read(args.token_file.as_deref(), Given::read)?;
+    let (tokens, attacker) = ways::given(&args, given.unwrap_or_default(), &url).await?;
     let can_sign = tokens.mint.is_some();
     let required = match args.require {
         Some(required) => vec![required],

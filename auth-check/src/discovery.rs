@@ -125,7 +125,7 @@ impl Context {
         let all = self.key_sets.get_or_init(async || {
             let mut sets = Vec::new();
             for (_, document) in self.server_metadata().await? {
-                let url = document.json["jwks_uri"].as_str().and_then(|url| Url::parse(url).ok());
+                let url = document.url("jwks_uri");
                 let Some(url) = url else { continue };
                 sets.push(self.document(&url).await?);
             }

@@ -59,6 +59,11 @@ impl Document {
         AuthorizationServerMetadata::read(self.json.to_string().as_bytes())
     }
 
+    /// A URL.
+    pub fn url(&self, member: &str) -> Option<Url> {
+        Url::parse(self.json[member].as_str()?).ok()
+    }
+
     /// A list of texts.
     pub fn texts(&self, member: &str) -> Vec<&str> {
         self.json[member].as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()

@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::{
-    jose::{Algorithm, RsaKey, b64, hmac_signed, unsigned},
-    tokens::now,
-};
+use crate::jose::{Algorithm, RsaKey, b64, hmac_signed, now, unsigned};
 
 /// A row of [`TABLE`].
 pub struct Hostile {

@@ -151,6 +151,11 @@ pub fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Seconds since 1970, as tokens say when they were made and until when they are good (RFC 7519 §2).
+pub fn now() -> i64 {
+    chrono::Utc::now().timestamp()
+}
+
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::encoding::Pkcs8V1Der;

@@ -6,8 +6,9 @@
 //! - [`http`], [`message`], [`wire`]: requests that no library would send, and their answers; [`mask`]: what is not
 //!   shown of them;
 //! - [`discovery`], [`documents`]: metadata, found as a client finds it; [`access`]: requests with a token;
-//! - [`tokens`]: the ways to tokens; [`login`]: that of a person with a browser; [`jose`], [`hostile`], [`proof`]: tokens and proofs that no library would make; [`issuer`]: a small
-//!   authorization server;
+//! - [`tokens`]: the ways to tokens; [`login`]: that of a person with a browser; [`registration`]: clients, and back;
+//! - [`jose`], [`hostile`], [`proof`]: tokens and proofs that no library would make; [`issuer`]: a small authorization
+//!   server;
 //! - [`policy`]: what is known already and does not fail a run;
 //! - [`report`]: what is shown for people and programs; [`cli`]: the command line.
 //!
@@ -32,6 +33,7 @@ pub mod message;
 pub mod model;
 pub mod policy;
 pub mod proof;
+pub mod registration;
 pub mod report;
 pub mod run;
 pub mod tokens;

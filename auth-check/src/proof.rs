@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
-    jose::{b64, hash, unsigned},
+    jose::{b64, hash, now, unsigned},
     model::Unmet,
-    tokens::now,
 };
 
 /// The algorithm of all proofs.

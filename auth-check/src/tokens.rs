@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    jose::{Algorithm, RsaKey},
+    jose::{Algorithm, RsaKey, now},
     login::Login,
 };
 
@@ -151,11 +151,6 @@ pub fn read_key(path: &std::path::Path) -> Result<RsaKey> {
     let shown = path.display();
     let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
     RsaKey::from_pem(&pem).with_context(|| format!("cannot use {shown}"))
-}
-
-/// Seconds since 1970.
-pub fn now() -> i64 {
-    chrono::Utc::now().timestamp()
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::{endpoints, log_in};
 use crate::{
-    check::{Check, MUST, Run, SHOULD, SHOULD_2025_06, run},
-    model::{Clause, Level, Needs, Revision},
+    check::{Check, MUST, SHOULD, SHOULD_2025_06, run},
+    model::{Clause, Needs},
 };
 
 const TOKEN_ANSWER: Clause = Clause {
@@ -22,18 +22,6 @@ const AUDIENCE: Clause = Clause {
     text: "RFC 8707 §2: the server SHOULD audience-restrict tokens to the `resource` that was asked for, and may use a more general name for it",
     link: "https://www.rfc-editor.org/rfc/rfc8707#section-2",
 };
-
-/// A check that takes a log-in.
-const fn logged_in(
-    (id, title): (&'static str, &'static str),
-    levels: &'static [(Revision, Level)],
-    clause: Clause,
-    fix: &'static str,
-    after: &'static [&'static str],
-    run: Run,
-) -> Check {
-    Check { id, title, levels, clause, fix, needs: Needs::Login, after, run }
-}
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -75,7 +63,7 @@ pub const CHECKS: &[Check] = &[
         after: &["ASM-01", "ASM-06"],
         run: run!(endpoints::token_get),
     },
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-04", "A log-in ends with a token."),
         MUST,
         Clause {
@@ -86,7 +74,7 @@ pub const CHECKS: &[Check] = &[
         &["ASM-01", "ASM-06"],
         run!(log_in::ends_with_a_token),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-05", "The client's `state` comes back unchanged."),
         MUST,
         Clause {
@@ -97,7 +85,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::state),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-06", "The answer says who it comes from, as the metadata promises."),
         MUST,
         Clause {
@@ -108,7 +96,7 @@ pub const CHECKS: &[Check] = &[
         &["ASM-04", "FLOW-04"],
         run!(log_in::issuer),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-07", "A request without a code_challenge is refused."),
         MUST,
         Clause {
@@ -119,7 +107,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::without_challenge),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-08", "A challenge of the method plain is refused where it is not offered."),
         MUST,
         Clause {
@@ -130,7 +118,7 @@ pub const CHECKS: &[Check] = &[
         &["ASM-10", "FLOW-04"],
         run!(log_in::plain_challenge),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-09", "A code with another code_verifier is refused."),
         MUST,
         CODE,
@@ -138,7 +126,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::other_verifier),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-10", "A code without its code_verifier is refused."),
         MUST,
         CODE,
@@ -146,7 +134,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::no_verifier),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-11", "Nobody is sent to another place on this computer than the registered one."),
         MUST,
         Clause {
@@ -157,7 +145,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-01", "FLOW-04"],
         run!(log_in::other_place),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-12", "A code with another redirect_uri is refused."),
         // Who knows OAuth 2.1 alone does not know the parameter, and PKCE does the same.
         SHOULD,
@@ -169,7 +157,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::other_redirect_uri),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-13", "A code works once."),
         MUST,
         TWICE,
@@ -177,7 +165,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::twice),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-14", "A code that comes twice ends the tokens of the first time."),
         SHOULD,
         TWICE,
@@ -185,7 +173,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-13"],
         run!(log_in::twice_ends_tokens),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-15", "Another client's code is refused."),
         MUST,
         Clause {
@@ -196,7 +184,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::other_client),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-16", "A token is for the resource that was asked for."),
         SHOULD_2025_06,
         AUDIENCE,
@@ -204,7 +192,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::audience),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-17", "A code gives no token for this server if another is asked for."),
         SHOULD_2025_06,
         AUDIENCE,
@@ -212,7 +200,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::other_resource),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-18", "The answer with a token says of which type it is."),
         MUST,
         TOKEN_ANSWER,
@@ -220,7 +208,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::token_type),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-19", "The answer with a token is kept in no cache."),
         MUST,
         TOKEN_ANSWER,
@@ -228,7 +216,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(log_in::no_store),
     ),
-    logged_in(
+    Check::of_a_log_in(
         ("FLOW-20", "The answer with a token says when it expires."),
         SHOULD,
         TOKEN_ANSWER,

@@ -5,14 +5,13 @@ use serde_json::{Value, json};
 use crate::{
     check::{Check, MUST, Run, SHOULD, run},
     context::Context,
-    jose::{self, unsigned},
+    jose::{self, now, unsigned},
     login::{
-        bound::{Bound, is_dpop, proven},
-        grant::Granted,
+        bound::proven,
+        outcome::{Bound, Granted, is_dpop},
     },
-    model::{Clause, Judged, Level, Needs, Revision, Unmet},
+    model::{Clause, Judged, Unmet},
     proof,
-    tokens::now,
 };
 
 const PROOF: Clause = Clause {
@@ -20,26 +19,14 @@ const PROOF: Clause = Clause {
     link: "https://www.rfc-editor.org/rfc/rfc9449#section-4.3",
 };
 
-/// A check with a token that is bound to a key.
-const fn check(
-    (id, title): (&'static str, &'static str),
-    levels: &'static [(Revision, Level)],
-    clause: Clause,
-    fix: &'static str,
-    after: &'static [&'static str],
-    run: Run,
-) -> Check {
-    Check { id, title, levels, clause, fix, needs: Needs::Login, after, run }
-}
-
 /// A check that sends the bad proofs of the table.
 const fn bad_proofs(id: &'static str, title: &'static str, fix: &'static str) -> Check {
     const REFUSED: Run = |context, id| Box::pin(refused(context, id));
-    check((id, title), MUST, PROOF, fix, &["DPOP-02"], REFUSED)
+    Check::of_a_log_in((id, title), MUST, PROOF, fix, &["DPOP-02"], REFUSED)
 }
 
 pub const CHECKS: &[Check] = &[
-    check(
+    Check::of_a_log_in(
         ("DPOP-01", "A token of the type DPoP is bound to the key of the proof."),
         MUST,
         Clause {
@@ -50,7 +37,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04", "FLOW-18"],
         run!(binding),
     ),
-    check(
+    Check::of_a_log_in(
         ("DPOP-02", "A bound token is let in with a proof."),
         MUST,
         Clause {
@@ -61,7 +48,7 @@ pub const CHECKS: &[Check] = &[
         &["DPOP-01", "TOK-01"],
         run!(good),
     ),
-    check(
+    Check::of_a_log_in(
         ("DPOP-03", "A bound token is refused without a proof."),
         MUST,
         Clause {
@@ -87,7 +74,7 @@ pub const CHECKS: &[Check] = &[
         "An old proof is refused.",
         "Accept an `iat` of the last minutes only, and none of the future.",
     ),
-    check(
+    Check::of_a_log_in(
         ("DPOP-07", "A proof works once."),
         SHOULD,
         Clause {

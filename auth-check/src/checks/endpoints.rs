@@ -13,7 +13,7 @@ const UNKNOWN_CLIENT: &str = "auth-check-is-not-registered";
 /// An endpoint of each authorization server.
 async fn endpoints(context: &Context, member: &str) -> Result<Vec<Url>, Unmet> {
     let all = context.server_metadata().await?.into_iter();
-    Ok(all.filter_map(|(_, document)| Url::parse(document.json[member].as_str()?).ok()).collect())
+    Ok(all.filter_map(|(_, document)| document.url(member)).collect())
 }
 
 /// An authorization request, as a browser sends it.

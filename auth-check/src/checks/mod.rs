@@ -23,8 +23,6 @@ mod token_trials;
 mod tokens;
 mod transport;
 
-pub(crate) use registration::unregister;
-
 /// A group of checks.
 pub struct Group {
     /// What the ids of its checks begin with.

@@ -1,12 +1,12 @@
 //! Refresh tokens: whose they are, how often they work, and for what.
 
 use crate::{
-    check::{Check, MUST, Run, SHOULD, run},
+    check::{Check, MUST, SHOULD, run},
     context::Context,
     jose,
-    login::grant::Granted,
+    login::outcome::Granted,
     message::Exchange,
-    model::{Clause, Judged, Level, Needs, Revision, Unmet},
+    model::{Clause, Judged, Unmet},
 };
 
 const REPLAY: Clause = Clause {
@@ -18,20 +18,8 @@ const SCOPE: Clause = Clause {
     link: "https://www.rfc-editor.org/rfc/rfc6749#section-6",
 };
 
-/// A check with refresh tokens.
-const fn check(
-    (id, title): (&'static str, &'static str),
-    levels: &'static [(Revision, Level)],
-    clause: Clause,
-    fix: &'static str,
-    after: &'static [&'static str],
-    run: Run,
-) -> Check {
-    Check { id, title, levels, clause, fix, needs: Needs::Login, after, run }
-}
-
 pub const CHECKS: &[Check] = &[
-    check(
+    Check::of_a_log_in(
         ("REF-01", "A refresh gives a public client a new refresh token."),
         MUST,
         Clause {
@@ -42,7 +30,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(rotation),
     ),
-    check(
+    Check::of_a_log_in(
         ("REF-02", "A refresh token works once."),
         MUST,
         REPLAY,
@@ -50,7 +38,7 @@ pub const CHECKS: &[Check] = &[
         &["REF-01"],
         run!(reuse),
     ),
-    check(
+    Check::of_a_log_in(
         ("REF-03", "A refresh token that comes twice ends all that it led to."),
         SHOULD,
         REPLAY,
@@ -58,7 +46,7 @@ pub const CHECKS: &[Check] = &[
         &["REF-02"],
         run!(family),
     ),
-    check(
+    Check::of_a_log_in(
         ("REF-04", "Refreshes at the same time leave one refresh token."),
         SHOULD,
         REPLAY,
@@ -66,7 +54,7 @@ pub const CHECKS: &[Check] = &[
         &["REF-01"],
         run!(race),
     ),
-    check(
+    Check::of_a_log_in(
         ("REF-05", "A refresh may ask for less."),
         SHOULD,
         SCOPE,
@@ -74,7 +62,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(narrowing),
     ),
-    check(
+    Check::of_a_log_in(
         ("REF-06", "A refresh cannot ask for more."),
         MUST,
         SCOPE,
@@ -82,7 +70,7 @@ pub const CHECKS: &[Check] = &[
         &["FLOW-04"],
         run!(widening),
     ),
-    check(
+    Check::of_a_log_in(
         ("REF-07", "Another client's refresh token is refused."),
         MUST,
         Clause {

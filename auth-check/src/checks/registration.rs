@@ -8,7 +8,7 @@ use super::endpoints::{authorize, with};
 use crate::{
     check::{Check, MUST, SHOULD, run},
     context::Context,
-    message::{Exchange, Request},
+    message::Exchange,
     model::{Clause, Judged, Needs, Unmet},
 };
 
@@ -116,28 +116,14 @@ async fn registered(context: &Context, metadata: &Value, judge: impl AsyncFn(Reg
     let mut found = Vec::new();
     let mut asked = false;
     for (_, document) in context.server_metadata().await? {
-        let address = |member: &str| document.json[member].as_str().and_then(|url| Url::parse(url).ok());
-        let Some(url) = address("registration_endpoint") else { continue };
+        let Some(url) = document.url("registration_endpoint") else { continue };
         asked = true;
-        let request = Request::new("POST", &url).header("Accept", "application/json");
-        let exchange = context.send(request.body("application/json", metadata.to_string())).await?;
-        let judged = judge((&exchange, address("authorization_endpoint"))).await;
-        unregister(context, &exchange).await;
+        let exchange = context.register(&url, metadata).await?;
+        let judged = judge((&exchange, document.url("authorization_endpoint"))).await;
+        context.unregister(&exchange).await;
         found.extend(judged?);
     }
     if asked { Ok(found) } else { Err(Unmet("a registration_endpoint".to_owned())) }
-}
-
-/// Takes a registration back, where that is possible (RFC 7592 §2.3).
-pub async fn unregister(context: &Context, exchange: &Exchange) {
-    let answer = exchange.json().unwrap_or_default();
-    let (uri, token) = (answer["registration_client_uri"].as_str(), answer["registration_access_token"].as_str());
-    // The answer may name any address, but the server may speak only for its own origin.
-    let own = |url: &Url| url.origin() == exchange.sent.url.origin();
-    if let (Some(url), Some(token)) = (uri.and_then(|uri| Url::parse(uri).ok()).filter(own), token) {
-        // If it stays, it is one more unused client, as the person was told.
-        let _ = context.send(Request::new("DELETE", &url).bearer(token)).await;
-    }
 }
 
 fn client(redirect_uri: &str) -> Value {

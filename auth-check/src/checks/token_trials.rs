@@ -3,9 +3,9 @@
 use crate::{
     context::Context,
     hostile::{Forge, TABLE},
+    jose::now,
     message::Exchange,
     model::{Judged, Needs, Unmet},
-    tokens::now,
 };
 
 pub async fn good(context: &Context) -> Judged {

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use oauth::secret::SecretString;
 use url::Url;
 
-use super::{CheckArgs, read};
+use super::args::CheckArgs;
 use crate::{
     context::Attacker,
     issuer::IssuerServer,
@@ -34,11 +34,8 @@ async fn login(args: &CheckArgs) -> Result<Login> {
 }
 
 /// The ways to tokens that were given, and the server that they need.
-pub async fn given(args: &CheckArgs, target: &Url) -> Result<(Tokens, Attacker)> {
-    let mut tokens = Tokens::default();
-    if let Some(given) = read(args.token_file.as_deref(), Given::read)? {
-        tokens.given = given;
-    }
+pub async fn given(args: &CheckArgs, given: Given, target: &Url) -> Result<(Tokens, Attacker)> {
+    let mut tokens = Tokens { given, ..Tokens::default() };
     if args.login {
         tokens.login = Some(Box::new(login(args).await?));
     }

@@ -2,48 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::grant::Granted;
+use super::outcome::Bound;
 use crate::{
     context::Context,
     message::{Exchange, Request},
     model::Unmet,
     proof::{self, ALGORITHM, ProofKey},
 };
-
-/// A token for which a proof was sent.
-pub struct Bound {
-    /// The key.
-    pub key: ProofKey,
-    /// A key that the token is not bound to.
-    pub foreign: ProofKey,
-    /// What the token endpoint answers.
-    pub exchange: Exchange,
-    /// What the MCP server wants to see in proofs (§9).
-    nonce: Mutex<Option<String>>,
-}
-
-impl Bound {
-    /// The access token.
-    ///
-    /// # Errors
-    /// If there is none, or none that is bound.
-    pub fn token(&self) -> Result<String, Unmet> {
-        let granted = Granted::of(&self.exchange);
-        let bound = self.exchange.json().is_some_and(|json| is_dpop(json["token_type"].as_str()));
-        let unbound = || Unmet("a log-in that gives a token which is bound to a key".to_owned());
-        granted.filter(|_| bound).map(|granted| granted.access_token).ok_or_else(unbound)
-    }
-
-    /// The nonce for the next proof.
-    pub fn nonce(&self) -> Option<String> {
-        self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Whether a token's type says that it is bound.
-pub fn is_dpop(token_type: Option<&str>) -> bool {
-    token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP"))
-}
 
 /// A request with these proofs, and the token under DPoP.
 pub fn proven(request: Request, token: &str, proofs: &[String]) -> Request {

@@ -1,19 +1,14 @@
 //! What is tried with codes. Each takes the browser, so as few as possible are asked for.
 
-use super::{client::Client, grant::Granted, rounds::Round};
+use super::{
+    client::Client,
+    outcome::{Accepted, First, Granted, Replayed, Round, Trials},
+};
 use crate::{
     context::Context,
     message::{Exchange, Request},
     model::Unmet,
 };
-
-/// The first log-in: it gives the good token, and nothing hostile is tried with it.
-pub struct First {
-    /// The browser's way.
-    pub round: Round,
-    /// What the token endpoint answers, if there is a code.
-    pub exchange: Option<Exchange>,
-}
 
 /// Something that must not get a token, though it comes with a good code.
 struct Attempt {
@@ -30,24 +25,6 @@ const ATTEMPTS: [Attempt; 5] = [
     Attempt { check: "FLOW-15", change: None },
     Attempt { check: "FLOW-17", change: Some(("resource", "https://another.auth-check.example/mcp")) },
 ];
-
-/// What came of an attempt: the answer with a token, if there was one.
-type Accepted = Result<Option<Exchange>, Unmet>;
-
-/// What came of all attempts, and of a code that was used twice.
-pub struct Trials {
-    accepted: Vec<(&'static str, Accepted)>,
-    /// The second use, and what became of the tokens of the first.
-    pub replayed: Result<Replayed, Unmet>,
-}
-
-/// A code that was used twice.
-pub struct Replayed {
-    /// The answer to the second use.
-    pub again: Exchange,
-    /// The answer to a refresh after it, with the refresh token of the first use.
-    pub refreshed: Result<Exchange, Unmet>,
-}
 
 /// A token request (RFC 6749 §4.1.3) for a code.
 struct Form(Vec<(&'static str, String)>);
@@ -101,9 +78,7 @@ impl Context {
     /// # Errors
     /// If there are none.
     pub async fn more(&self, why: &str) -> Result<Granted, Unmet> {
-        let (form, client) = (self.fresh(why).await?, self.own_client().await?);
-        let granted = Granted::of(&self.redeem(client, &form, None).await?);
-        granted.ok_or_else(|| Unmet("a second log-in that ends with a token".to_owned()))
+        self.spend(&self.fresh(why).await?).await
     }
 
     /// A token request with a code of one more log-in.
@@ -113,6 +88,12 @@ impl Context {
     pub async fn token_request(&self, why: &str) -> Result<Request, Unmet> {
         let form = self.fresh(why).await?;
         Ok(self.own_client().await?.request(&self.endpoints().await?.token, &form.changed(None)))
+    }
+
+    /// Redeems a code as its owner does.
+    async fn spend(&self, form: &Form) -> Result<Granted, Unmet> {
+        let granted = Granted::of(&self.redeem(self.own_client().await?, form, None).await?);
+        granted.ok_or_else(|| Unmet("a second log-in that ends with a token".to_owned()))
     }
 
     async fn fresh(&self, why: &str) -> Result<Form, Unmet> {
@@ -203,8 +184,8 @@ impl Context {
             used
         } else {
             let form = self.fresh("to use a code twice").await?;
-            let granted = Granted::of(&self.redeem(client, &form, None).await?);
-            (form, granted.ok_or_else(|| Unmet("a second log-in that ends with a token".to_owned()))?)
+            let granted = self.spend(&form).await?;
+            (form, granted)
         };
         let again = self.redeem(client, &form, None).await?;
         let refreshed = match granted.refresh_token() {

@@ -3,9 +3,11 @@
 //! `mcp-auth-client` does this for programs that want a token. It refuses, and does not show, just those answers that are
 //! looked at here, and spends each code itself; so the requests are made here, one by one.
 //!
-//! - [`client`]: who asks; [`rounds`]: the browser's way, and its answer; [`grant`]: the token endpoint;
+//! - [`client`], [`parties`]: who asks, and whom; [`rounds`]: the browser's way, and its answer; [`grant`]: the token
+//!   endpoint;
 //! - [`codes`], [`refreshes`], [`revocations`], [`bound`]: what is tried with codes, refresh tokens, tokens that are taken
 //!   back, and a token that is bound to a key;
+//! - [`outcome`]: what came of all that;
 //! - [`terminal`]: the browser of whoever sits at a terminal.
 
 use std::{
@@ -21,11 +23,8 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use self::{
-    bound::Bound,
     client::{Client, Endpoints},
-    codes::{First, Trials},
-    refreshes::Refreshes,
-    revocations::Revocations,
+    outcome::{Bound, First, Refreshes, Revocations, Trials},
 };
 use crate::model::Unmet;
 
@@ -33,6 +32,8 @@ pub mod bound;
 pub mod client;
 pub mod codes;
 pub mod grant;
+pub mod outcome;
+pub mod parties;
 pub mod refreshes;
 pub mod revocations;
 pub mod rounds;

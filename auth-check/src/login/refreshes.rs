@@ -4,29 +4,13 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::grant::Granted;
+use super::outcome::{Granted, Refreshes};
 use crate::{access::first_scopes, context::Context, message::Exchange, model::Unmet};
 
 /// How many requests come with one refresh token at once.
 const RACERS: usize = 5;
 /// A scope that nobody grants.
 const NOBODYS: &str = "auth-check:nobody-grants-this";
-
-/// What came of the first log-in's refresh tokens, in this order.
-pub struct Refreshes {
-    /// A refresh like any other.
-    pub plain: Exchange,
-    /// Whether it gave another refresh token.
-    pub rotates: bool,
-    /// One for less scopes, and these.
-    pub narrowed: Result<(Exchange, String), Unmet>,
-    /// One for more scopes, and what was asked for more.
-    pub widened: (Exchange, String),
-    /// One by another client.
-    pub other: Result<Exchange, Unmet>,
-    /// One with the first refresh token, which was used long before; and one with the current one after it.
-    pub reused: Result<(Exchange, Exchange), Unmet>,
-}
 
 /// What came of refreshes at once.
 pub struct Race {

@@ -1,26 +1,26 @@
 //! What is tried with tokens that are taken back.
 
-use super::{client::Client, grant::Granted};
+use url::Url;
+
+use super::{
+    client::Client,
+    outcome::{Granted, Revocations},
+};
 use crate::{context::Context, message::Exchange, model::Unmet};
 
-/// What came of taking one refresh token back.
-pub struct Revocations {
-    /// The answer to another client that does, and whether the token has ended.
-    pub other: Result<(Exchange, bool), Unmet>,
-    /// The answer to its own client, and to a refresh after it.
-    pub own: Result<(Exchange, Exchange), Unmet>,
-}
-
 impl Context {
+    async fn revocation_endpoint(&self) -> Result<&Url, Unmet> {
+        let endpoint = self.endpoints().await?.revocation.as_ref();
+        endpoint.ok_or_else(|| Unmet("a revocation_endpoint".to_owned()))
+    }
+
     /// A revocation request (RFC 7009 §2.1).
     ///
     /// # Errors
     /// If the server has no such endpoint, or there is no answer.
     pub async fn revoke(&self, client: &Client, token: &str) -> Result<Exchange, Unmet> {
-        let Some(url) = &self.endpoints().await?.revocation else {
-            return Err(Unmet("a revocation_endpoint".to_owned()));
-        };
-        self.send(client.request(url, &[("token", token), ("token_type_hint", "refresh_token")])).await
+        let form = [("token", token), ("token_type_hint", "refresh_token")];
+        self.send(client.request(self.revocation_endpoint().await?, &form)).await
     }
 
     /// What came of taking the refresh token of one more log-in back.
@@ -30,9 +30,7 @@ impl Context {
     pub async fn revocations(&self) -> Result<&Revocations, Unmet> {
         let revocations = self.login()?.revocations.get_or_init(async || {
             let own = self.own_client().await?;
-            if self.endpoints().await?.revocation.is_none() {
-                return Err(Unmet("a revocation_endpoint".to_owned()));
-            }
+            self.revocation_endpoint().await?;
             self.granted().await?.refresh_token()?;
             let mut token = self.more("to take tokens back").await?.refresh_token()?.to_owned();
             let other = match self.other_client().await {

@@ -5,7 +5,10 @@ use std::{sync::atomic::Ordering, time::Instant};
 use oauth::secret::random_bytes;
 use url::Url;
 
-use super::{MAX_ROUNDS, Visit};
+use super::{
+    MAX_ROUNDS, Visit,
+    outcome::{Question, Round, param},
+};
 use crate::{
     access::first_scopes,
     context::Context,
@@ -23,47 +26,6 @@ const MAX_ADDRESS: usize = 8192;
 /// If the system has no randomness.
 pub fn random() -> Result<String, Unmet> {
     random_bytes().map(|bytes: [u8; 32]| b64(bytes)).map_err(|_| Unmet("a computer with randomness".to_owned()))
-}
-
-/// An authorization request.
-pub struct Question {
-    /// It, as the browser sends it.
-    pub request: Request,
-    /// Where the answer goes.
-    pub redirect_uri: Url,
-    /// What must come back with it.
-    pub state: String,
-    /// What proves at the token endpoint that the code is ours.
-    pub verifier: String,
-}
-
-/// What the browser came back with.
-pub struct Round {
-    /// What was asked.
-    pub question: Question,
-    /// The request, and the redirect that is the answer.
-    pub exchange: Exchange,
-}
-
-impl Round {
-    /// A parameter of the answer.
-    pub fn param(&self, name: &str) -> Option<String> {
-        param(&self.exchange.location()?, name)
-    }
-
-    /// The code.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn code(&self) -> Result<String, Unmet> {
-        let refused = || self.param("error").unwrap_or_else(|| "nothing".to_owned());
-        self.param("code").ok_or_else(|| Unmet(format!("a code: the browser came back with {}", refused())))
-    }
-}
-
-/// A parameter of a redirect.
-pub fn param(url: &Url, name: &str) -> Option<String> {
-    url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
 }
 
 impl Context {
