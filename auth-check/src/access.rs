@@ -42,7 +42,7 @@ impl Context {
         (all(granted.scope.as_deref()?) == all(scopes)).then_some(granted.access_token)
     }
 
-    /// For whom tokens are: the resource that the server names, and every scope that it names.
+    /// The audience and the scopes that tokens need: the resource and all scopes that the server names.
     ///
     /// # Errors
     /// If there is no answer.
@@ -71,7 +71,7 @@ impl Context {
                     return Ok(Ok(Era::Legacy { session: legacy.came.header("mcp-session-id").is_some() }));
                 }
                 let modern = self.send(self.modern("server/discover").bearer(&token)).await?;
-                // Of two refusals, the one that is about the token says more.
+                // A refusal with 401 says more about the token than the other one.
                 let refused = if legacy.came.status == 401 { legacy } else { modern.clone() };
                 Ok(if modern.came.is_success() { Ok(Era::Modern) } else { Err(refused) })
             })

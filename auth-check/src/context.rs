@@ -77,7 +77,7 @@ pub struct Context {
     anonymous: OnceCell<Exchange>,
     garbage: OnceCell<Exchange>,
     pub(crate) era: OnceCell<Result<Era, Exchange>>,
-    /// What cannot be had is not asked for again: that may take ten seconds each time.
+    /// A failure is kept too: to ask again could take ten seconds each time.
     pub(crate) places: OnceCell<Result<Vec<Place>, Unmet>>,
     pub(crate) servers: OnceCell<Result<Servers, Unmet>>,
     pub(crate) key_sets: OnceCell<Result<KeySets, Unmet>>,

@@ -77,7 +77,7 @@ impl Document {
         bad.then(|| format!("The document's Content-Type is {kind:?}."))
     }
 
-    /// What is wrong with members that are there, but say nothing: a list of nothing, or null.
+    /// What is wrong with members that are there but empty: an empty list, or null.
     pub fn empty_members(&self) -> Option<String> {
         let members = self.json.as_object().into_iter().flatten();
         let empty = members.filter(|(_, value)| oauth::document::says_nothing(value));

@@ -122,7 +122,7 @@ impl Http {
         match timeout(PATIENCE, self.exchange(request, &mut bytes)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(no_answer(&error.to_string())),
-            // A stream may stay open: if its head has come, that is an answer.
+            // A stream may stay open. Its head counts as the answer.
             Err(_) => match wire::reply(&bytes, &request.method, true) {
                 Ok(Some(reply)) => Ok(reply),
                 _ => Err(no_answer("it took more than 10 s")),

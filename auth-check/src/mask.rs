@@ -6,7 +6,7 @@ use url::{Url, form_urlencoded};
 
 /// How much of a request, of an answer and of a sentence a report shows, in characters.
 const SHOWN: usize = 800;
-/// What is shorter is no secret, and to replace it would spoil the rest.
+/// Shorter texts are not replaced: they are not secrets, and may be a part of any word.
 const SHORTEST: usize = 6;
 /// The members of an answer that are secrets (RFC 6749 §5.1, RFC 7591 §3.2.1, OpenID Connect Core §3.1.3.3).
 const NAMES: [&str; 5] = ["access_token", "refresh_token", "id_token", "client_secret", "registration_access_token"];
@@ -30,7 +30,7 @@ pub fn body(text: &str) -> (String, Vec<String>) {
                 return (json.to_string(), secrets);
             }
         }
-        // It cannot be told where a secret in it ends.
+        // It is not JSON, so nobody can say where a secret in it ends.
         Err(_) if NAMES.iter().chain(&["kty"]).any(|name| gives(text, name)) => {
             return ("(not shown: it may have secrets)".to_owned(), secrets);
         }

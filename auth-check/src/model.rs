@@ -46,10 +46,10 @@ impl FromStr for Revision {
     }
 }
 
-/// How much the specification insists (RFC 2119). What it forbids has the same levels.
+/// How strongly the specification demands something (RFC 2119). A prohibition has the same levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Whoever does otherwise does not conform.
+    /// A server that does otherwise does not conform.
     Must,
     /// There may be reasons to do otherwise.
     Should,
@@ -85,7 +85,7 @@ pub struct Clause {
     pub link: &'static str,
 }
 
-/// What a check cannot be run without, beside the server's address.
+/// What a check needs besides the server's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing.
@@ -96,7 +96,7 @@ pub enum Needs {
     Jwt,
     /// A key that the server trusts.
     Key,
-    /// That the person allows to register clients.
+    /// Permission to register clients (`--active`).
     Active,
     /// A log-in.
     Login,
@@ -116,7 +116,7 @@ impl Needs {
     }
 }
 
-/// What is wrong, which may be nothing; or why nobody can tell.
+/// The findings of a check, perhaps none; or why it could not be tried.
 pub type Judged = Result<Vec<Finding>, Unmet>;
 
 /// Something that is wrong with the server.
@@ -139,9 +139,9 @@ pub struct Unmet(pub String);
 pub enum Outcome {
     /// The server does as it should.
     Passed,
-    /// It does not.
+    /// The server breaks the rule.
     Found(Vec<Finding>),
-    /// It could not be tried, as another check found something that makes it impossible.
+    /// It could not be tried, because of what another check found.
     Blocked(&'static str),
     /// It could not be tried without this.
     NotRun(String),

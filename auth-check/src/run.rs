@@ -89,7 +89,7 @@ async fn wait(context: &Context, seconds: u32) {
             sleep(Duration::from_secs(1)).await;
         }
     };
-    // What the server says after that, the first check sees.
+    // The first check judges what the server says after that.
     let _ = timeout(Duration::from_secs(seconds.into()), waiting).await;
 }
 

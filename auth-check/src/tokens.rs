@@ -73,7 +73,7 @@ pub struct Tokens {
     pub login: Option<Box<Login>>,
 }
 
-/// For whom tokens are, and what they allow.
+/// The audience and the scopes of tokens.
 pub struct Purpose {
     /// What `aud` says.
     pub audience: String,

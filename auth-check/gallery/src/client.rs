@@ -1,4 +1,4 @@
-//! Where clients register (RFC 7591), and where they send people to, all of whom are logged in and allow everything.
+//! Where clients register (RFC 7591), and the authorization endpoint, which logs everybody in and allows everything.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION};
 use serde_json::{Value, json};

@@ -196,6 +196,6 @@ async fn fetch(address: Option<&Value>) {
         let mut answer = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await
     };
-    // What comes of it does not matter: it was asked.
+    // The answer does not matter. The fault is that the server asks.
     let _ = timeout(Duration::from_secs(2), ask).await;
 }

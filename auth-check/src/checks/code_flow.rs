@@ -147,7 +147,7 @@ pub const CHECKS: &[Check] = &[
     ),
     Check::of_a_log_in(
         ("FLOW-12", "A code with another redirect_uri is refused."),
-        // Who knows OAuth 2.1 alone does not know the parameter, and PKCE does the same.
+        // OAuth 2.1 has no such parameter, since PKCE does the same.
         SHOULD,
         Clause {
             text: "RFC 6749 §4.1.3: the values of `redirect_uri` MUST be identical (OAuth 2.1 §10.2: whoever takes the parameter enforces this)",

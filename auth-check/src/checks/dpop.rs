@@ -150,7 +150,7 @@ async fn binding(context: &Context) -> Judged {
     let Some((_, claims)) = jose::taken_apart(&granted.access_token) else { return bound.token().map(|_| Vec::new()) };
     let key = claims["cnf"]["jkt"].as_str();
     let what = match key {
-        // It may decide not to bind it, and says so by the type (§5).
+        // The server may decide not to bind the token. Then its type is not DPoP (§5).
         None if !dpop => return bound.token().map(|_| Vec::new()),
         None => "The token's type is DPoP, but it has no `cnf` with `jkt`.",
         Some(_) if !dpop => "The token is bound to a key, but its type is not DPoP.",

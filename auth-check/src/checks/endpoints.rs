@@ -1,4 +1,4 @@
-//! How the authorization server's endpoints are looked at, as far as they can be asked without a client of one's own.
+//! What can be asked of the authorization server's endpoints without a registered client.
 
 use url::Url;
 
@@ -76,7 +76,7 @@ pub async fn token_get(context: &Context) -> Judged {
     let endpoints = endpoints(context, "token_endpoint").await?;
     context
         .each(endpoints.into_iter().map(|url| ((), request(url))), |(), exchange| {
-            // Who says what is wrong with the code has looked at it.
+            // A server that says that the code is wrong has read it from the query.
             let looked = exchange.json().is_some_and(|json| json["error"] == "invalid_grant");
             let answered = exchange.came.is_success() || looked;
             answered.then(|| format!("GET is answered with {}, as if it were POST.", exchange.came.status))

@@ -136,7 +136,7 @@ pub async fn audience(context: &Context) -> Judged {
     let (_, claims) = jose::taken_apart(&granted.access_token).ok_or_else(|| Unmet(Needs::Jwt.as_str().to_owned()))?;
     let resource = context.purpose().await?.audience;
     let audience = &claims["aud"];
-    // It may stand for more than the resource, or be a name that the two servers have agreed upon.
+    // `aud` may be more general than the resource, or a name on which the two servers have agreed.
     let fits = |one: &str| resource.starts_with(one) && !one.is_empty() || !one.starts_with("http");
     let all = audience.as_array().map_or(std::slice::from_ref(audience), Vec::as_slice);
     let fits = all.iter().filter_map(Value::as_str).any(fits);

@@ -81,7 +81,7 @@ mod tests {
             }
         }
         for check in all() {
-            // What must have passed runs earlier, and the order is the table's.
+            // The checks run in the table's order, so those that must have passed come earlier.
             let earlier = all().take_while(|other| other.id != check.id);
             let earlier: HashSet<_> = earlier.map(|other| other.id).collect();
             assert!(check.after.iter().all(|id| earlier.contains(id)), "{}: {:?}", check.id, check.after);

@@ -130,7 +130,7 @@ async fn narrowing(context: &Context) -> Judged {
         let what = format!("A refresh for the scope {asked:?} is answered with {}.", exchange.came.status);
         return Ok(vec![exchange.finding(what)]);
     }
-    // Who says nothing gives what was asked for (RFC 6749 §5.1).
+    // An answer without `scope` grants what was asked for (RFC 6749 §5.1).
     let scopes = given(exchange).unwrap_or_else(|| asked.clone());
     let more = scopes.split(' ').find(|scope| !scope.is_empty() && scope != asked);
     let what = format!("A refresh for the scope {asked:?} gives {:?}, too.", more.unwrap_or_default());

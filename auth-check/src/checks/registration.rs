@@ -148,7 +148,7 @@ async fn refused(context: &Context, uris: &[&str]) -> Judged {
     let mut found = Vec::new();
     for uri in uris {
         let judge = async |(exchange, _): Registration<'_>| {
-            // What cannot be accepted may also be dropped: then the answer does not list it.
+            // The server may drop the bad URI instead of refusing it. Then the answer does not list it.
             let listed = exchange
                 .json()
                 .is_some_and(|json| json["redirect_uris"].as_array().is_some_and(|all| all.contains(&json!(uri))));

@@ -57,7 +57,7 @@ pub async fn key_set(context: &Context) -> Judged {
         };
         match KeySet::parse(document.json.to_string().as_bytes()) {
             Err(why) => found.push(document.exchange.finding(format!("The key set cannot be used: {why}."))),
-            // That a key is spoilt in a special way is another check's.
+            // Other checks look at what is wrong with a single key.
             Ok(set) if !set.names_keys => found.push(document.exchange.finding("The key set has no keys.")),
             Ok(_) => {}
         }

@@ -1,4 +1,4 @@
-//! What a request gets past the token check, or before it, by the way in which it is sent.
+//! Ways of sending a request that may get around the token check.
 
 use oauth::address;
 
@@ -152,7 +152,7 @@ async fn similar_origin(context: &Context) -> Judged {
     context
         .each(requests, |origin, exchange| {
             let status = exchange.came.status;
-            // What is no origin at all may be a bad request.
+            // A value that is not an origin may be answered with 400.
             let taken = !matches!(status, 400 | 403);
             taken.then(|| format!("Origin {origin} is answered with {status}, not 403."))
         })

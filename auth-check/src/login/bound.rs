@@ -36,7 +36,7 @@ impl Context {
                 self.send(request.clone().header("DPoP", &proof).secret(&proof)).await
             };
             let mut exchange = send(None).await?;
-            // It may want a value of its own in the proof (§8).
+            // The server may ask for a nonce in the proof (§8).
             if let (false, Some(nonce)) = (exchange.came.is_success(), exchange.came.header("dpop-nonce")) {
                 exchange = send(Some(nonce)).await?;
             }

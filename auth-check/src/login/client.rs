@@ -46,7 +46,8 @@ impl Endpoints {
         self.json[member].as_array().is_some_and(|list| list.iter().any(|one| one == text))
     }
 
-    /// The first way to prove who one is that it takes. What is meant where nothing is said, RFC 8414 §2 says.
+    /// The first of these ways to authenticate that the server accepts. If its metadata lists none, that is
+    /// `client_secret_basic` (RFC 8414 §2).
     pub(super) fn method(&self, wanted: &[&'static str]) -> &'static str {
         let takes = |method: &&&str| self.methods.iter().any(|one| one == **method);
         wanted.iter().find(takes).copied().unwrap_or("client_secret_basic")
@@ -60,7 +61,7 @@ pub struct Client {
     pub(super) secret: Option<String>,
     /// Whether the secret goes into the header.
     pub(super) basic: bool,
-    /// How it was registered, if it was.
+    /// The registration, if auth-check made one.
     pub(super) registered: Option<Exchange>,
 }
 

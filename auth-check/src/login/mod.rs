@@ -1,7 +1,7 @@
 //! A log-in as a way to tokens: a browser with a person at it goes to the authorization server, and comes back with a code.
 //!
-//! `mcp-auth-client` does this for programs that want a token. It refuses, and does not show, just those answers that are
-//! looked at here, and spends each code itself; so the requests are made here, one by one.
+//! `mcp-auth-client` logs in too, for programs that want a token. But it refuses the very answers that are judged here,
+//! and redeems each code itself. So the requests are made here, one by one.
 //!
 //! - [`client`], [`parties`]: who asks, and whom; [`rounds`]: the browser's way, and its answer; [`grant`]: the token
 //!   endpoint;

@@ -12,7 +12,7 @@ use crate::{
 
 /// An authorization request.
 pub struct Question {
-    /// It, as the browser sends it.
+    /// The request, as the browser sends it.
     pub request: Request,
     /// Where the answer goes.
     pub redirect_uri: Url,

@@ -90,7 +90,7 @@ impl Context {
             let status = exchange.came.status;
             return Err(Unmet(format!("a client: its registration is answered with {status}")));
         };
-        // Who gives a secret and says no more means it to be used in the header (RFC 7591 §2).
+        // Without `token_endpoint_auth_method`, the secret belongs into the header (RFC 7591 §2).
         let basic = text("token_endpoint_auth_method").is_none_or(|method| method != "client_secret_post");
         Ok(Client { id, secret: text("client_secret"), basic, registered: Some(exchange) })
     }

@@ -42,7 +42,7 @@ impl Chain<'_> {
         granted.is_some()
     }
 
-    /// That what was refused before was not refused because all had ended.
+    /// Makes sure that the chain still works, so that an earlier refusal was not caused by its end.
     async fn is_alive(&mut self) -> Result<(), Unmet> {
         let exchange = self.refresh(None).await?;
         let ended = || Unmet("refresh tokens that outlive a bad request".to_owned());
@@ -69,7 +69,7 @@ impl Context {
         let scopes = granted.scope.unwrap_or(self.purpose().await?.scopes);
         let has: HashSet<&str> = scopes.split(' ').collect();
         let all = first_scopes(&scopes);
-        // That one is for refreshing, and may be needed for it.
+        // `offline_access` may be needed to refresh at all.
         let some: Vec<_> = all.iter().filter(|scope| **scope != "offline_access").collect();
         let narrowed = match some[..] {
             [one, _, ..] => chain.refresh(Some(one)).await.map(|exchange| (exchange, (*one).to_owned())),

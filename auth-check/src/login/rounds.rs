@@ -71,7 +71,7 @@ impl Context {
     /// If it was opened often enough, or nobody logs in.
     pub async fn visit(&self, question: Question, why: &str, may_stay: bool) -> Result<Option<Round>, Unmet> {
         let login = self.login()?;
-        // Who did not come back once is not waited for again.
+        // After one log-in that did not end, the run does not wait for another.
         if let Some(unmet) = login.ended.get() {
             return Err(unmet.clone());
         }

@@ -21,7 +21,7 @@ use crate::model::Unmet;
 
 /// How long a person may take for one log-in.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// How long a browser may take to say what it wants, and how long that may be.
+/// How long a browser may take to send the head of its request, and the most bytes of that.
 const HEAD: Duration = Duration::from_secs(5);
 const MAX_HEAD: usize = 64 * 1024;
 /// The longest line that is pasted, in bytes.
