@@ -22,6 +22,7 @@ use url::Url;
 use crate::{
     cimd::{self, Fetcher},
     client,
+    database::Location,
     limits::Limits,
     refresh_token::RefreshTokens,
     server::AuthServer,
@@ -44,7 +45,7 @@ pub struct Builder {
     issuer: Issuer,
     key: EncodingKey,
     resources: Vec<Resource>,
-    database: PathBuf,
+    database: Location,
     clients: Option<PathBuf>,
     app_schemes: Vec<String>,
     loopback_client_ids: bool,
@@ -61,7 +62,7 @@ impl AuthServer {
             issuer: Issuer::new(issuer),
             key,
             resources: Vec::new(),
-            database: PathBuf::from("data/auth.db"),
+            database: Location::from("data/auth.db"),
             clients: None,
             app_schemes: Vec::new(),
             loopback_client_ids: false,
@@ -79,10 +80,11 @@ impl Builder {
         self
     }
 
-    /// The SQLite file of users, clients and consents, made on first use with its folder. Without this, `data/auth.db`.
+    /// Where users, clients and consents are: a file of SQLite, made on first use with its folder, or `postgres://…` (feature
+    /// `postgres`). Without this, `data/auth.db`.
     #[must_use]
-    pub fn database(mut self, file: impl AsRef<Path>) -> Self {
-        file.as_ref().clone_into(&mut self.database);
+    pub fn database(mut self, location: impl Into<Location>) -> Self {
+        self.database = location.into();
         self
     }
 

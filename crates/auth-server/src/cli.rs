@@ -1,13 +1,13 @@
 //! The command line of a program with an authorization server in it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
 use jsonwebtoken::EncodingKey;
 use oauth::{redirect_uri, secret::SecretString};
 
-use crate::{builder::Builder, server::AuthServer, users::Users};
+use crate::{builder::Builder, database::Location, server::AuthServer, users::Users};
 
 /// The default path of the database.
 const DATABASE: &str = "data/auth.db";
@@ -18,8 +18,9 @@ const ELSEWHERE: &str = "it is refused unless both the address (--host) and the 
 #[derive(Args, Clone)]
 pub struct AuthArgs {
     /// The SQLite file of users, clients and consents, made on first use
-    #[arg(long, env = "MCP_AUTH_DATABASE", value_name = "FILE", default_value = DATABASE)]
-    pub auth_database: PathBuf,
+    #[cfg_attr(feature = "postgres", doc = "(or postgres://…, where many machines share them)")]
+    #[arg(long, env = "MCP_AUTH_DATABASE", hide_env_values = true, value_name = "FILE", default_value = DATABASE)]
+    pub auth_database: Location,
     /// Clients known from the start: a JSON array of client metadata (RFC 7591), each with a client_id
     #[arg(long, value_name = "FILE")]
     pub clients: Option<PathBuf>,
@@ -58,7 +59,7 @@ impl AuthArgs {
         if self.allow_loopback_client_ids && !host.on_loopback {
             bail!("--allow-loopback-client-ids is for development: {ELSEWHERE}");
         }
-        let mut builder = AuthServer::new(host.public_url, key).database(&self.auth_database);
+        let mut builder = AuthServer::new(host.public_url, key).database(self.auth_database.clone());
         builder = builder.passwd_command(self.passwd_command());
         builder = resources.into_iter().fold(builder, Builder::resource);
         builder = self.app_scheme.iter().fold(builder, Builder::app_scheme);
@@ -109,10 +110,10 @@ impl AuthArgs {
             let beside = std::env::current_exe().map(|this| this.with_file_name("auth-server")).unwrap_or_default();
             if beside.exists() { beside.display().to_string() } else { "auth-server".to_owned() }
         };
-        let database = if self.auth_database == Path::new(DATABASE) {
+        let database = if self.auth_database == Location::from(DATABASE) {
             String::new()
         } else {
-            format!(" --auth-database '{}'", self.auth_database.display())
+            format!(" --auth-database '{}'", self.auth_database)
         };
         format!("{program}{database} user passwd alice")
     }

@@ -29,6 +29,7 @@ mod cimd;
 pub mod cli;
 mod client;
 mod clock;
+pub mod database;
 mod events;
 mod failure;
 mod limits;

@@ -44,16 +44,15 @@ async fn answer(state: &State, http: &HttpRequest, body: Result<Body, BodyError>
         Failure::too_many("Too many clients register at the moment, or too many from your address.", seconds)
     })?;
     state.store.remove_expired().await?;
-    if !state.store.make_room_for_client().await? {
-        return Err(Failure::too_many("There are too many clients; try again in an hour.", 3600));
-    }
     let id = ClientId::new(uuid::Uuid::new_v4().to_string());
     let secret = match metadata.token_endpoint_auth_method.as_deref() {
         Some("client_secret_basic" | "client_secret_post") => Some(random()?),
         _ => None,
     };
     let digest = secret.as_ref().map(|secret| Digest::of(secret.expose_secret()));
-    let at = state.store.add_client(&id, digest.as_ref(), &metadata).await?;
+    let Some(at) = state.store.add_client(&id, digest.as_ref(), &metadata).await? else {
+        return Err(Failure::too_many("There are too many clients; try again in an hour.", 3600));
+    };
     events::client(id.as_str());
     tracing::info!(event = "client_registered", "a client registered itself");
     let answer = Registered {

@@ -4,15 +4,16 @@ use anyhow::Result;
 use oauth::secret::Digest;
 
 use super::Store;
+use crate::database::query;
 
 impl Store {
     /// Remembers an assertion until this time, in seconds since 1970. Returns whether it is new.
     pub async fn is_first_use(&self, assertion: &Digest, until: i64) -> Result<bool> {
-        let first = sqlx::query("INSERT OR IGNORE INTO assertions (digest, expires_at) VALUES (?, ?)")
+        let first = query("INSERT INTO assertions (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(assertion.as_str())
             .bind(until)
-            .execute(&self.pool)
+            .execute(&self.database)
             .await?;
-        Ok(first.rows_affected() == 1)
+        Ok(first == 1)
     }
 }

@@ -10,6 +10,7 @@ use oauth::{
 use uuid::Uuid;
 
 use super::Store;
+use crate::database::query;
 
 /// How long a code is good for, in seconds (OAuth 2.1 §4.1.2: ten minutes at most).
 const CODE_LIFETIME: i64 = 60;
@@ -20,7 +21,7 @@ pub(crate) const FAMILY_LIFETIME: i64 = 30 * 24 * 3600;
 pub(crate) const CONSENT_LIFETIME: i64 = 30 * 24 * 3600;
 
 /// Whether a client has a person's consent that is still valid.
-pub(super) const HAS_FAMILY: &str = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = ? AND expires_at > ?)";
+pub(super) const HAS_FAMILY: &str = "SELECT EXISTS (SELECT 1 FROM families WHERE client_id = $1 AND expires_at > $2)";
 
 /// What a person grants.
 pub(crate) struct Grant<'a> {
@@ -59,65 +60,71 @@ pub(crate) struct Family {
 impl Store {
     /// Whether the person has let this client in before.
     pub async fn has_consented(&self, user: &Subject, client_id: &ClientId, resource: &Resource) -> Result<bool> {
-        let select = "SELECT 1 FROM consents WHERE user = ? AND client_id = ? AND resource = ? AND given_at > ?";
-        let found: Option<(i64,)> = sqlx::query_as(select)
+        let select = r#"SELECT EXISTS
+            (SELECT 1 FROM consents WHERE "user" = $1 AND client_id = $2 AND resource = $3 AND given_at > $4)"#;
+        let (found,) = query(select)
             .bind(user.as_str())
             .bind(client_id.as_str())
             .bind(resource.as_str())
             .bind(self.now() - CONSENT_LIFETIME)
-            .fetch_optional(&self.pool)
+            .fetch_one(&self.database)
             .await?;
-        Ok(found.is_some())
+        Ok(found)
     }
 
     /// Stores the whole grant or nothing. The code is valid from now on.
     pub async fn add_grant(&self, code: &Digest, grant: &Grant<'_>) -> Result<()> {
         let (family, at) = (Uuid::new_v4().to_string(), self.now());
-        let mut all = self.pool.begin().await?;
-        sqlx::query("UPDATE clients SET used_at = ? WHERE id = ?")
-            .bind(at)
+        let add = self.database.transaction(None, async |all| {
+            query("UPDATE clients SET used_at = $1 WHERE id = $2")
+                .bind(at)
+                .bind(grant.client_id.as_str())
+                .execute(&mut *all)
+                .await?;
+            query(
+                r#"INSERT INTO families (id, client_id, "user", scope, resource, expires_at)
+                VALUES ($1, $2, $3, $4, $5, $6)"#,
+            )
+            .bind(&family)
             .bind(grant.client_id.as_str())
+            .bind(grant.user.as_str())
+            .bind(grant.scope.as_str())
+            .bind(grant.resource.as_str())
+            .bind(at + FAMILY_LIFETIME)
             .execute(&mut *all)
             .await?;
-        sqlx::query(
-            "INSERT INTO families (id, client_id, user, scope, resource, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&family)
-        .bind(grant.client_id.as_str())
-        .bind(grant.user.as_str())
-        .bind(grant.scope.as_str())
-        .bind(grant.resource.as_str())
-        .bind(at + FAMILY_LIFETIME)
-        .execute(&mut *all)
-        .await?;
-        sqlx::query(
-            "INSERT INTO codes (digest, family, redirect_uri, code_challenge, expires_at) VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(code.as_str())
-        .bind(&family)
-        .bind(grant.redirect_uri.as_str())
-        .bind(grant.code_challenge)
-        .bind(at + CODE_LIFETIME)
-        .execute(&mut *all)
-        .await?;
-        sqlx::query(
-            "INSERT OR REPLACE INTO consents (user, client_id, resource, scope, given_at) VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(grant.user.as_str())
-        .bind(grant.client_id.as_str())
-        .bind(grant.resource.as_str())
-        .bind(grant.scope.as_str())
-        .bind(at)
-        .execute(&mut *all)
-        .await?;
-        Ok(all.commit().await?)
+            query(
+                "INSERT INTO codes (digest, family, redirect_uri, code_challenge, expires_at)
+                VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(code.as_str())
+            .bind(&family)
+            .bind(grant.redirect_uri.as_str())
+            .bind(grant.code_challenge)
+            .bind(at + CODE_LIFETIME)
+            .execute(&mut *all)
+            .await?;
+            query(
+                r#"INSERT INTO consents ("user", client_id, resource, scope, given_at) VALUES ($1, $2, $3, $4, $5)
+                ON CONFLICT ("user", client_id, resource) DO UPDATE SET scope = $4, given_at = $5"#,
+            )
+            .bind(grant.user.as_str())
+            .bind(grant.client_id.as_str())
+            .bind(grant.resource.as_str())
+            .bind(grant.scope.as_str())
+            .bind(at)
+            .execute(&mut *all)
+            .await
+        });
+        add.await?;
+        Ok(())
     }
 
     /// A code, used or not, expired or not.
     pub async fn code(&self, code: &Digest) -> Result<Option<Code>> {
-        let select = "SELECT family, redirect_uri, code_challenge, used, expires_at FROM codes WHERE digest = ?";
+        let select = "SELECT family, redirect_uri, code_challenge, used, expires_at FROM codes WHERE digest = $1";
         let row: Option<(String, String, String, bool, i64)> =
-            sqlx::query_as(select).bind(code.as_str()).fetch_optional(&self.pool).await?;
+            query(select).bind(code.as_str()).fetch_optional(&self.database).await?;
         let Some((family, redirect_uri, code_challenge, used, expires_at)) = row else { return Ok(None) };
         let (family, redirect_uri) = (family.parse()?, RedirectUri::new(redirect_uri));
         Ok(Some(Code { family, redirect_uri, code_challenge, used, expires_at }))
@@ -127,30 +134,30 @@ impl Store {
     /// not cost the person a log-in. The code is remembered as used for as long as its family lasts. Returns whether
     /// the code was still unused.
     pub async fn take_code(&self, code: &Digest, family: Uuid, refresh: Option<&Digest>) -> Result<bool> {
-        const TAKE: &str = "UPDATE codes SET used = 1, expires_at = (SELECT expires_at FROM families WHERE id = family)
-             WHERE digest = ? AND used = 0";
-        let mut redemption = self.pool.begin().await?;
-        if sqlx::query(TAKE).bind(code.as_str()).execute(&mut *redemption).await?.rows_affected() == 0 {
-            redemption.rollback().await?;
-            return Ok(false);
-        }
-        if let Some(refresh) = refresh {
-            sqlx::query("UPDATE families SET refresh_digest = ? WHERE id = ?")
-                .bind(refresh.as_str())
-                .bind(family.to_string())
-                .execute(&mut *redemption)
-                .await?;
-        }
-        redemption.commit().await?;
-        Ok(true)
+        let take = "UPDATE codes SET used = TRUE, expires_at = (SELECT expires_at FROM families WHERE id = family)
+             WHERE digest = $1 AND NOT used";
+        let redemption = self.database.transaction(None, async |redemption| {
+            if query(take).bind(code.as_str()).execute(&mut *redemption).await? == 0 {
+                return Ok(false);
+            }
+            if let Some(refresh) = refresh {
+                query("UPDATE families SET refresh_digest = $1 WHERE id = $2")
+                    .bind(refresh.as_str())
+                    .bind(family.to_string())
+                    .execute(&mut *redemption)
+                    .await?;
+            }
+            Ok(true)
+        });
+        Ok(redemption.await?)
     }
 
     /// A family, until it expires.
     pub async fn family(&self, id: Uuid) -> Result<Option<Family>> {
-        let select = "SELECT client_id, user, scope, resource, revoked, refresh_digest FROM families
-             WHERE id = ? AND expires_at > ?";
+        let select = r#"SELECT client_id, "user", scope, resource, revoked, refresh_digest FROM families
+             WHERE id = $1 AND expires_at > $2"#;
         let row: Option<(String, String, String, String, bool, Option<String>)> =
-            sqlx::query_as(select).bind(id.to_string()).bind(self.now()).fetch_optional(&self.pool).await?;
+            query(select).bind(id.to_string()).bind(self.now()).fetch_optional(&self.database).await?;
         let Some((client_id, user, scope, resource, revoked, refresh_digest)) = row else { return Ok(None) };
         Ok(Some(Family {
             id,
@@ -165,29 +172,28 @@ impl Store {
 
     /// Whether this client has a person's consent that is still valid.
     pub async fn has_family(&self, client_id: &str) -> Result<bool> {
-        let (found,): (bool,) =
-            sqlx::query_as(HAS_FAMILY).bind(client_id).bind(self.now()).fetch_one(&self.pool).await?;
+        let (found,) = query(HAS_FAMILY).bind(client_id).bind(self.now()).fetch_one(&self.database).await?;
         Ok(found)
     }
 
     /// Replaces the current refresh token. Of several requests that come at once with the same token, only one
     /// succeeds; returns whether this one did.
     pub async fn rotate(&self, family: Uuid, old: &Digest, new: &Digest) -> Result<bool> {
-        let rotate = "UPDATE families SET refresh_digest = ? WHERE id = ? AND refresh_digest = ? AND NOT revoked";
-        let rotated = sqlx::query(rotate).bind(new.as_str()).bind(family.to_string()).bind(old.as_str());
-        Ok(rotated.execute(&self.pool).await?.rows_affected() > 0)
+        let rotate = "UPDATE families SET refresh_digest = $1 WHERE id = $2 AND refresh_digest = $3 AND NOT revoked";
+        let rotated = query(rotate).bind(new.as_str()).bind(family.to_string()).bind(old.as_str());
+        Ok(rotated.execute(&self.database).await? > 0)
     }
 
     /// Ends a family.
     pub async fn revoke_family(&self, id: Uuid) -> Result<()> {
-        sqlx::query("UPDATE families SET revoked = 1 WHERE id = ?").bind(id.to_string()).execute(&self.pool).await?;
+        query("UPDATE families SET revoked = TRUE WHERE id = $1").bind(id.to_string()).execute(&self.database).await?;
         Ok(())
     }
 
     /// Ends a family, if it is this client's: says whether it was.
     pub async fn revoke_family_of(&self, client_id: &ClientId, id: Uuid) -> Result<bool> {
-        let revoke = "UPDATE families SET revoked = 1 WHERE client_id = ? AND id = ?";
-        let revoked = sqlx::query(revoke).bind(client_id.as_str()).bind(id.to_string()).execute(&self.pool).await?;
-        Ok(revoked.rows_affected() > 0)
+        let revoke = "UPDATE families SET revoked = TRUE WHERE client_id = $1 AND id = $2";
+        let revoked = query(revoke).bind(client_id.as_str()).bind(id.to_string()).execute(&self.database).await?;
+        Ok(revoked > 0)
     }
 }

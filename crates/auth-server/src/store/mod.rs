@@ -1,5 +1,5 @@
-//! What survives a restart and a kill: users, clients, sessions, codes and refresh families, in one
-//! SQLite file of mode 0600. Secrets are there as SHA-256 digests only, passwords as Argon2id hashes.
+//! What survives a restart and a kill: users, clients, sessions, codes and refresh families, in one database. Secrets are
+//! there as SHA-256 digests only, passwords as Argon2id hashes.
 //!
 //! All SQL is here: a file for each group of tables, and `migrations/` for the tables themselves.
 
@@ -9,21 +9,13 @@ mod grants;
 mod sessions;
 mod users;
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::Relaxed},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
-use oauth::{files, secret::random_bytes};
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use anyhow::Result;
+use oauth::secret::random_bytes;
 
 #[cfg(test)]
 pub(crate) use self::grants::CONSENT_LIFETIME;
@@ -31,67 +23,53 @@ pub(crate) use self::{
     grants::{FAMILY_LIFETIME, Family, Grant},
     users::Person,
 };
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    database::{Database, Location, Tables, is_unavailable, query},
+};
 
-/// The migrations: each one turns a database of the version before into the next (`PRAGMA user_version`). A released
-/// migration never changes. All run in one transaction, so that no program sees half of them; sqlx would use one
-/// transaction for each, and take no lock in SQLite.
-const MIGRATIONS: [&str; 3] = [
-    include_str!("../../migrations/0001_tables.sql"),
-    include_str!("../../migrations/0002_people.sql"),
-    include_str!("../../migrations/0003_families.sql"),
-];
+const TABLES: Tables = Tables {
+    part: "auth-server",
+    sqlite: &[
+        include_str!("../../migrations/0001_tables.sql"),
+        include_str!("../../migrations/0002_people.sql"),
+        include_str!("../../migrations/0003_families.sql"),
+    ],
+    postgres: &[include_str!("../../migrations/postgres/0001_tables.sql")],
+};
 
-/// What is deleted, and when; `?1` is now. A code stays as long as the tokens it gave, so that a replay is noticed. A
+/// What is deleted, and when; `$1` is now. A code stays as long as the tokens it gave, so that a replay is noticed. A
 /// code that nobody redeemed, and its family, stay for an hour.
 const EXPIRED: [&str; 7] = [
-    "DELETE FROM sessions WHERE expires_at < ?1",
-    "DELETE FROM devices WHERE expires_at < ?1",
-    "DELETE FROM assertions WHERE expires_at < ?1",
-    "DELETE FROM consents WHERE given_at < ?1 - 30 * 24 * 3600",
-    "DELETE FROM families WHERE id IN (SELECT family FROM codes WHERE expires_at < ?1 - 3600 AND used = 0)",
-    "DELETE FROM families WHERE expires_at < ?1",
-    "DELETE FROM codes WHERE expires_at < ?1 - 3600",
+    "DELETE FROM sessions WHERE expires_at < $1",
+    "DELETE FROM devices WHERE expires_at < $1",
+    "DELETE FROM assertions WHERE expires_at < $1",
+    "DELETE FROM consents WHERE given_at < $1 - 30 * 24 * 3600",
+    "DELETE FROM families WHERE id IN (SELECT family FROM codes WHERE expires_at < $1 - 3600 AND NOT used)",
+    "DELETE FROM families WHERE expires_at < $1",
+    "DELETE FROM codes WHERE expires_at < $1 - 3600",
 ];
 /// How often, in seconds, while the server runs.
 const TIDY_EVERY: i64 = 60;
-/// How long a request waits for the database before the client is told to try again.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// After how many seconds the client should try again.
+/// After how many seconds a client should try again that has waited for the database for too long.
 pub(crate) const RETRY_AFTER: u64 = 2;
 
 /// The database, the clock that decides what has expired, and when expired rows were last deleted.
 #[derive(Clone)]
 pub(crate) struct Store {
-    pool: SqlitePool,
+    database: Database,
     clock: Clock,
     tidied: Arc<AtomicI64>,
 }
 
 impl Store {
-    /// Opens the file, and makes it (mode 0600) and its folder where they are missing.
+    /// Opens the database, and makes what is missing.
     ///
     /// # Errors
     /// If it cannot be opened, is no database, or others can read it or write into its folder.
-    pub async fn open(file: &Path) -> Result<Self> {
-        let cannot = || format!("cannot open the database {}", file.display());
-        // Before SQLite opens it: closing any handle of a file drops all of the process's locks on it (POSIX).
-        files::database(file).with_context(cannot)?;
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(PATIENCE);
-        let opening = async {
-            let pool =
-                SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await?;
-            migrate(&pool).await?;
-            Ok(pool)
-        };
-        opening
-            .await
-            .map(|pool| Store { pool, clock: Clock::system(), tidied: Arc::default() })
-            .map_err(|error: anyhow::Error| anyhow!("{}: {error}", cannot()))
+    pub async fn open(location: &Location) -> Result<Self> {
+        let database = Database::open(location, TABLES).await?;
+        Ok(Store { database, clock: Clock::system(), tidied: Arc::default() })
     }
 
     /// Whether it can be written.
@@ -99,7 +77,7 @@ impl Store {
     /// # Errors
     /// If it cannot.
     pub(crate) async fn check(&self) -> Result<()> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?.rollback().await?)
+        self.database.check().await
     }
 
     /// The clock of everything that expires here.
@@ -122,10 +100,13 @@ impl Store {
         if now < last + TIDY_EVERY || self.tidied.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
             return Ok(());
         }
-        for statement in EXPIRED {
-            sqlx::query(statement).bind(now).execute(&self.pool).await?;
-        }
-        Ok(())
+        let tidy = self.database.transaction(Some("tidy"), async |all| {
+            for statement in EXPIRED {
+                query(statement).bind(now).execute(&mut *all).await?;
+            }
+            Ok(())
+        });
+        tidy.await
     }
 
     /// A random secret of this installation, made on first use.
@@ -134,13 +115,12 @@ impl Store {
     /// If the database cannot be used.
     pub async fn secret(&self, name: &str) -> Result<Vec<u8>> {
         let fresh = random_bytes()?;
-        sqlx::query("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)")
+        query("INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(name)
             .bind(&fresh[..])
-            .execute(&self.pool)
+            .execute(&self.database)
             .await?;
-        let (value,): (Vec<u8>,) =
-            sqlx::query_as("SELECT value FROM secrets WHERE name = ?").bind(name).fetch_one(&self.pool).await?;
+        let (value,) = query("SELECT value FROM secrets WHERE name = $1").bind(name).fetch_one(&self.database).await?;
         Ok(value)
     }
 }
@@ -148,47 +128,38 @@ impl Store {
 #[cfg(test)]
 impl Store {
     /// For tests, which look into the tables and change them.
-    pub fn pool(&self) -> &SqlitePool {
-        &self.pool
+    pub fn database(&self) -> &Database {
+        &self.database
     }
-}
 
-/// Brings the tables to this program's version: all steps or none, and one program at a time.
-async fn migrate(pool: &SqlitePool) -> Result<()> {
-    let mut all = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let (version,): (i64,) = sqlx::query_as("PRAGMA user_version").fetch_one(&mut *all).await?;
-    let steps = usize::try_from(version).ok().and_then(|done| MIGRATIONS.get(done..));
-    let Some(steps) = steps else { bail!("a newer version of this program made it") };
-    for step in steps {
-        sqlx::raw_sql(*step).execute(&mut *all).await?;
-    }
-    let done = format!("PRAGMA user_version = {}", MIGRATIONS.len());
-    sqlx::raw_sql(sqlx::AssertSqlSafe(done)).execute(&mut *all).await?;
-    Ok(all.commit().await?)
-}
-
-/// Whether the database was in use for too long, by us or by another program. This is temporary.
-pub(crate) fn is_busy(cause: &anyhow::Error) -> bool {
-    const BUSY_OR_LOCKED: [i32; 2] = [5, 6];
-    match cause.downcast_ref() {
-        Some(sqlx::Error::PoolTimedOut) => true,
-        Some(sqlx::Error::Database(error)) => {
-            let code = error.code().and_then(|code| code.parse::<i32>().ok());
-            code.is_some_and(|code| BUSY_OR_LOCKED.contains(&(code & 0xff))) // the rest is the extended code
+    /// For those that know SQLite alone.
+    pub fn pool(&self) -> &sqlx::SqlitePool {
+        match &self.database {
+            Database::Sqlite(pool) => pool,
+            #[cfg(feature = "postgres")]
+            Database::Postgres(_) => panic!("these tests look into SQLite"),
         }
-        _ => false,
     }
+}
+
+/// Whether the database was in use for too long, by us or by another program, or cannot be reached. This is temporary.
+pub(crate) fn is_busy(cause: &anyhow::Error) -> bool {
+    cause.downcast_ref().is_some_and(is_unavailable)
 }
 
 #[cfg(test)]
 mod tests {
-    use oauth::{identifiers::Subject, secret::Digest};
+    use std::time::Duration;
+
+    use anyhow::anyhow;
+    use oauth::{files, identifiers::Subject, secret::Digest};
+    use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 
     use super::*;
 
     async fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("auth.db")).await.unwrap();
+        let store = Store::open(&folder.path().join("auth.db").into()).await.unwrap();
         (folder, store)
     }
 
@@ -206,7 +177,7 @@ mod tests {
         let mut plans = String::new();
         for statement in EXPIRED.into_iter().chain(often) {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&store.pool).await.unwrap();
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(store.pool()).await.unwrap();
             for (.., step) in plan {
                 assert!(!step.starts_with("SCAN") || step == "SCAN CONSTANT ROW", "{statement}: {step}");
                 plans += &step;
@@ -214,7 +185,7 @@ mod tests {
         }
         let indexes: Vec<(String,)> =
             sqlx::query_as("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
-                .fetch_all(&store.pool)
+                .fetch_all(store.pool())
                 .await
                 .unwrap();
         for (index,) in indexes {
@@ -252,7 +223,7 @@ mod tests {
             ),
         ];
         for statement in rows {
-            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&store.pool).await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(store.pool()).await.unwrap();
         }
         store.remove_expired().await.unwrap();
         for (table, key) in [
@@ -263,7 +234,7 @@ mod tests {
             ("codes", "digest"),
         ] {
             let select = sqlx::AssertSqlSafe(format!("SELECT {key} FROM {table} ORDER BY {key}"));
-            let left: Vec<(String,)> = sqlx::query_as(select).fetch_all(&store.pool).await.unwrap();
+            let left: Vec<(String,)> = sqlx::query_as(select).fetch_all(store.pool()).await.unwrap();
             let left: Vec<_> = left.iter().map(|(key,)| key.as_str()).collect();
             let unfetched = matches!(table, "families" | "codes");
             assert_eq!(left, if unfetched { vec!["new", "unfetched new"] } else { vec!["new"] }, "{table}");
@@ -271,7 +242,7 @@ mod tests {
     }
 
     async fn version(store: &Store) -> i64 {
-        sqlx::query_as::<_, (i64,)>("PRAGMA user_version").fetch_one(&store.pool).await.unwrap().0
+        sqlx::query_as::<_, (i64,)>("PRAGMA user_version").fetch_one(store.pool()).await.unwrap().0
     }
 
     /// Killing the program cannot show that a power failure loses nothing acknowledged, because writes stay in the
@@ -279,10 +250,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_acknowledged_is_on_the_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("auth.db")).await.unwrap();
-        let (synchronous,): (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(&store.pool).await.unwrap();
+        let store = Store::open(&folder.path().join("auth.db").into()).await.unwrap();
+        let (synchronous,): (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(store.pool()).await.unwrap();
         assert_eq!(synchronous, 2, "FULL (https://www.sqlite.org/pragma.html#pragma_synchronous)");
-        let (journal,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(&store.pool).await.unwrap();
+        let (journal,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(store.pool()).await.unwrap();
         assert_eq!(journal, "wal");
     }
 
@@ -290,33 +261,33 @@ mod tests {
     async fn a_database_from_before_versions_were_counted_keeps_its_people_and_what_is_theirs() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("auth.db");
-        let store = Store::open(&file).await.unwrap();
+        let store = Store::open(&file.clone().into()).await.unwrap();
         for statement in [
             "DROP TABLE users; DROP TABLE devices; DROP TABLE sessions; DROP TABLE families; DROP TABLE codes",
             "DROP TABLE consents; DROP TABLE assertions",
             "PRAGMA user_version = 0",
-            MIGRATIONS[0],
+            TABLES.sqlite[0],
             "INSERT INTO users VALUES ('alice', 'a hash', 'user')",
             "INSERT INTO sessions VALUES ('a session', 'alice', 9)",
             "INSERT INTO families VALUES ('a family', 'a client', 'alice', '', '', 0, 9)",
             "INSERT INTO consents VALUES ('alice', 'a client', '', '', 9)",
         ] {
-            sqlx::raw_sql(statement).execute(&store.pool).await.unwrap();
+            sqlx::raw_sql(statement).execute(store.pool()).await.unwrap();
         }
         assert_eq!(version(&store).await, 0);
-        store.pool.close().await;
+        store.pool().close().await;
         for _ in 0..2 {
-            let store = Store::open(&file).await.unwrap();
+            let store = Store::open(&file.clone().into()).await.unwrap();
             let users: Vec<(String, String, String, String)> =
-                sqlx::query_as("SELECT sub, name, hash, roles FROM users").fetch_all(&store.pool).await.unwrap();
+                sqlx::query_as("SELECT sub, name, hash, roles FROM users").fetch_all(store.pool()).await.unwrap();
             let alice = ["user_alice", "alice", "a hash", "user"].map(str::to_owned);
             assert_eq!(users.iter().map(|(a, b, c, d)| [a, b, c, d].map(Clone::clone)).collect::<Vec<_>>(), [alice]);
             let owners =
                 "SELECT user FROM sessions UNION ALL SELECT user FROM families UNION ALL SELECT user FROM consents";
-            let owners: Vec<(String,)> = sqlx::query_as(owners).fetch_all(&store.pool).await.unwrap();
+            let owners: Vec<(String,)> = sqlx::query_as(owners).fetch_all(store.pool()).await.unwrap();
             assert_eq!(owners, ["user_alice"; 3].map(|sub| (sub.to_owned(),)));
-            assert_eq!(version(&store).await, i64::try_from(MIGRATIONS.len()).unwrap());
-            store.pool.close().await;
+            assert_eq!(version(&store).await, i64::try_from(TABLES.sqlite.len()).unwrap());
+            store.pool().close().await;
         }
     }
 
@@ -330,9 +301,9 @@ mod tests {
         sqlx::raw_sql(include_str!("../../tests/fixtures/version3.sql")).execute(&before).await.unwrap();
         before.close().await;
 
-        let store = Store::open(&file).await.unwrap();
+        let store = Store::open(&file.clone().into()).await.unwrap();
         store.remove_expired().await.unwrap();
-        assert_eq!(version(&store).await, i64::try_from(MIGRATIONS.len()).unwrap());
+        assert_eq!(version(&store).await, i64::try_from(TABLES.sqlite.len()).unwrap());
         let alice = Subject::new("user_alice");
         let people = store.people().await.unwrap();
         assert_eq!(people.iter().map(|person| person.name.as_str()).collect::<Vec<_>>(), ["alice", "carol"]);
@@ -358,17 +329,17 @@ mod tests {
     async fn a_database_of_a_newer_version_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("auth.db");
-        let store = Store::open(&file).await.unwrap();
-        sqlx::raw_sql("PRAGMA user_version = 1000").execute(&store.pool).await.unwrap();
-        store.pool.close().await;
-        let error = Store::open(&file).await.err().unwrap().to_string();
+        let store = Store::open(&file.clone().into()).await.unwrap();
+        sqlx::raw_sql("PRAGMA user_version = 1000").execute(store.pool()).await.unwrap();
+        store.pool().close().await;
+        let error = Store::open(&file.clone().into()).await.err().unwrap().to_string();
         assert!(error.contains("auth.db: a newer version of this program made it"), "{error}");
     }
 
     #[tokio::test]
     async fn who_waits_for_the_database_is_told_so_soon() {
         let (_folder, store) = store().await;
-        let held = store.pool.acquire().await.unwrap();
+        let held = store.pool().acquire().await.unwrap();
         let started = std::time::Instant::now();
         let waited = store.remove_expired().await.unwrap_err();
         assert!(is_busy(&waited.into()) && started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());

@@ -4,28 +4,29 @@ use anyhow::Result;
 use oauth::{identifiers::Subject, secret::Digest};
 
 use super::Store;
+use crate::database::query;
 
 impl Store {
     /// Begins a person's session, which replaces the `old` one.
     pub async fn begin_session(&self, user: &Subject, old: Option<&Digest>, new: &Digest, until: i64) -> Result<()> {
         if let Some(old) = old {
-            sqlx::query("DELETE FROM sessions WHERE digest = ?").bind(old.as_str()).execute(&self.pool).await?;
+            query("DELETE FROM sessions WHERE digest = $1").bind(old.as_str()).execute(&self.database).await?;
         }
-        sqlx::query("INSERT INTO sessions (digest, user, expires_at) VALUES (?, ?, ?)")
+        query(r#"INSERT INTO sessions (digest, "user", expires_at) VALUES ($1, $2, $3)"#)
             .bind(new.as_str())
             .bind(user.as_str())
             .bind(until)
-            .execute(&self.pool)
+            .execute(&self.database)
             .await?;
         Ok(())
     }
 
     /// The person of a session, while it lasts.
     pub async fn session(&self, session: &Digest) -> Result<Option<Subject>> {
-        let user: Option<(String,)> = sqlx::query_as("SELECT user FROM sessions WHERE digest = ? AND expires_at > ?")
+        let user: Option<(String,)> = query(r#"SELECT "user" FROM sessions WHERE digest = $1 AND expires_at > $2"#)
             .bind(session.as_str())
             .bind(self.now())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.database)
             .await?;
         Ok(user.map(|(user,)| Subject::new(user)))
     }

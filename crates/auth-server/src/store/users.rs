@@ -4,6 +4,7 @@ use anyhow::Result;
 use oauth::{identifiers::Subject, secret::Digest};
 
 use super::Store;
+use crate::database::query;
 
 /// A person.
 pub(crate) struct Person {
@@ -28,56 +29,56 @@ impl Store {
     pub async fn add_first_people(&self, people: &[(&str, String, &str); 4]) -> Result<bool> {
         const STATEMENT: &str = "INSERT INTO users (sub, name, hash, roles)
             SELECT 'user_' || column1, column1, column2, column3
-            FROM (VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?))
-            WHERE NOT EXISTS (SELECT 1 FROM users)";
-        let mut statement = sqlx::query(STATEMENT);
+            FROM (VALUES ($1, $2, $3), ($4, $5, $6), ($7, $8, $9), ($10, $11, $12)) AS first
+            WHERE NOT EXISTS (SELECT 1 FROM users) ON CONFLICT DO NOTHING";
+        let mut statement = query(STATEMENT);
         for (name, hash, roles) in people {
             statement = statement.bind(*name).bind(hash).bind(*roles);
         }
-        Ok(statement.execute(&self.pool).await?.rows_affected() > 0)
+        Ok(statement.execute(&self.database).await? > 0)
     }
 
     /// One more person. Says whether the name was free.
     pub async fn add_person(&self, sub: &Subject, name: &str, hash: &str, roles: &str) -> Result<bool> {
-        let added = sqlx::query("INSERT OR IGNORE INTO users (sub, name, hash, roles) VALUES (?, ?, ?, ?)")
+        let added = query("INSERT INTO users (sub, name, hash, roles) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
             .bind(sub.as_str())
             .bind(name)
             .bind(hash)
             .bind(roles)
-            .execute(&self.pool)
+            .execute(&self.database)
             .await?;
-        Ok(added.rows_affected() > 0)
+        Ok(added > 0)
     }
 
     /// The person with this `sub` in tokens and sessions.
     pub async fn person(&self, sub: &Subject) -> Result<Option<Person>> {
-        let select = sqlx::query_as("SELECT sub, name, roles FROM users WHERE sub = ?").bind(sub.as_str());
-        Ok(select.fetch_optional(&self.pool).await?.map(|row: Row| row.into()))
+        let select = query("SELECT sub, name, roles FROM users WHERE sub = $1").bind(sub.as_str());
+        Ok(select.fetch_optional(&self.database).await?.map(|row: Row| row.into()))
     }
 
     /// Everybody, by name.
     pub async fn people(&self) -> Result<Vec<Person>> {
-        let select = sqlx::query_as("SELECT sub, name, roles FROM users ORDER BY name");
-        Ok(select.fetch_all(&self.pool).await?.into_iter().map(|row: Row| row.into()).collect())
+        let select = query("SELECT sub, name, roles FROM users ORDER BY name");
+        Ok(select.fetch_all(&self.database).await?.into_iter().map(|row: Row| row.into()).collect())
     }
 
     /// The person of this name, and the hash of their password.
     pub async fn person_named(&self, name: &str) -> Result<Option<(Person, String)>> {
-        let select = sqlx::query_as("SELECT sub, name, roles, hash FROM users WHERE name = ?").bind(name);
-        let found: Option<(String, String, String, String)> = select.fetch_optional(&self.pool).await?;
+        let select = query("SELECT sub, name, roles, hash FROM users WHERE name = $1").bind(name);
+        let found: Option<(String, String, String, String)> = select.fetch_optional(&self.database).await?;
         Ok(found.map(|(sub, name, roles, hash)| ((sub, name, roles).into(), hash)))
     }
 
     /// The person of this name, and whether this browser is one of theirs.
     pub async fn browser_of(&self, name: &str, device: Option<&Digest>) -> Result<Option<(Subject, bool)>> {
         let select =
-            "SELECT sub, EXISTS (SELECT 1 FROM devices WHERE sub = users.sub AND digest = ? AND expires_at > ?)
-            FROM users WHERE name = ?";
-        let found: Option<(String, bool)> = sqlx::query_as(select)
+            "SELECT sub, EXISTS (SELECT 1 FROM devices WHERE sub = users.sub AND digest = $1 AND expires_at > $2)
+            FROM users WHERE name = $3";
+        let found: Option<(String, bool)> = query(select)
             .bind(device.map(Digest::as_str))
             .bind(self.now())
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.database)
             .await?;
         Ok(found.map(|(sub, known)| (Subject::new(sub), known)))
     }
@@ -92,37 +93,40 @@ impl Store {
         until: i64,
         most: i64,
     ) -> Result<()> {
-        let mut change = self.pool.begin().await?;
-        sqlx::query("DELETE FROM devices WHERE sub = ? AND digest = ?")
-            .bind(sub.as_str())
-            .bind(old.map(Digest::as_str))
-            .execute(&mut *change)
-            .await?;
-        sqlx::query("INSERT INTO devices (digest, sub, expires_at) VALUES (?, ?, ?)")
-            .bind(new.as_str())
-            .bind(sub.as_str())
-            .bind(until)
-            .execute(&mut *change)
-            .await?;
-        let surplus = "DELETE FROM devices WHERE sub = ?1 AND rowid NOT IN
-            (SELECT rowid FROM devices WHERE sub = ?1 ORDER BY expires_at DESC, rowid DESC LIMIT ?2)";
-        sqlx::query(surplus).bind(sub.as_str()).bind(most).execute(&mut *change).await?;
-        Ok(change.commit().await?)
+        let remember = self.database.transaction(Some(sub.as_str()), async |change| {
+            query("DELETE FROM devices WHERE sub = $1 AND digest = $2")
+                .bind(sub.as_str())
+                .bind(old.map(Digest::as_str))
+                .execute(&mut *change)
+                .await?;
+            query("INSERT INTO devices (digest, sub, expires_at) VALUES ($1, $2, $3)")
+                .bind(new.as_str())
+                .bind(sub.as_str())
+                .bind(until)
+                .execute(&mut *change)
+                .await?;
+            let surplus = "DELETE FROM devices WHERE sub = $1 AND rowid NOT IN
+                (SELECT rowid FROM devices WHERE sub = $1 ORDER BY expires_at DESC, rowid DESC LIMIT $2)";
+            query(surplus).bind(sub.as_str()).bind(most).execute(&mut *change).await
+        });
+        remember.await?;
+        Ok(())
     }
 
     /// Sets a new password, and ends all sessions and tokens that began with the old one. `None`: nobody has the name.
     pub async fn change_password(&self, name: &str, hash: &str) -> Result<Option<Subject>> {
-        let mut change = self.pool.begin().await?;
-        let changed = sqlx::query_as("UPDATE users SET hash = ? WHERE name = ? RETURNING sub").bind(hash).bind(name);
-        let Some((sub,)): Option<(String,)> = changed.fetch_optional(&mut *change).await? else { return Ok(None) };
-        for statement in [
-            "DELETE FROM sessions WHERE user = ?",
-            "DELETE FROM devices WHERE sub = ?",
-            "UPDATE families SET revoked = 1 WHERE user = ?",
-        ] {
-            sqlx::query(statement).bind(&sub).execute(&mut *change).await?;
-        }
-        change.commit().await?;
-        Ok(Some(Subject::new(sub)))
+        let change = self.database.transaction(None, async |change| {
+            let changed = query("UPDATE users SET hash = $1 WHERE name = $2 RETURNING sub").bind(hash).bind(name);
+            let Some((sub,)): Option<(String,)> = changed.fetch_optional(&mut *change).await? else { return Ok(None) };
+            for statement in [
+                r#"DELETE FROM sessions WHERE "user" = $1"#,
+                "DELETE FROM devices WHERE sub = $1",
+                r#"UPDATE families SET revoked = TRUE WHERE "user" = $1"#,
+            ] {
+                query(statement).bind(&sub).execute(&mut *change).await?;
+            }
+            Ok(Some(Subject::new(sub)))
+        });
+        Ok(change.await?)
     }
 }

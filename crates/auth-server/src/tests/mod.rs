@@ -2,7 +2,7 @@
 
 mod lifetimes;
 
-use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::OnceLock};
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, path::Path, sync::OnceLock};
 
 use actix_http::Request;
 use actix_web::{
@@ -18,7 +18,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::{Url, form_urlencoded::Serializer};
 
-use crate::{AuthServer, state::State};
+use crate::{
+    AuthServer,
+    database::{Location, query},
+    state::State,
+};
 
 /// The issuer's URL, where it does not matter.
 const ISSUER: &str = "http://localhost:9090";
@@ -70,11 +74,25 @@ fn key() -> EncodingKey {
     EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
 }
 
+/// A file in a test's own folder; with `TEST_POSTGRES=postgres://…`, a database of that server.
+pub(crate) async fn location(folder: &Path) -> Location {
+    #[cfg(feature = "postgres")]
+    if let Ok(server) = std::env::var("TEST_POSTGRES") {
+        use sqlx::Connection;
+        let name = format!("test_{}", uuid::Uuid::new_v4().simple());
+        let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
+        return format!("{}/{name}", server.rsplit_once('/').unwrap().0).into();
+    }
+    folder.join("auth.db").into()
+}
+
 async fn world(issuer: &str) -> World<impl Service<Request, Response = ServiceResponse, Error = Error>> {
     let folder = tempfile::tempdir().unwrap();
     let server = AuthServer::new(issuer, key())
         .resource(format!("{issuer}/mcp"))
-        .database(folder.path().join("auth.db"))
+        .database(location(folder.path()).await)
         .first_password(PASSWORD.into())
         .open()
         .await
@@ -182,12 +200,12 @@ impl<S: Service<Request, Response = ServiceResponse, Error = Error>> World<S> {
 
     /// Changes the database, or counts in it.
     async fn sql(&self, statement: &'static str) {
-        sqlx::raw_sql(statement).execute(self.state.store.pool()).await.unwrap();
+        query(statement).execute(self.state.store.database()).await.unwrap();
     }
 
     async fn count(&self, table: &str) -> i64 {
-        let count = format!("SELECT count(*) FROM {table}");
-        sqlx::query_as::<_, (i64,)>(sqlx::AssertSqlSafe(count)).fetch_one(self.state.store.pool()).await.unwrap().0
+        let count = format!("SELECT count(*) FROM {table}").leak();
+        query(count).fetch_one::<(i64,)>(self.state.store.database()).await.unwrap().0
     }
 }
 

@@ -8,7 +8,6 @@ mod password;
 use std::{
     fmt::Write,
     net::IpAddr,
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,6 +22,7 @@ use tracing::Span;
 pub use self::account::Account;
 use self::password::{hash, readable, verify};
 use crate::{
+    database::Location,
     events, peer,
     queue::{Lane, Queue},
     store::Store,
@@ -75,7 +75,7 @@ impl Users {
     ///
     /// # Errors
     /// If the database cannot be used, or the password given is too short or too long.
-    pub async fn open_file(database: &Path, password: Option<&SecretString>, passwd: &str) -> Result<Self> {
+    pub async fn open_file(database: &Location, password: Option<&SecretString>, passwd: &str) -> Result<Self> {
         Self::open(&Store::open(database).await?, password, passwd).await
     }
 
@@ -287,12 +287,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::{database::query, tests::location};
 
     const PASSWORD: &str = "correct horse";
 
     async fn users() -> (TempDir, Users) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("auth.db")).await.unwrap();
+        let store = Store::open(&location(folder.path()).await).await.unwrap();
         let users = Users::open(&store, Some(&PASSWORD.into()), "").await.unwrap();
         (folder, users)
     }
@@ -365,7 +366,7 @@ mod tests {
     #[tokio::test]
     async fn a_first_password_that_is_too_short_is_refused_and_leaves_nobody_behind() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("auth.db")).await.unwrap();
+        let store = Store::open(&location(folder.path()).await).await.unwrap();
         let error = Users::open(&store, Some(&"short".into()), "").await.err().unwrap();
         assert!(format!("{error:#}").contains("at least 8 characters"), "{error:#}");
         assert!(!format!("{error:#}").contains("short"), "{error:#}");
@@ -490,7 +491,7 @@ mod tests {
         users.add("carol", "user", PASSWORD).await.unwrap();
         let LogIn::Welcome(first) = log_in(&users, "carol", PASSWORD, None).await else { panic!("not carol") };
         assert!(first.sub.as_str().starts_with("user_"), "no client can have this id: {}", first.sub);
-        sqlx::query("DELETE FROM users WHERE name IN ('carol', 'alice')").execute(users.store.pool()).await.unwrap();
+        query("DELETE FROM users WHERE name IN ('carol', 'alice')").execute(users.store.database()).await.unwrap();
         for (name, before) in [("carol", first.sub), ("alice", Subject::new("user_alice"))] {
             users.add(name, "user", PASSWORD).await.unwrap();
             let LogIn::Welcome(next) = log_in(&users, name, PASSWORD, None).await else { panic!("not {name}") };
@@ -540,18 +541,19 @@ mod tests {
     async fn a_new_password_ends_all_that_the_old_one_began() {
         let (_folder, users) = users().await;
         for name in ["alice", "bob"] {
-            let session = "INSERT INTO sessions (digest, user, expires_at) VALUES (?1, 'user_' || ?1, 0)";
-            let family = "INSERT INTO families (id, client_id, user, scope, resource, expires_at) VALUES (?1, '', 'user_' || ?1, '', '', 0)";
+            let session = r#"INSERT INTO sessions (digest, "user", expires_at) VALUES ($1, 'user_' || $1, 0)"#;
+            let family = r#"INSERT INTO families (id, client_id, "user", scope, resource, expires_at)
+                VALUES ($1, '', 'user_' || $1, '', '', 0)"#;
             for statement in [session, family] {
-                sqlx::query(statement).bind(name).execute(users.store.pool()).await.unwrap();
+                query(statement).bind(name).execute(users.store.database()).await.unwrap();
             }
         }
         users.set_password("alice", "battery staple").await.unwrap();
         assert_eq!(log_in(&users, "alice", PASSWORD, None).await, LogIn::Wrong);
         assert_eq!(log_in(&users, "alice", "battery staple", None).await, welcome("alice", &["user"]));
         let left: Vec<(String,)> =
-            sqlx::query_as("SELECT user FROM sessions UNION ALL SELECT user FROM families WHERE NOT revoked")
-                .fetch_all(users.store.pool())
+            query(r#"SELECT "user" FROM sessions UNION ALL SELECT "user" FROM families WHERE NOT revoked"#)
+                .fetch_all(users.store.database())
                 .await
                 .unwrap();
         assert_eq!(left, [("user_bob".to_owned(),), ("user_bob".to_owned(),)]);

@@ -1,0 +1,228 @@
+//! Where statements run: on a connection that is lent to one of them, or to one transaction.
+
+#[cfg(feature = "postgres")]
+use oauth::secret::Digest;
+use sqlx::{Sqlite, pool::PoolConnection};
+
+#[cfg(feature = "postgres")]
+use super::postgres::{PATIENCE, kept};
+use super::{
+    pool::Database,
+    query::{Query, Row, Value, bound, query},
+};
+
+/// Where a statement runs.
+pub enum On<'a> {
+    /// By itself.
+    Database(&'a Database),
+    /// With others.
+    Transaction(&'a mut Transaction),
+}
+
+impl<'a> From<&'a Database> for On<'a> {
+    fn from(database: &'a Database) -> Self {
+        On::Database(database)
+    }
+}
+
+impl<'a> From<&'a mut Transaction> for On<'a> {
+    fn from(transaction: &'a mut Transaction) -> Self {
+        On::Transaction(transaction)
+    }
+}
+
+impl Query<'_> {
+    /// How many rows it has changed.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn execute<'a>(self, on: impl Into<On<'a>>) -> sqlx::Result<u64> {
+        match on.into() {
+            On::Database(database) => Lease::of(database).await?.execute(&self).await,
+            On::Transaction(Transaction(lease)) => lease.execute(&self).await,
+        }
+    }
+
+    /// All rows that it finds.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn fetch_all<'a, T: Row>(self, on: impl Into<On<'a>>) -> sqlx::Result<Vec<T>> {
+        match on.into() {
+            On::Database(database) => Lease::of(database).await?.fetch(&self).await,
+            On::Transaction(Transaction(lease)) => lease.fetch(&self).await,
+        }
+    }
+
+    /// The row that it finds, if there is one.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn fetch_optional<'a, T: Row>(self, on: impl Into<On<'a>>) -> sqlx::Result<Option<T>> {
+        Ok(self.fetch_all(on).await?.into_iter().next())
+    }
+
+    /// The row that it must find.
+    ///
+    /// # Errors
+    /// If it fails, or finds none.
+    pub async fn fetch_one<'a, T: Row>(self, on: impl Into<On<'a>>) -> sqlx::Result<T> {
+        self.fetch_optional(on).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+}
+
+/// How often a transaction is tried that got into the way of another one.
+const ATTEMPTS: u32 = 3;
+
+impl Database {
+    /// Does all of this or nothing. `lock`: a name that only one transaction at a time may have; without one, statements lock
+    /// the rows that they change. SQLite has one writer at a time anyway. What got into the way of another transaction is
+    /// done again.
+    ///
+    /// # Errors
+    /// Those of the work; nothing was changed then.
+    pub async fn transaction<T>(
+        &self,
+        lock: Option<&str>,
+        work: impl AsyncFn(&mut Transaction) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        let mut attempt = 1;
+        loop {
+            let outcome = async {
+                let mut all = Transaction::begin(self, lock).await?;
+                match work(&mut all).await {
+                    Ok(done) => all.commit().await.map(|()| done),
+                    Err(error) => {
+                        let _ = all.rollback().await; // if that fails, the connection is closed
+                        Err(error)
+                    }
+                }
+            };
+            match outcome.await {
+                Err(error) if attempt < ATTEMPTS && is_conflict(&error) => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// Whether PostgreSQL gave up a transaction in favour of another one (SQLSTATE 40001, 40P01).
+fn is_conflict(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+}
+
+/// Several statements that are done together or not at all ([`Database::transaction`]).
+pub struct Transaction(Lease);
+
+impl Transaction {
+    #[cfg_attr(not(feature = "postgres"), allow(unused_variables, reason = "SQLite has one writer at a time"))]
+    pub(super) async fn begin(database: &Database, lock: Option<&str>) -> sqlx::Result<Self> {
+        let mut lease = Lease::of(database).await?;
+        let begin = match lease.connection {
+            Connection::Sqlite(_) => "BEGIN IMMEDIATE",
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(_) => "BEGIN",
+        };
+        lease.in_transaction = true; // also if nobody waits for the answer any more
+        let begun = lease.execute(&query(begin)).await;
+        lease.in_transaction = begun.is_ok();
+        begun?;
+        let mut all = Transaction(lease);
+        #[cfg(feature = "postgres")]
+        if let (Connection::Postgres(_), Some(lock)) = (&all.0.connection, lock) {
+            // Until the transaction ends. Names of any length and with any characters have a digest.
+            let (take, name) = ("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", Digest::of(lock));
+            query(take).bind(name.as_str()).execute(&mut all).await?;
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn commit(mut self) -> sqlx::Result<()> {
+        self.end("COMMIT").await
+    }
+
+    pub(super) async fn rollback(mut self) -> sqlx::Result<()> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(&mut self, how: &'static str) -> sqlx::Result<()> {
+        self.0.execute(&query(how)).await?;
+        self.0.in_transaction = false;
+        Ok(())
+    }
+}
+
+enum Connection {
+    Sqlite(PoolConnection<Sqlite>),
+    #[cfg(feature = "postgres")]
+    Postgres(PoolConnection<sqlx::Postgres>),
+}
+
+/// A connection that goes back into the pool if nothing is left undone on it. One with a transaction that did not end, or a
+/// statement that was not answered, is closed: so the database rolls back, and nobody waits for the answer.
+struct Lease {
+    connection: Connection,
+    in_transaction: bool,
+    unanswered: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.in_transaction && !self.unanswered {
+            return;
+        }
+        match &mut self.connection {
+            Connection::Sqlite(connection) => connection.close_on_drop(),
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(connection) => connection.close_on_drop(),
+        }
+    }
+}
+
+impl Lease {
+    async fn of(database: &Database) -> sqlx::Result<Self> {
+        let connection = match database {
+            Database::Sqlite(pool) => Connection::Sqlite(pool.acquire().await?),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
+        };
+        Ok(Lease { connection, in_transaction: false, unanswered: false })
+    }
+
+    async fn execute(&mut self, query: &Query<'_>) -> sqlx::Result<u64> {
+        match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                Ok(bound!(sqlx::query(query.sql), query, |text| text).execute(&mut **connection).await?.rows_affected())
+            }
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(connection) => {
+                let running = bound!(sqlx::query(query.sql), query, kept).execute(&mut **connection);
+                Ok(in_time(&mut self.unanswered, running).await?.rows_affected())
+            }
+        }
+    }
+
+    async fn fetch<T: Row>(&mut self, query: &Query<'_>) -> sqlx::Result<Vec<T>> {
+        match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                bound!(sqlx::query_as(query.sql), query, |text| text).fetch_all(&mut **connection).await
+            }
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(connection) => {
+                let running = bound!(sqlx::query_as(query.sql), query, kept).fetch_all(&mut **connection);
+                in_time(&mut self.unanswered, running).await
+            }
+        }
+    }
+}
+
+/// What is not answered in time is an error; until it is answered, it is `unanswered`.
+#[cfg(feature = "postgres")]
+async fn in_time<T>(unanswered: &mut bool, running: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    *unanswered = true;
+    let outcome = tokio::time::timeout(PATIENCE, running).await;
+    let outcome = outcome.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))?;
+    *unanswered = matches!(outcome, Err(sqlx::Error::Io(_)));
+    outcome
+}
