@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::{sync::Mutex, time::timeout};
 
 /// How long an answer is reused. However often `/health` is called, nothing is checked more often than this.
@@ -48,14 +48,12 @@ impl Readiness {
         {
             return ready;
         }
-        let mut ready = true;
-        for (what, check) in &self.checks {
+        let checks = self.checks.iter().map(async |(what, check)| {
             let outcome = timeout(TIMEOUT, check()).await;
-            if let Err(error) = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {TIMEOUT:?}"))) {
-                tracing::error!("not ready: {what}: {error:#}");
-                ready = false;
-            }
-        }
+            let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {TIMEOUT:?}")));
+            outcome.inspect_err(|error| tracing::error!("not ready: {what}: {error:#}")).is_ok()
+        });
+        let ready = join_all(checks).await.into_iter().all(|ready| ready);
         *last = Some((Instant::now(), ready));
         ready
     }

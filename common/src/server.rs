@@ -6,7 +6,11 @@ use std::{
     net::{TcpListener, ToSocketAddrs},
     pin::pin,
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use actix_http::Request;
@@ -108,6 +112,8 @@ pub struct Listener {
     pub allow_host: Vec<String>,
     max_connections: Option<usize>,
     show_exchange: bool,
+    drain: Duration,
+    draining: Arc<AtomicBool>,
 }
 
 impl Listener {
@@ -137,7 +143,16 @@ impl Listener {
             allow_host,
             max_connections,
             show_exchange,
+            drain: Duration::ZERO,
+            draining: Arc::default(),
         })
+    }
+
+    /// Goes on for so long once it was told to stop, so that a proxy learns from `/ready` to send nothing more. What is
+    /// returned is true from then on.
+    pub fn drain(&mut self, time: Duration) -> Arc<AtomicBool> {
+        self.drain = time;
+        Arc::clone(&self.draining)
     }
 
     /// The same check for other URLs that people and tokens are sent to. `option`: the option that sets the URL.
@@ -195,11 +210,13 @@ impl Listener {
         }
         let server = server.run();
         let handle = server.handle();
-        let stopper = handle.clone();
+        let (stopper, draining) = (handle.clone(), self.draining);
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         actix_web::rt::spawn(async move {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            draining.store(true, Relaxed);
+            tokio::time::sleep(self.drain).await;
             tracing::info!("stopping: requests under way may finish");
             stopper.stop(true).await;
         });

@@ -1,4 +1,4 @@
-//! `cargo xtask carry FILE`: a fix made in one step, merged into every later one.
+//! `cargo xtask carry FILE`: a fix made in one step, merged into every later one that goes on from it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::step::LAST;
+use crate::step::SERVERS;
 
 /// Merges what was done to `file` since the commit `base` into the same file of each later step. True if every merge
 /// was clean; otherwise the files that need a hand have conflict markers. All is checked before anything is written.
@@ -17,7 +17,8 @@ pub fn carry(root: &Path, file: &Path, base: &str) -> Result<bool> {
     let before = show(root, &source, base)?;
     ensure!(fs::read(&fixed)? != before, "{source} is as it was at {base}: there is nothing to carry");
 
-    let later: Vec<_> = (step + 1..=LAST).take_while(|n| root.join(format!("step{n}")).is_dir()).collect();
+    let later = SERVERS.into_iter().skip_while(|n| *n != step).skip(1);
+    let later: Vec<_> = later.take_while(|n| root.join(format!("step{n}")).is_dir()).collect();
     ensure!(!later.is_empty(), "step{step} is the last step: there is nowhere to carry {source}");
     let targets: Vec<_> = later.iter().map(|n| format!("step{n}/{path}")).collect();
     for name in targets.iter().chain([&source]) {

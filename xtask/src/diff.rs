@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use similar::{ChangeTag, TextDiff};
 
-use crate::step::{Change, Kind, LAST, changes, compare, files, files_in};
+use crate::step::{Change, Kind, SERVERS, before, changes, compare, files, files_in};
 
 const BOLD: &str = "1";
 const RED: &str = "31";
@@ -17,7 +17,7 @@ const CYAN: &str = "36";
 /// Writes the names of the files that step `n` adds, then how it changes the others. A step that does not build on the
 /// one before it has no such difference; the output says what to read instead.
 pub fn show(root: &Path, n: u8, full: bool, mut out: impl Write + IsTerminal) -> Result<()> {
-    if n > LAST {
+    if !SERVERS.contains(&n) {
         files(root, n)?; // there is such a step
         writeln!(
             out,
@@ -27,7 +27,7 @@ pub fn show(root: &Path, n: u8, full: bool, mut out: impl Write + IsTerminal) ->
         writeln!(out, "Read step{n}/README.md, which says what it is and in which order to read its files.")?;
         return Ok(());
     }
-    let (from, to) = (format!("step{}", n - 1), format!("step{n}"));
+    let (from, to) = (format!("step{}", before(n).unwrap_or_default()), format!("step{n}"));
     let mut page = Page::new(out, &from, &to);
     let (new, old): (Vec<Change>, Vec<Change>) = changes(root, n)?.into_iter().partition(|c| c.kind == Kind::New);
     for Change { path, after, .. } in &new {

@@ -7,8 +7,14 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use similar::{ChangeTag, TextDiff};
 
-/// The last step that builds on the one before it: step 11 is another program, a client.
-pub const LAST: u8 = 10;
+/// The steps each of which builds on the one before it here. Step 11 is another program, a client.
+pub const SERVERS: [u8; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12];
+
+/// The step that step `n` goes on from.
+pub fn before(n: u8) -> Option<u8> {
+    let place = SERVERS.iter().position(|server| *server == n)?;
+    SERVERS.get(place.checked_sub(1)?).copied()
+}
 
 /// A step's files: their text by their path in the step's folder.
 pub type Files = BTreeMap<String, String>;
@@ -38,10 +44,10 @@ impl Change {
     }
 }
 
-/// The changes of step `n` to step `n - 1`; the whole step, if it is the first.
+/// The changes of step `n` to the one before it; the whole step, if it is the first.
 pub fn changes(root: &Path, n: u8) -> Result<Vec<Change>> {
     let after = files(root, n)?;
-    let mut before = if n > 1 { files(root, n - 1)? } else { Files::new() };
+    let mut before = before(n).map(|before| files(root, before)).transpose()?.unwrap_or_default();
     if let (Some(before), Some(after)) = (before.get_mut("Cargo.toml"), after.get("Cargo.toml")) {
         rename(before, after);
     }

@@ -64,7 +64,7 @@ fn directive(root: &Path, line: &str, shown: &mut Vec<Shown>) -> Result<String> 
         "diff" => {
             let (step, rest) = rest.trim().split_once(char::is_whitespace).context("which file?")?;
             let step: u8 = step.parse().context("the step is a number")?;
-            ensure!((2..=crate::step::LAST).contains(&step), "step {step} changes no other step");
+            ensure!(crate::step::before(step).is_some(), "step {step} changes no other step");
             let (file, item) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
             diff(root, step, file, item.trim(), shown)
         }
@@ -158,7 +158,8 @@ fn cut<'a>(text: &'a str, lines: &Lines) -> Vec<&'a str> {
 }
 
 fn diff(root: &Path, step: u8, file: &str, item: &str, shown: &mut Vec<Shown>) -> Result<String> {
-    let [before, after] = [step - 1, step].map(|step| format!("step{step}/{file}"));
+    let previous = crate::step::before(step).context("it is the first step")?;
+    let [before, after] = [previous, step].map(|step| format!("step{step}/{file}"));
     let old = if root.join(&before).exists() { read(root, &before)? } else { String::new() };
     let new = read(root, &after)?;
     let whole = |text: &str| 1..=text.lines().count();
@@ -182,7 +183,7 @@ fn diff(root: &Path, step: u8, file: &str, item: &str, shown: &mut Vec<Shown>) -
         let line = |change: Change<&str>| format!("{}{}", change.tag(), change.value().trim_end_matches('\n'));
         lines.extend(hunk.iter_changes().map(line));
     }
-    let caption = caption(&after, *is.start(), &format!(", compared with step {}", step - 1));
+    let caption = caption(&after, *is.start(), &format!(", compared with step {previous}"));
     shown.push(Shown { file: after, lines: is });
     Ok(format!("{caption}\n\n{}", fenced("diff", &lines.join("\n"))))
 }
