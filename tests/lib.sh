@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts test_step1.sh … test_step11.sh share: starting a server, asking it, judging the answer.
+# What the scripts test_step1.sh … test_step12.sh share: starting a server, asking it, judging the answer.
 #
 # A script calls `start N "$@"`, `judge` and `finish`: it judges the lessons up to step N. Each lesson is a function (tests/lessons.sh) that
 # asks (`get`, `rpc`, `modern` …) and judges (`status`, `json`, `header` …). An answer is in STATUS, HEADERS and BODY;

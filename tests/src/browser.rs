@@ -1,6 +1,12 @@
 //! A browser without a screen: it keeps cookies, sends forms, and looks at redirects instead of following them.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -27,7 +33,8 @@ pub fn start(package: &str) -> Result<Server> {
 
 /// One browser, or one program that sends requests without a browser.
 pub struct Browser<'a> {
-    server: &'a Server,
+    servers: Vec<&'a Server>,
+    requests: AtomicUsize,
     client: reqwest::Client,
     pub cookies: Mutex<BTreeMap<String, String>>,
 }
@@ -44,8 +51,21 @@ impl<'a> Browser<'a> {
     /// # Errors
     /// If there is no HTTP client.
     pub fn new(server: &'a Server) -> Result<Self> {
+        Self::through_all(vec![server])
+    }
+
+    /// One that a proxy without stickiness leads to another one of these servers with each request.
+    ///
+    /// # Errors
+    /// If there is no HTTP client.
+    pub fn through_all(servers: Vec<&'a Server>) -> Result<Self> {
         let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
-        Ok(Browser { server, client, cookies: Mutex::default() })
+        Ok(Browser { servers, requests: AtomicUsize::default(), client, cookies: Mutex::default() })
+    }
+
+    /// The URL of the server whose turn it is.
+    fn url(&self) -> &'a str {
+        self.servers[self.requests.fetch_add(1, Relaxed) % self.servers.len()].url()
     }
 
     /// Sends a request with the cookies there are, and keeps those that come back.
@@ -68,13 +88,13 @@ impl<'a> Browser<'a> {
     }
 
     pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
-        self.client.get(format!("{}{path}", self.server.url()))
+        self.client.get(format!("{}{path}", self.url()))
     }
 
     pub fn post(&self, path: &str, form: &[(&str, &str)]) -> reqwest::RequestBuilder {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         self.client
-            .post(format!("{}{path}", self.server.url()))
+            .post(format!("{}{path}", self.url()))
             .header("Content-Type", "application/x-www-form-urlencoded")
             .body(body)
     }
@@ -130,13 +150,13 @@ impl<'a> Browser<'a> {
     /// # Errors
     /// If there is no answer.
     pub async fn register_as(&self, metadata: &Value) -> Result<Reply> {
-        let url = format!("{}/register", self.server.url());
+        let url = format!("{}/register", self.url());
         Reply::of(self.client.post(url).header("Content-Type", "application/json").body(metadata.to_string())).await
     }
 
     /// The query of a complete authorization request; `change` replaces or (with "") removes parameters.
     pub fn request(&self, client_id: &str, change: &[(&str, &str)]) -> String {
-        let resource = format!("{}/mcp", self.server.url());
+        let resource = format!("{}/mcp", self.url());
         let mut params = BTreeMap::from([
             ("response_type", "code"),
             ("client_id", client_id),

@@ -3,10 +3,12 @@
 pub mod browser;
 pub mod client;
 pub mod gated;
+pub mod instead;
 pub mod interop;
 pub mod keycloak;
 pub mod mock;
 pub mod permissions;
+pub mod postgres;
 pub mod programs;
 pub mod provider;
 pub mod readme;
@@ -32,6 +34,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use programs::program;
+
+use instead::Instead;
 
 /// The version whose requests carry everything with them.
 pub const MODERN: &str = "2026-07-28";
@@ -156,8 +160,11 @@ impl Server {
     /// If it does not come up.
     pub fn start_in_env(package: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let Instead { package, args: owned, env: further } = Instead::of(package, args, folder.path())?;
+        let args = &owned.iter().map(String::as_str).collect::<Vec<_>>();
         let mut command = command(package)?;
         command
+            .envs(further)
             .envs(env.iter().copied())
             .args(if args.contains(&"--port") { &[][..] } else { &["--port", "0"] })
             .args(args)

@@ -17,7 +17,7 @@ use serde_json::Value;
 /// If the programs cannot be built, or there is none of this name.
 pub fn program(name: &str) -> Result<PathBuf> {
     static BUILT: OnceLock<Result<HashMap<String, PathBuf>, String>> = OnceLock::new();
-    match BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))) {
+    match BUILT.get_or_init(|| build(PROGRAMS, &["bin", "example"]).map_err(|error| format!("{error:#}"))) {
         Ok(built) => built.get(name).cloned().with_context(|| format!("there is no program {name}")),
         Err(error) => bail!("{error}"),
     }
@@ -31,12 +31,28 @@ pub fn folder() -> Result<PathBuf> {
     program("gen-token")?.parent().map(Path::to_owned).context("no folder")
 }
 
-fn build() -> Result<HashMap<String, PathBuf>> {
+/// The unit tests of a library, by the library's name.
+///
+/// # Errors
+/// If they cannot be built, or there is none of this name.
+pub fn unit_tests(library: &str) -> Result<PathBuf> {
+    let built = build("test --no-run --lib", &["lib"])?;
+    built.get(library).cloned().with_context(|| format!("there is no library {library}"))
+}
+
+/// Those of the bench are not needed. With a test among the targets, dev-dependencies count, as they do for `cargo test`.
+const PROGRAMS: &str = "build --bin step* --bin auth-server --bin gen-token --bin xtask --test it \
+    --example actix --example axum --example rmcp"; // of resource-server
+
+/// Runs this command of cargo: what it has built of these kinds, by name.
+fn build(command: &str, kinds: &[&str]) -> Result<HashMap<String, PathBuf>> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--workspace", "--message-format", "json-render-diagnostics", "--quiet"]);
-    // Those of the bench are not needed. With a test among the targets, dev-dependencies count, as they do for `cargo test`.
-    cargo.args(["--bin", "step*", "--bin", "auth-server", "--bin", "gen-token", "--bin", "xtask", "--test", "it"]);
-    cargo.args(["--example", "actix", "--example", "axum", "--example", "rmcp"]); // of resource-server
+    cargo.args(command.split_whitespace()).args([
+        "--workspace",
+        "--message-format",
+        "json-render-diagnostics",
+        "--quiet",
+    ]);
     cargo.args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] });
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = cargo.current_dir(folder).stderr(Stdio::inherit()).output()?;
@@ -44,9 +60,9 @@ fn build() -> Result<HashMap<String, PathBuf>> {
     let mut built = HashMap::new();
     for line in String::from_utf8(output.stdout)?.lines() {
         let message: Value = serde_json::from_str(line)?;
-        let is_program = matches!(message["target"]["kind"][0].as_str(), Some("bin" | "example"));
+        let is_wanted = message["target"]["kind"][0].as_str().is_some_and(|kind| kinds.contains(&kind));
         if let (true, Some(name), Some(path)) =
-            (is_program, message["target"]["name"].as_str(), message["executable"].as_str())
+            (is_wanted, message["target"]["name"].as_str(), message["executable"].as_str())
         {
             built.insert(name.to_owned(), PathBuf::from(path));
         }

@@ -26,6 +26,7 @@ mod notes;
 mod operations;
 mod people;
 mod permissions;
+mod postgres;
 mod profiles;
 mod protocol;
 mod provider_keys;

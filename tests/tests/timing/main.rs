@@ -2,6 +2,7 @@
 //! `cargo test --workspace --test timing peers::` runs those of `peers.rs`.
 
 mod client_hostile;
+mod database_away;
 mod peers;
 mod provider_time;
 mod registration;

@@ -1,0 +1,332 @@
+//! Step 12 on a real PostgreSQL: replicas, which are processes of their own, share what must be known to all of them.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::{
+    Reply, Server,
+    browser::{Browser, CALLBACK, PASSWORD, VERIFIER},
+    command, gen_token, instead,
+    postgres::Postgres,
+    programs, text,
+};
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, Row};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// What the world calls all replicas.
+const PUBLIC_URL: &str = "http://localhost:1";
+
+/// PostgreSQL, and two replicas that share its database and their keys.
+struct Replicas {
+    servers: [Server; 2],
+    database: String,
+    keys: TempDir,
+    _postgres: Postgres,
+}
+
+fn replica(database: &str, keys: &Path) -> Result<Server> {
+    let keys = keys.join("keys");
+    let keys = keys.to_str().context("a path that is not UTF-8")?;
+    let args = ["--public-url", PUBLIC_URL, "--keys", keys];
+    let env = [("MCP_DATABASE", database), ("MCP_AUTH_DATABASE", database), ("MCP_DEV_PASSWORD", PASSWORD)];
+    Server::start_in_env("step12", &args, &env)
+}
+
+impl Replicas {
+    async fn start() -> Result<Self> {
+        let postgres = Postgres::new()?;
+        let database = postgres.database("mcp").await?;
+        let keys = tempfile::tempdir()?;
+        let servers = [replica(&database, keys.path())?, replica(&database, keys.path())?];
+        Ok(Replicas { servers, database, keys, _postgres: postgres })
+    }
+
+    /// A browser whose every request goes to another replica.
+    fn browser(&self) -> Result<Browser<'_>> {
+        Browser::through_all(self.servers.iter().collect())
+    }
+
+    fn token(&self, name: &str) -> Result<String> {
+        gen_token(&self.keys.path().join("keys"), PUBLIC_URL, &["--username", name])
+    }
+}
+
+async fn call(server: &Server, token: &str, tool: &str, arguments: Value) -> Result<Value> {
+    let params = json!({ "name": tool, "arguments": arguments });
+    let reply = Reply::of(server.modern("tools/call", params).bearer_auth(token)).await?;
+    ensure!(reply.outcome() == (200, 0), "{reply:?}");
+    Ok(reply.json()["result"].clone())
+}
+
+/// A client, and a code that alice has let it have.
+async fn code(browser: &Browser<'_>) -> Result<(String, String)> {
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    let path = browser.request(&client, &[("resource", "")]);
+    let answer = browser.consent(&path, "alice", &["mcp:read", "mcp:tools"]).await?;
+    Ok((client, answer.get("code").context("no code")?.clone()))
+}
+
+fn redemption<'a>(client: &'a str, code: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("grant_type", "authorization_code"),
+        ("client_id", client),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ]
+}
+
+/// Sends all of these at once: the answers.
+async fn at_once(requests: impl Iterator<Item = reqwest::RequestBuilder>) -> Result<Vec<Reply>> {
+    let mut all = JoinSet::new();
+    for request in requests {
+        all.spawn(Reply::of(request));
+    }
+    all.join_all().await.into_iter().collect()
+}
+
+fn good(replies: &[Reply]) -> Vec<&Reply> {
+    replies.iter().filter(|reply| reply.status == 200).collect()
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn a_person_logs_in_and_calls_tools_and_each_request_goes_to_another_replica() -> Result<()> {
+    let mut replicas = Replicas::start().await?;
+    let token = {
+        let browser = replicas.browser()?;
+        let (client, code) = code(&browser).await?;
+        let granted = browser.token(&redemption(&client, &code)).await?;
+        assert_eq!(granted.status, 200, "{granted:?}");
+        let refresh = granted.json()["refresh_token"].as_str().context("no refresh token")?.to_owned();
+        let form = [("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", &refresh)];
+        let refreshed = browser.token(&form).await?;
+        assert_eq!(refreshed.status, 200, "{refreshed:?}");
+        refreshed.json()["access_token"].as_str().context("no access token")?.to_owned()
+    };
+    let texts = ["'; DROP TABLE notes; --", "\u{0}nul\u{1}a", "日本語 🦀", ""];
+    for (number, text) in texts.iter().enumerate() {
+        let saved = call(&replicas.servers[number % 2], &token, "save_note", json!({ "text": text })).await?;
+        assert_eq!(saved["structuredContent"]["text"], *text);
+    }
+    for server in &replicas.servers {
+        let listed = call(server, &token, "list_notes", json!({})).await?["structuredContent"]["notes"].clone();
+        let listed: Vec<_> = listed.as_array().context("no list")?.iter().map(|note| &note["text"]).collect();
+        assert_eq!(listed, texts);
+    }
+    // A replica that starts later knows it all; the token was signed by another one.
+    replicas.servers[0] = replica(&replicas.database, replicas.keys.path())?;
+    let admin = replicas.token("admin")?;
+    let users =
+        call(&replicas.servers[0], &admin, "list_users", json!({})).await?["structuredContent"]["users"].clone();
+    assert_eq!(users, json!([{ "iss": PUBLIC_URL, "sub": "user_alice", "username": "alice", "notes": texts.len() }]));
+    assert_eq!(
+        call(&replicas.servers[0], &token, "whoami", json!({})).await?["structuredContent"]["username"],
+        "alice"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn a_code_works_once_at_all_replicas_together() -> Result<()> {
+    let replicas = Replicas::start().await?;
+    for round in 0..10 {
+        let browser = replicas.browser()?;
+        let (client, code) = code(&browser).await?;
+        let replies = at_once((0..10).map(|_| browser.post("/token", &redemption(&client, &code)))).await?;
+        assert_eq!(good(&replies).len(), 1, "round {round}: {replies:?}");
+        assert!(replies.iter().all(|reply| reply.status == 200 || reply.status == 400), "round {round}: {replies:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn of_20_who_refresh_at_once_at_two_replicas_one_succeeds() -> Result<()> {
+    let replicas = Replicas::start().await?;
+    for round in 0..20 {
+        let browser = replicas.browser()?;
+        let (client, code) = code(&browser).await?;
+        let granted = browser.token(&redemption(&client, &code)).await?.json();
+        let token = granted["refresh_token"].as_str().with_context(|| granted.to_string())?;
+        let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", token)];
+        let replies = at_once((0..20).map(|_| browser.post("/token", &form))).await?;
+        assert_eq!(good(&replies).len(), 1, "round {round}: {replies:?}");
+        assert!(replies.iter().all(|reply| reply.status == 200 || reply.status == 400), "round {round}: {replies:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn a_user_keeps_at_most_1000_notes_at_all_replicas_together() -> Result<()> {
+    let replicas = Replicas::start().await?;
+    let mut database = PgConnection::connect(&replicas.database).await?;
+    let many = "INSERT INTO notes (id, iss, sub, username, text, created_at)
+        SELECT 'note ' || n, $1, 'user_alice', 'alice', 'x', '2026-01-01T00:00:00.000Z' FROM generate_series(1, 990) AS n";
+    sqlx::query(many).bind(PUBLIC_URL).execute(&mut database).await?;
+    let (alice, bob) = (replicas.token("alice")?, replicas.token("bob")?);
+    let save = |number: usize, token: &str| {
+        let params = json!({ "name": "save_note", "arguments": { "text": "x" } });
+        replicas.servers[number % 2].modern("tools/call", params).bearer_auth(token)
+    };
+    let replies = at_once((0..40).map(|number| save(number, &alice))).await?;
+    let saved = replies.iter().filter(|reply| reply.json()["result"]["isError"] == false).count();
+    assert_eq!(saved, 10, "{replies:?}");
+    assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
+    assert_eq!(Reply::of(save(0, &bob)).await?.json()["result"]["isError"], false, "others are not in the way");
+    Ok(())
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn replicas_that_start_together_make_the_tables_and_the_people_once() -> Result<()> {
+    let postgres = Postgres::new()?;
+    for round in 0..3 {
+        let url = postgres.database(&format!("round{round}")).await?;
+        let keys = tempfile::tempdir()?;
+        let path = keys.path().join("keys");
+        let path = path.to_str().context("a path that is not UTF-8")?;
+        let args = ["--public-url", PUBLIC_URL, "--keys", path];
+        let env = [("MCP_DATABASE", url.as_str()), ("MCP_AUTH_DATABASE", &url)];
+        let started: Vec<_> = std::thread::scope(|scope| {
+            let start = || scope.spawn(|| Server::start_in_env("step12", &args, &env));
+            let starting: Vec<_> = (0..6).map(|_| start()).collect();
+            starting.into_iter().map(|one| one.join().expect("no panic")).collect()
+        });
+        let servers = started.into_iter().collect::<Result<Vec<_>>>()?;
+        let mut shown = 0;
+        for server in &servers {
+            shown += usize::from(server.stderr()?.contains("These accounts are new"));
+        }
+        assert_eq!(shown, 1, "who has made the people says their passwords");
+        let mut database = PgConnection::connect(&url).await?;
+        let versions = sqlx::query("SELECT part, version FROM versions ORDER BY part").fetch_all(&mut database).await?;
+        let versions: Vec<(String, i64)> = versions.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(versions, [("auth-server".to_owned(), 1), ("notes".to_owned(), 1)]);
+        let people: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(&mut database).await?;
+        let secrets: i64 = sqlx::query_scalar("SELECT count(*) FROM secrets").fetch_one(&mut database).await?;
+        assert_eq!((people, secrets), (4, 2));
+    }
+    Ok(())
+}
+
+/// What step 12 says as it ends without having served.
+fn failure(database: &str) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let mut step12 = command("step12")?;
+    step12.args(["--port", "0", "--database", database]).current_dir(folder.path()).env("RUST_LOG", "trace");
+    let output = step12.output()?;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    Ok(text(&output))
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn a_database_that_cannot_be_used_is_said_without_its_password() -> Result<()> {
+    let postgres = Postgres::new()?;
+    let url = postgres.database("mcp").await?;
+    let mut database = PgConnection::connect(&url).await?;
+    let newer = "CREATE TABLE versions (part TEXT PRIMARY KEY, version BIGINT NOT NULL); INSERT INTO versions VALUES ('notes', 9)";
+    sqlx::raw_sql(newer).execute(&mut database).await?;
+    let (_, place) = url.split_once('@').context("no user")?;
+    let (host, _) = place.split_once('/').context("no name")?;
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+    for (place, says) in [
+        (
+            place.to_owned(),
+            format!("cannot open the database postgres://{place}: a newer version of this program made it"),
+        ),
+        (format!("{host}/none"), "database \"none\" does not exist".to_owned()),
+        (format!("{free}/mcp"), format!("cannot open the database postgres://{free}/mcp: nobody answers there")),
+        (
+            "host:port/mcp".to_owned(),
+            "cannot open the database postgres://…: the URL is not as PostgreSQL wants it".to_owned(),
+        ),
+    ] {
+        let said = failure(&format!("postgres://mcp:hunter2@{place}"))?;
+        assert!(said.contains(&says), "{says}: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    // Nor where a program shows its settings.
+    let mut help = command("step12")?;
+    let secret = format!("postgres://mcp:hunter2@{host}/mcp");
+    let output = help.arg("--help").env("MCP_DATABASE", &secret).env("MCP_AUTH_DATABASE", &secret).output()?;
+    assert!(output.status.success() && !text(&output).contains("hunter2"), "{}", text(&output));
+    let server = replica(&format!("postgres://mcp:hunter2@{host}/postgres"), tempfile::tempdir()?.path())?;
+    assert_eq!(Reply::of(server.get("/ready")).await?.status, 200);
+    let again = replica(&format!("postgres://mcp:hunter2@{host}/postgres"), tempfile::tempdir()?.path())?;
+    let hint = format!(
+        "To change one: cargo run -p auth-server -- --auth-database 'postgres://{host}/postgres' user passwd alice"
+    );
+    assert!(again.stderr()?.contains(&hint), "{}", again.stderr()?);
+    assert!(!again.stderr()?.contains("hunter2") && !server.stderr()?.contains("hunter2"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn on_sqlite_it_is_ready_until_it_is_told_to_stop_and_then_goes_on_for_as_long_as_it_should() -> Result<()> {
+    let mut server = Server::start_with("step12", &["--drain", "3s"])?;
+    let ready = Reply::of(server.get("/ready")).await?;
+    assert_eq!((ready.status.as_u16(), &ready.json()["status"]), (200, &json!("ok")));
+    let stopping = std::process::Command::new("kill").args(["-TERM", &server.pid().to_string()]).status()?;
+    ensure!(stopping.success(), "kill failed");
+    let told = Instant::now();
+    let red = loop {
+        let reply = Reply::of(server.get("/ready")).await?;
+        if reply.status == 503 {
+            break reply;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(red.json()["status"], "unavailable");
+    assert_eq!(Reply::of(server.get("/health")).await?.status, 200, "it is alive");
+    let (code, _) = server.terminate()?;
+    assert_eq!(code, Some(0));
+    assert!(told.elapsed() >= Duration::from_secs(3), "{:?}", told.elapsed());
+    assert!(fs::read_dir(server.keys())?.count() > 0);
+    Ok(())
+}
+
+/// The modules of tests that are run on step 12 as well.
+const AGAIN: [&str; 8] =
+    ["attacks::", "login::", "machines::", "notes::", "people::", "permissions::", "tokens::", "exchange::"];
+/// What of them is left out.
+const LEFT_OUT: [&str; 0] = [];
+/// What of them looks into a file of SQLite.
+const SQLITE_ONLY: [&str; 0] = [];
+
+#[test]
+#[cfg_attr(not(ci), ignore = "needs more than a minute")]
+fn on_sqlite_step_12_passes_the_tests_of_steps_9_and_10() -> Result<()> {
+    instead::run_again("sqlite", &AGAIN, &LEFT_OUT)
+}
+
+#[test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+fn on_postgresql_step_12_and_the_authorization_server_pass_the_tests_of_steps_9_and_10() -> Result<()> {
+    let postgres = Postgres::start_with(&["fsync=off"])?; // no machine fails here
+    instead::run_again(&postgres.url("postgres"), &AGAIN, &[&LEFT_OUT[..], &SQLITE_ONLY].concat())
+}
+
+/// What of the unit tests of the authorization server is about SQLite, or looks into a file of it.
+const SQLITE_ONLY_UNITS: [&str; 3] =
+    ["store::tests::", "the_database_never_holds_a_password", "who_comes_while_the_database_is_in_use"];
+
+#[test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+fn on_postgresql_the_authorization_server_passes_its_own_tests() -> Result<()> {
+    let postgres = Postgres::start_with(&["fsync=off"])?;
+    let mut tests = std::process::Command::new(programs::unit_tests("auth_server")?);
+    tests.args(SQLITE_ONLY_UNITS.iter().flat_map(|name| ["--skip", name]));
+    let output = tests.env("TEST_POSTGRES", postgres.url("postgres")).output()?;
+    ensure!(output.status.success(), "{}", text(&output));
+    Ok(())
+}
