@@ -140,7 +140,10 @@ async fn serve(args: Args) -> Result<()> {
     let health = web::Data::new(Health::new(enabled, urls));
 
     let mut readiness = Readiness::default().with("the database of the notes", async move || notes.check().await);
-    readiness = readiness.with("the server", async move || Ok(ensure!(!draining.load(Relaxed), "it is stopping")));
+    readiness = readiness.with("the server", async move || {
+        ensure!(!draining.load(Relaxed), "it is stopping");
+        Ok(())
+    });
     if let Some((_, auth_server)) = own.clone() {
         readiness = readiness.with("the database of the authorization server", async move || auth_server.check().await);
     }

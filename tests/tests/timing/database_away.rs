@@ -133,8 +133,8 @@ async fn while_the_database_is_away_callers_are_told_soon_and_nothing_that_was_a
         let back = Instant::now();
         let green = until(200, back, || server.get("/ready")).await?;
         let saves = until(200, back, || save(&server, &token, "again")).await?;
-        let serves = until(200, back, || browser.get(&browser.request(&client, &[]))).await?;
-        for took in [green, saves, serves] {
+        let authorizes = until(200, back, || browser.get(&browser.request(&client, &[]))).await?;
+        for took in [green, saves, authorizes] {
             assert!(took < Duration::from_secs(5), "{how}: well again after {took:?}");
         }
     }

@@ -125,9 +125,9 @@ impl Transaction {
             Connection::Postgres(_) => "BEGIN",
         };
         lease.in_transaction = true; // also if nobody waits for the answer any more
-        let begun = lease.execute(&query(begin)).await;
-        lease.in_transaction = begun.is_ok();
-        begun?;
+        let answer = lease.execute(&query(begin)).await;
+        lease.in_transaction = answer.is_ok();
+        answer?;
         let mut all = Transaction(lease);
         #[cfg(feature = "postgres")]
         if let (Connection::Postgres(_), Some(lock)) = (&all.0.connection, lock) {
