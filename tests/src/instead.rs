@@ -27,7 +27,7 @@ impl<'a> Instead<'a> {
         if matches!(package, "step9" | "step10") {
             instead.package = "step12";
         }
-        if !on.starts_with("postgres:") || !matches!(instead.package, "step12" | "auth-server") {
+        if !on_postgresql() || !matches!(instead.package, "step12" | "auth-server") {
             return Ok(instead);
         }
         // A file of its own is a database of its own, and the same file the same database.
@@ -44,6 +44,12 @@ impl<'a> Instead<'a> {
     }
 }
 
+/// Whether what is started keeps everything in PostgreSQL.
+#[must_use]
+pub fn on_postgresql() -> bool {
+    std::env::var("TEST_STEP12").is_ok_and(|on| on.starts_with("postgres:"))
+}
+
 /// Runs tests of this program again, in a process of its own: those of these modules, without those that are left out.
 ///
 /// # Errors
@@ -55,6 +61,8 @@ pub fn run_again(on: &str, modules: &[&str], left_out: &[&str]) -> Result<()> {
     let names = all.lines().filter_map(|line| line.strip_suffix(": test"));
     let wanted = |name: &&str| modules.iter().any(|module| name.starts_with(module)) && !left_out.contains(name);
     let names: Vec<_> = names.filter(wanted).collect();
+    let gone = left_out.iter().find(|name| !all.contains(&format!("{name}: test")));
+    ensure!(gone.is_none(), "there is no test {gone:?} to be left out");
     let output = Command::new(&program).arg("--exact").args(&names).env("TEST_STEP12", on).output()?;
     let said = text(&output);
     ensure!(output.status.success() && said.contains(&format!("running {} tests", names.len())), "{said}");

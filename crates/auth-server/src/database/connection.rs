@@ -39,7 +39,7 @@ impl Query<'_> {
     pub async fn execute<'a>(self, on: impl Into<On<'a>>) -> sqlx::Result<u64> {
         match on.into() {
             On::Database(database) => Lease::of(database).await?.execute(&self).await,
-            On::Transaction(Transaction(lease)) => lease.execute(&self).await,
+            On::Transaction(Transaction { lease, .. }) => lease.execute(&self).await,
         }
     }
 
@@ -50,7 +50,7 @@ impl Query<'_> {
     pub async fn fetch_all<'a, T: Row>(self, on: impl Into<On<'a>>) -> sqlx::Result<Vec<T>> {
         match on.into() {
             On::Database(database) => Lease::of(database).await?.fetch(&self).await,
-            On::Transaction(Transaction(lease)) => lease.fetch(&self).await,
+            On::Transaction(Transaction { lease, .. }) => lease.fetch(&self).await,
         }
     }
 
@@ -113,42 +113,54 @@ fn is_conflict(error: &sqlx::Error) -> bool {
 }
 
 /// Several statements that are done together or not at all ([`Database::transaction`]).
-pub struct Transaction(Lease);
+pub struct Transaction {
+    lease: Lease,
+    #[cfg(feature = "postgres")]
+    _turn: Option<Turn>, // dropped after the connection
+}
 
 impl Transaction {
-    #[cfg_attr(not(feature = "postgres"), allow(unused_variables, reason = "SQLite has one writer at a time"))]
-    pub(super) async fn begin(database: &Database, lock: Option<&str>) -> sqlx::Result<Self> {
-        let mut lease = Lease::of(database).await?;
-        let begin = match lease.connection {
-            Connection::Sqlite(_) => "BEGIN IMMEDIATE",
-            #[cfg(feature = "postgres")]
-            Connection::Postgres(_) => "BEGIN",
-        };
-        lease.in_transaction = true; // also if nobody waits for the answer any more
-        let answer = lease.execute(&query(begin)).await;
-        lease.in_transaction = answer.is_ok();
-        answer?;
-        let mut all = Transaction(lease);
-        #[cfg(feature = "postgres")]
-        if let (Connection::Postgres(_), Some(lock)) = (&all.0.connection, lock) {
-            // Until the transaction ends. Names of any length and with any characters have a digest.
-            let (take, name) = ("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", Digest::of(lock));
-            query(take).bind(name.as_str()).execute(&mut all).await?;
-        }
-        Ok(all)
+    #[cfg(not(feature = "postgres"))]
+    async fn begin(database: &Database, _lock: Option<&str>) -> sqlx::Result<Self> {
+        // SQLite has one writer at a time.
+        Ok(Transaction { lease: Lease::begin(database).await? })
     }
 
-    pub(super) async fn commit(mut self) -> sqlx::Result<()> {
+    /// Waiting for the turn, for a connection and for the lock takes no longer than one of them may.
+    #[cfg(feature = "postgres")]
+    async fn begin(database: &Database, lock: Option<&str>) -> sqlx::Result<Self> {
+        let Database::Postgres(_) = database else {
+            return Ok(Transaction { lease: Lease::begin(database).await?, _turn: None });
+        };
+        let begin = async {
+            // Each who waits for a lock of PostgreSQL has a connection. In this program only one of them waits there, so that
+            // a crowd at one lock leaves the connections to others.
+            let turn = match lock {
+                Some(lock) => Some(turn(lock).await),
+                None => None,
+            };
+            let mut all = Transaction { lease: Lease::begin(database).await?, _turn: turn };
+            if let Some(lock) = lock {
+                // Until the transaction ends. Names of any length and with any characters have a digest.
+                let (take, name) = ("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", Digest::of(lock));
+                query(take).bind(name.as_str()).execute(&mut all).await?;
+            }
+            Ok(all)
+        };
+        tokio::time::timeout(PATIENCE, begin).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    async fn commit(mut self) -> sqlx::Result<()> {
         self.end("COMMIT").await
     }
 
-    pub(super) async fn rollback(mut self) -> sqlx::Result<()> {
+    async fn rollback(mut self) -> sqlx::Result<()> {
         self.end("ROLLBACK").await
     }
 
     async fn end(&mut self, how: &'static str) -> sqlx::Result<()> {
-        self.0.execute(&query(how)).await?;
-        self.0.in_transaction = false;
+        self.lease.execute(&query(how)).await?;
+        self.lease.in_transaction = false;
         Ok(())
     }
 }
@@ -190,6 +202,20 @@ impl Lease {
         Ok(Lease { connection, in_transaction: false, unanswered: false })
     }
 
+    async fn begin(database: &Database) -> sqlx::Result<Self> {
+        let mut lease = Self::of(database).await?;
+        let begin = match lease.connection {
+            Connection::Sqlite(_) => "BEGIN IMMEDIATE",
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(_) => "BEGIN",
+        };
+        lease.in_transaction = true; // also if nobody waits for the answer any more
+        let answer = lease.execute(&query(begin)).await;
+        lease.in_transaction = answer.is_ok();
+        answer?;
+        Ok(lease)
+    }
+
     async fn execute(&mut self, query: &Query<'_>) -> sqlx::Result<u64> {
         match &mut self.connection {
             Connection::Sqlite(connection) => {
@@ -215,6 +241,18 @@ impl Lease {
             }
         }
     }
+}
+
+/// The right to wait for a lock.
+#[cfg(feature = "postgres")]
+type Turn = tokio::sync::MutexGuard<'static, ()>;
+
+/// Locks with different names may share a turn: then one waits for the other, and nothing else.
+#[cfg(feature = "postgres")]
+async fn turn(lock: &str) -> Turn {
+    static TURNS: [tokio::sync::Mutex<()>; 64] = [const { tokio::sync::Mutex::const_new(()) }; 64];
+    let number = lock.bytes().fold(0_usize, |number, byte| number.wrapping_mul(31).wrapping_add(byte.into()));
+    TURNS[number % TURNS.len()].lock().await
 }
 
 /// What is not answered in time is an error; until it is answered, it is `unanswered`.
