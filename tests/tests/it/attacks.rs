@@ -195,12 +195,22 @@ async fn a_code_is_good_once_for_its_client_with_its_verifier() -> Result<()> {
     let code = code(&server, &client).await?;
     let granted = browser.token(&redemption(&client, &code)).await?;
     assert_eq!(granted.status, 200, "{granted:?}");
+    let refresh = async |granted: &Reply| {
+        let granted = granted.json();
+        let token = granted["refresh_token"].as_str().unwrap_or_default();
+        browser.token(&[("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", token)]).await
+    };
+    // Who has only seen the code cannot end what it gave.
+    for (what, name, value, error) in rows.iter().filter(|(_, name, ..)| !matches!(*name, "grant_type" | "code")) {
+        let reply = browser.token(&changed(&redemption(&client, &code), name, *value)).await?;
+        assert_eq!((reply.status.as_u16(), reply.json()["error"].as_str()), (400, Some(*error)), "{what}: {reply:?}");
+    }
+    let refreshed = refresh(&granted).await?;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
     let again = browser.token(&redemption(&client, &code)).await?;
     assert_eq!(again.json()["error"], "invalid_grant");
-    let refresh = granted.json()["refresh_token"].as_str().context("no refresh token")?.to_owned();
-    let refreshed =
-        browser.token(&[("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", &refresh)]).await?;
-    assert_eq!(refreshed.json()["error"], "invalid_grant", "a old code ends what it gave: {refreshed:?}");
+    let ended = refresh(&refreshed).await?;
+    assert_eq!(ended.json()["error"], "invalid_grant", "an old code ends what it gave: {ended:?}");
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{client::Client, events, failure::Failure, params::Params, state::State};
 
-/// `authorization_code` (OAuth 2.1 §4.1.3). A code works once. A second use ends the tokens that the first one gave,
-/// since one of the two users must have stolen the code.
+/// `authorization_code` (OAuth 2.1 §4.1.3). A code works once. A second request that could have redeemed it ends the tokens
+/// that the first one gave, since one of the two must have stolen the code.
 pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Result<Granted, Failure> {
     let invalid = |why| {
         tracing::warn!(event = "code_refused", why, "a code was not exchanged");
@@ -29,13 +29,6 @@ pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Res
     let family = state.store.family(code.family).await?.filter(|family| family.client_id == client.id);
     let Some(family) = family else { return Err(invalid("The code is not known, or has expired.")) };
     events::user(family.user.as_str());
-    if code.used {
-        state.store.revoke_family(family.id).await?;
-        return Err(replayed());
-    }
-    if code.expires_at <= state.store.now() || family.revoked {
-        return Err(invalid("The code is not known, or has expired."));
-    }
     // OAuth 2.1 §10.2: OAuth 2.0 clients send it; newer clients need not, because PKCE binds the code to the client
     // that asked for it.
     if form.get("redirect_uri").is_some_and(|redirect_uri| redirect_uri != code.redirect_uri.as_str()) {
@@ -45,6 +38,14 @@ pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Res
         return Err(invalid("code_verifier does not fit the code_challenge."));
     }
     same_resource(form, &family.resource)?;
+    // Only now: somebody who has seen a code, and could not have redeemed it, must not end the tokens that it gave.
+    if code.used {
+        state.store.revoke_family(family.id).await?;
+        return Err(replayed());
+    }
+    if code.expires_at <= state.store.now() || family.revoked {
+        return Err(invalid("The code is not known, or has expired."));
+    }
     let person = access_token::person(state, &family, &family.scope).await?;
     let refresh_token =
         if client.may_use("refresh_token") { Some(state.refresh_tokens.issue(family.id)?) } else { None };
