@@ -33,7 +33,7 @@ pub fn start(package: &str) -> Result<Server> {
 
 /// One browser, or one program that sends requests without a browser.
 pub struct Browser<'a> {
-    servers: Vec<&'a Server>,
+    urls: Vec<&'a str>,
     requests: AtomicUsize,
     client: reqwest::Client,
     pub cookies: Mutex<BTreeMap<String, String>>,
@@ -51,21 +51,21 @@ impl<'a> Browser<'a> {
     /// # Errors
     /// If there is no HTTP client.
     pub fn new(server: &'a Server) -> Result<Self> {
-        Self::through_all(vec![server])
+        Self::at(vec![server.url()])
     }
 
-    /// One that a proxy without stickiness leads to another one of these servers with each request.
+    /// One that goes to the next of these servers with each request, as a proxy without stickiness leads it.
     ///
     /// # Errors
     /// If there is no HTTP client.
-    pub fn through_all(servers: Vec<&'a Server>) -> Result<Self> {
+    pub fn at(urls: Vec<&'a str>) -> Result<Self> {
         let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
-        Ok(Browser { servers, requests: AtomicUsize::default(), client, cookies: Mutex::default() })
+        Ok(Browser { urls, requests: AtomicUsize::default(), client, cookies: Mutex::default() })
     }
 
     /// The URL of the server whose turn it is.
     fn url(&self) -> &'a str {
-        self.servers[self.requests.fetch_add(1, Relaxed) % self.servers.len()].url()
+        self.urls[self.requests.fetch_add(1, Relaxed) % self.urls.len()]
     }
 
     /// Sends a request with the cookies there are, and keeps those that come back.

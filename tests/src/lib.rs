@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod client;
 pub mod gated;
+pub mod haproxy;
 pub mod instead;
 pub mod interop;
 pub mod keycloak;

@@ -49,7 +49,7 @@ impl Replicas {
 
     /// A browser whose every request goes to another replica.
     fn browser(&self) -> Result<Browser<'_>> {
-        Browser::through_all(self.servers.iter().collect())
+        Browser::at(self.servers.iter().map(Server::url).collect())
     }
 
     fn token(&self, name: &str) -> Result<String> {

@@ -6,6 +6,7 @@ mod database_away;
 mod peers;
 mod provider_time;
 mod registration;
+mod roll;
 
 use std::{
     sync::{Condvar, Mutex, PoisonError},

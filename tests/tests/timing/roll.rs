@@ -1,0 +1,351 @@
+//! Three replicas of step 12 behind a real HAProxy, on a real PostgreSQL, under a load that does not stop: one is killed, all
+//! are replaced one by one, and PostgreSQL is restarted. Nobody may notice, but for those whom the killed replica was
+//! answering, and those who are told when to come again.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    net::TcpListener,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::{
+    Reply, Server,
+    browser::{Browser, CALLBACK, PASSWORD, VERIFIER},
+    gen_token,
+    haproxy::HaProxy,
+    postgres::Postgres,
+    rpc,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long the load lasts at least.
+const LOAD: Duration = Duration::from_secs(60);
+/// The names in `deploy/haproxy.cfg`.
+const NAMES: [&str; 3] = ["one", "two", "three"];
+/// Notes of one person, who may keep 1,000.
+const NOTES: usize = 900;
+
+/// The event that requests may notice.
+const KILL: &str = "one is killed";
+
+struct World {
+    url: String,
+    ports: [u16; 3],
+    keys: TempDir,
+    database: String,
+}
+
+impl World {
+    fn keys(&self) -> std::path::PathBuf {
+        self.keys.path().join("keys")
+    }
+
+    fn replica(&self, number: usize) -> Result<Server> {
+        let (keys, port) = (self.keys(), self.ports[number].to_string());
+        let keys = keys.to_str().context("a path that is not UTF-8")?;
+        let args = ["--port", &port, "--public-url", &self.url, "--keys", keys, "--drain", "2s"];
+        let database = self.database.as_str();
+        let env = [("MCP_DATABASE", database), ("MCP_AUTH_DATABASE", database), ("MCP_DEV_PASSWORD", PASSWORD)];
+        Server::start_in_env("step12", &args, &env)
+    }
+
+    fn token(&self, name: &str) -> Result<String> {
+        gen_token(&self.keys(), &self.url, &["--username", name])
+    }
+}
+
+/// What has happened to the requests so far.
+#[derive(Default)]
+struct Seen {
+    outcomes: Mutex<BTreeMap<String, usize>>,
+    saved: Mutex<Vec<(String, String)>>,
+    wrong: Mutex<Vec<String>>,
+    /// What is being done to the servers.
+    event: Mutex<&'static str>,
+    done: AtomicBool,
+}
+
+impl Seen {
+    fn count(&self, what: &str) {
+        *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn now(&self, event: &'static str) {
+        *self.event.lock().unwrap_or_else(PoisonError::into_inner) = event;
+    }
+
+    /// Whether what a replica was answering may break off, since it was killed.
+    fn may_break(&self) -> bool {
+        *self.event.lock().unwrap_or_else(PoisonError::into_inner) == KILL
+    }
+
+    fn is_wrong(&self, what: impl Debug) {
+        let event = *self.event.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{event}: {what:?}"));
+    }
+
+    /// The answer, if it is neither a broken connection of the killed replica nor a 503 that says when to come again.
+    async fn answer(&self, what: &str, request: reqwest::RequestBuilder) -> Option<Reply> {
+        let could_break = self.may_break();
+        let outcome = Reply::of(request).await;
+        // HAProxy says 502 if an answer broke off, or closes a connection that has had answers before.
+        let broken = outcome.as_ref().map_or(true, |reply| reply.status == 502);
+        if broken && (could_break || self.may_break()) {
+            self.count("broken by the kill");
+            return None;
+        }
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.is_wrong((what, error.to_string(), error.root_cause().to_string()));
+                return None;
+            }
+        };
+        if reply.status == 503 && !reply.header("retry-after").is_empty() {
+            self.count("503 with Retry-After");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return None;
+        }
+        Some(reply)
+    }
+}
+
+fn call(client: &reqwest::Client, url: &str, token: &str, tool: &str, arguments: Value) -> reqwest::RequestBuilder {
+    let body = rpc("tools/call", json!({ "name": tool, "arguments": arguments })).to_string();
+    client
+        .post(format!("{url}/mcp"))
+        .bearer_auth(token)
+        .header("Content-Type", "application/json")
+        .header("Accept", "application/json, text/event-stream")
+        .body(body)
+}
+
+/// Calls a tool, again and again.
+async fn calls(world: Arc<World>, seen: Arc<Seen>) -> Result<()> {
+    let (client, token) = (reqwest::Client::builder().no_proxy().build()?, world.token("caller")?);
+    while !seen.done.load(Relaxed) {
+        let call = call(&client, &world.url, &token, "echo", json!({ "message": "hi" }));
+        if let Some(reply) = seen.answer("echo", call).await {
+            match reply.status.as_u16() == 200 && reply.json()["result"]["content"][0]["text"] == "hi" {
+                true => seen.count("calls"),
+                false => seen.is_wrong(("echo", reply)),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Saves notes of people whose names begin so. One that was not acknowledged is not sent again, so none is there twice.
+async fn saves(world: Arc<World>, seen: Arc<Seen>, name: &str) -> Result<()> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let (mut number, mut person, mut token) = (0, String::new(), String::new());
+    while !seen.done.load(Relaxed) {
+        if number % NOTES == 0 {
+            person = format!("{name}{}", number / NOTES);
+            token = world.token(&person)?;
+        }
+        number += 1;
+        let text = format!("note {number} of {person}");
+        let call = call(&client, &world.url, &token, "save_note", json!({ "text": text }));
+        if let Some(reply) = seen.answer("save_note", call).await {
+            if reply.status == 200 && reply.json()["result"]["isError"] == false {
+                seen.count("notes");
+                seen.saved.lock().unwrap_or_else(PoisonError::into_inner).push((person.clone(), text));
+            } else {
+                seen.is_wrong(("save_note", reply));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Logs people in, and tries what they were given a second time.
+async fn log_ins(world: Arc<World>, seen: Arc<Seen>) -> Result<()> {
+    let browser = Browser::at(vec![&world.url])?;
+    let client = browser.register(&["http://localhost/callback"]).await?;
+    while !seen.done.load(Relaxed) {
+        // What interrupts a log-in shows in its pages; the person begins again.
+        let Some(code) = code(&world, &seen, &client).await? else { continue };
+        let redemption = [
+            ("grant_type", "authorization_code"),
+            ("client_id", client.as_str()),
+            ("code", &code),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", VERIFIER),
+        ];
+        let Some(granted) = granted(&seen, "code", &browser, &redemption).await else { continue };
+        let old = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", &granted.1)];
+        let Some(newer) = granted_or_lost(&seen, &browser, &old).await else { continue };
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let whoami = call(&http, &world.url, &newer.0, "whoami", json!({}));
+        if let Some(reply) = seen.answer("whoami", whoami).await {
+            match reply.status == 200 {
+                true => seen.count("log-ins"),
+                false => seen.is_wrong(("whoami", reply)),
+            }
+        }
+        for (what, form) in [("a code", &redemption[..]), ("a refresh token", &old)] {
+            if let Some(reply) = seen.answer(what, browser.post("/token", form)).await {
+                if reply.status == 200 {
+                    seen.is_wrong((what, "worked twice"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A code that alice lets the client have; `None` if she was interrupted.
+async fn code(world: &World, seen: &Seen, client: &str) -> Result<Option<String>> {
+    let browser = Browser::at(vec![&world.url])?;
+    let path = browser.request(client, &[]);
+    let probe = async {
+        let login = seen.answer("the log-in page", browser.get(&path)).await?;
+        (login.status == 200).then_some(())
+    };
+    if probe.await.is_none() {
+        return Ok(None);
+    }
+    match browser.consent(&path, "alice", &["mcp:read", "mcp:tools"]).await {
+        Ok(answer) => Ok(answer.get("code").cloned()),
+        Err(error) => {
+            let said = format!("{error:#}");
+            match said.contains("503") || seen.may_break() {
+                true => seen.count("log-ins that were interrupted"),
+                false => seen.is_wrong(("a log-in", said)),
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// The access token and the refresh token.
+async fn granted(seen: &Seen, what: &str, browser: &Browser<'_>, form: &[(&str, &str)]) -> Option<(String, String)> {
+    let reply = seen.answer(what, browser.post("/token", form)).await?;
+    let text = |name: &str| reply.json()[name].as_str().map(str::to_owned);
+    let tokens = text("access_token").zip(text("refresh_token"));
+    if tokens.is_none() {
+        seen.is_wrong((what, reply));
+    }
+    tokens
+}
+
+/// A refresh whose answer was lost ends in a new log-in.
+async fn granted_or_lost(seen: &Seen, browser: &Browser<'_>, form: &[(&str, &str)]) -> Option<(String, String)> {
+    let tokens = granted(seen, "refresh", browser, form).await;
+    if tokens.is_none() {
+        seen.count("refreshes that were interrupted");
+    }
+    tokens
+}
+
+/// Waits until HAProxy says this of a replica.
+async fn until(proxy: &HaProxy, number: usize, state: &str) -> Result<()> {
+    let since = Instant::now();
+    while !proxy.knows(NAMES[number], state)? {
+        ensure!(since.elapsed() < Duration::from_secs(30), "{} is not {state}", NAMES[number]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+async fn notes(world: &World, person: &str) -> Result<Vec<String>> {
+    let (client, token) = (reqwest::Client::builder().no_proxy().build()?, world.token(person)?);
+    let (mut texts, mut arguments) = (Vec::new(), json!({ "limit": 100 }));
+    loop {
+        let reply = Reply::of(call(&client, &world.url, &token, "list_notes", arguments.clone())).await?.json();
+        let page = &reply["result"]["structuredContent"];
+        for note in page["notes"].as_array().with_context(|| reply.to_string())? {
+            texts.push(note["text"].as_str().context("no text")?.to_owned());
+        }
+        let Some(cursor) = page.get("next_cursor") else { return Ok(texts) };
+        arguments["cursor"] = cursor.clone();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL and HAProxy")]
+async fn replicas_are_killed_and_replaced_and_nobody_notices() -> Result<()> {
+    let started = Instant::now();
+    let postgres = Postgres::new()?;
+    let free: Vec<_> = (0..4).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<std::io::Result<_>>()?;
+    let ports: Vec<_> = free.iter().map(|socket| Ok(socket.local_addr()?.port())).collect::<Result<_>>()?;
+    drop(free);
+    let (keys, database) = (tempfile::tempdir()?, postgres.database("mcp").await?);
+    let world =
+        World { url: format!("http://localhost:{}", ports[3]), ports: [ports[0], ports[1], ports[2]], keys, database };
+    let mut replicas = [world.replica(0)?, world.replica(1)?, world.replica(2)?];
+    let mut proxy = HaProxy::start(ports[3], world.ports)?;
+    proxy.is_ready().await?;
+
+    let (world, seen) = (Arc::new(world), Arc::new(Seen::default()));
+    let mut load = tokio::task::JoinSet::new();
+    for number in 0..2 {
+        load.spawn(calls(world.clone(), seen.clone()));
+        load.spawn(log_ins(world.clone(), seen.clone()));
+        let (world, seen) = (world.clone(), seen.clone());
+        load.spawn(async move { saves(world, seen, &format!("keeper{number}-")).await });
+    }
+
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    seen.now(KILL);
+    let kill = std::process::Command::new("kill").args(["-KILL", &replicas[0].pid().to_string()]).status()?;
+    ensure!(kill.success(), "kill failed");
+    until(&proxy, 0, "DOWN").await?;
+    seen.now("the killed one starts again");
+    replicas[0] = world.replica(0)?;
+    until(&proxy, 0, "UP").await?;
+    for (number, replica) in replicas.iter_mut().enumerate() {
+        seen.now("one is told to stop");
+        let (code, _) = replica.terminate()?;
+        assert_eq!(code, Some(0), "{}", replica.stderr()?);
+        seen.now("the next one starts");
+        *replica = world.replica(number)?;
+        until(&proxy, number, "UP").await?;
+    }
+    seen.now("PostgreSQL restarts");
+    postgres.stop("fast")?;
+    postgres.start()?;
+    proxy.is_ready().await?;
+    seen.now("all is well");
+    while started.elapsed() < LOAD {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    seen.done.store(true, Relaxed);
+    while let Some(ended) = load.join_next().await {
+        ended??;
+    }
+
+    let saved = std::mem::take(&mut *seen.saved.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut kept = BTreeMap::new();
+    for (person, _) in &saved {
+        if !kept.contains_key(person) {
+            kept.insert(person.clone(), notes(&world, person).await?);
+        }
+    }
+    let missing: Vec<_> = saved.iter().filter(|(person, text)| !kept[person].contains(text)).collect();
+    let of_others: Vec<_> = kept
+        .iter()
+        .flat_map(|(person, texts)| texts.iter().filter(move |text| !text.ends_with(&format!("of {person}"))))
+        .collect();
+    let outcomes = seen.outcomes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let wrong = seen.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    println!("{outcomes:?}; requests by replica: {:?}", proxy.requests()?);
+    assert!(wrong.is_empty(), "{} wrong: {:#?}; {outcomes:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+    assert!(missing.is_empty(), "acknowledged, and missing: {missing:?}");
+    assert!(of_others.is_empty(), "notes of others: {of_others:?}");
+    for what in ["calls", "notes", "log-ins"] {
+        assert!(outcomes.get(what).is_some_and(|count| *count >= 20), "{what}: {outcomes:?}");
+    }
+    assert!(proxy.requests()?.values().all(|count| *count > 200), "{:?}", proxy.requests()?);
+    Ok(())
+}
