@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long the load lasts at least.
-const LOAD: Duration = Duration::from_secs(60);
+const LOAD: Duration = Duration::from_mins(1);
 /// The names in `deploy/haproxy.cfg`.
 const NAMES: [&str; 3] = ["one", "two", "three"];
 /// Notes of one person, who may keep 1,000.
@@ -133,9 +133,10 @@ async fn calls(world: Arc<World>, seen: Arc<Seen>) -> Result<()> {
     while !seen.done.load(Relaxed) {
         let call = call(&client, &world.url, &token, "echo", json!({ "message": "hi" }));
         if let Some(reply) = seen.answer("echo", call).await {
-            match reply.status.as_u16() == 200 && reply.json()["result"]["content"][0]["text"] == "hi" {
-                true => seen.count("calls"),
-                false => seen.is_wrong(("echo", reply)),
+            if reply.status.as_u16() == 200 && reply.json()["result"]["content"][0]["text"] == "hi" {
+                seen.count("calls");
+            } else {
+                seen.is_wrong(("echo", reply));
             }
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -188,16 +189,15 @@ async fn log_ins(world: Arc<World>, seen: Arc<Seen>) -> Result<()> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         let whoami = call(&http, &world.url, &newer.0, "whoami", json!({}));
         if let Some(reply) = seen.answer("whoami", whoami).await {
-            match reply.status == 200 {
-                true => seen.count("log-ins"),
-                false => seen.is_wrong(("whoami", reply)),
+            if reply.status == 200 {
+                seen.count("log-ins");
+            } else {
+                seen.is_wrong(("whoami", reply));
             }
         }
         for (what, form) in [("a code", &redemption[..]), ("a refresh token", &old)] {
-            if let Some(reply) = seen.answer(what, browser.post("/token", form)).await {
-                if reply.status == 200 {
-                    seen.is_wrong((what, "worked twice"));
-                }
+            if seen.answer(what, browser.post("/token", form)).await.is_some_and(|reply| reply.status == 200) {
+                seen.is_wrong((what, "worked twice"));
             }
         }
     }
@@ -219,9 +219,10 @@ async fn code(world: &World, seen: &Seen, client: &str) -> Result<Option<String>
         Ok(answer) => Ok(answer.get("code").cloned()),
         Err(error) => {
             let said = format!("{error:#}");
-            match said.contains("503") || seen.may_break() {
-                true => seen.count("log-ins that were interrupted"),
-                false => seen.is_wrong(("a log-in", said)),
+            if said.contains("503") || seen.may_break() {
+                seen.count("log-ins that were interrupted");
+            } else {
+                seen.is_wrong(("a log-in", said));
             }
             Ok(None)
         }
