@@ -35,6 +35,7 @@ pub mod mcp;
 #[cfg(feature = "keys")]
 pub mod oauth;
 pub mod params;
+pub mod proxy;
 pub mod readiness;
 pub mod requests;
 #[cfg(feature = "schemas")]

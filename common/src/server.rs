@@ -30,6 +30,7 @@ use crate::{
     config::{PublicUrl, ServerArgs, in_colour, is_loopback},
     connections::{self, Limits},
     exchange,
+    proxy::ProxyArgs,
 };
 
 /// How long a request under way may take to finish once the server was told to stop, in seconds.
@@ -112,6 +113,7 @@ pub struct Listener {
     pub allow_host: Vec<String>,
     max_connections: Option<usize>,
     show_exchange: bool,
+    proxy: Option<Arc<ProxyArgs>>,
     drain: Duration,
     draining: Arc<AtomicBool>,
 }
@@ -143,9 +145,15 @@ impl Listener {
             allow_host,
             max_connections,
             show_exchange,
+            proxy: None,
             drain: Duration::ZERO,
             draining: Arc::default(),
         })
+    }
+
+    /// Believes these proxies when they say whom they speak for.
+    pub fn behind(&mut self, proxy: ProxyArgs) {
+        self.proxy = Some(Arc::new(proxy));
     }
 
     /// Goes on for so long once it was told to stop, so that a proxy learns from `/ready` to send nothing more. What is
@@ -203,9 +211,9 @@ impl Listener {
             // again.
             socket2::SockRef::from(&socket).listen(WAITING)?;
             let (app, limits, stopping) = (app.clone(), Arc::clone(&limits), server.graceful_shutdown_signal());
-            let address = socket.local_addr()?;
+            let (address, proxy) = (socket.local_addr()?, self.proxy.clone());
             server = server.listen(address.to_string(), socket, move || {
-                connections::http(app(), Arc::clone(&limits), address, stopping.clone())
+                connections::http(app(), Arc::clone(&limits), address, proxy.clone(), stopping.clone())
             })?;
         }
         let server = server.run();

@@ -34,6 +34,7 @@ use common::{
     claims::SCOPES,
     config::{HELP, KeyArgs, ScopeArgs, ServerArgs},
     http,
+    proxy::ProxyArgs,
     readiness::Readiness,
     server,
 };
@@ -63,6 +64,8 @@ struct Args {
     auth_server: AuthArgs,
     #[command(flatten)]
     notes: NotesArgs,
+    #[command(flatten)]
+    proxy: ProxyArgs,
     /// For how long to go on once told to stop, with /ready red, so that a proxy sends nothing more
     #[arg(long, env = "MCP_DRAIN", value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     drain: Duration,
@@ -93,6 +96,7 @@ async fn serve(args: Args) -> Result<()> {
     let elsewhere = args.issuers.elsewhere()?;
     let scopes = args.scopes.basic()?;
     let mut listener = args.server.bind()?;
+    listener.behind(args.proxy);
     let draining = listener.drain(args.drain);
     let guards = web::Data::new(Guards::new(&listener)?);
     let notes = Notes::open(&args.notes).await?;

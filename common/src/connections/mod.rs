@@ -51,6 +51,7 @@ use self::{
 };
 use crate::{
     http::{error_response, wrap_body},
+    proxy::ProxyArgs,
     requests::Arrived,
 };
 
@@ -62,6 +63,7 @@ pub(crate) fn http<F, S, B>(
     app: F,
     limits: Arc<Limits>,
     address: SocketAddr,
+    proxy: Option<Arc<ProxyArgs>>,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
@@ -73,7 +75,10 @@ where
     B: MessageBody + 'static,
 {
     let app = map_config(app.into_factory(), |()| AppConfig::default());
-    let app = apply_fn_factory(app, |mut request: Request, app: &_| {
+    let app = apply_fn_factory(app, move |mut request: Request, app: &_| {
+        if let Some(proxy) = &proxy {
+            proxy.apply(request.head_mut());
+        }
         let turn = request.conn_data::<Rc<Turn>>().cloned();
         let refused = turn.as_ref().is_some_and(|turn| turn.refused);
         if let Some(turn) = &turn

@@ -32,6 +32,7 @@ mod protocol;
 mod provider_keys;
 mod provider_metadata;
 mod provider_tokens;
+mod proxy;
 mod readme;
 mod repository;
 mod resource_server;

@@ -12,7 +12,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::{
     config::{KeyArgs, ServerArgs},
     guards::Guards,
-    http, server,
+    http,
+    proxy::ProxyArgs,
+    server,
 };
 
 /// A development OAuth 2.1 authorization server for MCP servers.
@@ -31,6 +33,8 @@ struct Args {
     keys: KeyArgs,
     #[command(flatten)]
     auth_server: AuthArgs,
+    #[command(flatten)]
+    proxy: ProxyArgs,
     /// An MCP server that tokens are issued for (repeatable)
     #[arg(long, value_name = "URL", default_value = "http://localhost:9000/mcp")]
     resource: Vec<String>,
@@ -78,7 +82,8 @@ async fn serve(args: Args) -> Result<()> {
     if args.keys.public_key.is_some() {
         bail!("an authorization server signs tokens: it needs both keys (--keys), not --public-key");
     }
-    let listener = args.server.bind()?;
+    let mut listener = args.server.bind()?;
+    listener.behind(args.proxy);
     let host = Host {
         public_url: listener.public_url.as_str(),
         on_loopback: listener.on_loopback,
