@@ -75,7 +75,9 @@ pub fn check(root: &Path, mine: &Path, n: Option<u8>, what: &What) -> Result<Exi
         let (text, taught) = findings::shown(&report, &lessons, n, colour)?;
         print!("{text}");
         found = !taught.is_empty();
-        taught.iter().for_each(|lesson| again(&lesson.id));
+        for lesson in taught {
+            again(&lesson.id);
+        }
     }
     if !failed.is_empty() {
         println!("\nRead again:");
