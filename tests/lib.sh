@@ -6,7 +6,7 @@
 # TOKEN is sent when it is set.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-SCRIPT="tests/${0##*/}" STEP='' URL='' KEYS='' GEN_TOKEN='' SERVER='' LAUNCHED='' TOKEN='' BINARY='' ONLY='' LESSONS='' LESSON=''
+SCRIPT="tests/${0##*/}" STEP='' URL='' KEYS='' GEN_TOKEN='' SERVER='' LAUNCHED='' TOKEN='' BINARY='' ONLY='' LESSONS='' LESSON='' AUTH_CHECK='' REPORT=''
 STATUS='' HEADERS='' BODY='' PASSED=0 FAILED=0
 META='"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}'
 ACCEPT='Accept: application/json, text/event-stream'
@@ -15,14 +15,20 @@ green='' red='' plain=''
 if [ -t 1 ] || [ -n "${CLICOLOR_FORCE:-}" ]; then green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'; fi
 
 usage() {
-    local keys='' text='' lesson
+    local keys='' text='' report='' lesson
     if [ "$STEP" -ge 5 ]; then
         keys=' [--keys DIR]'
         text="
   --keys DIR       with --url: the folder with the keys that this server trusts (default: keys/)"
     fi
+    if [ "$STEP" -ge 6 ]; then
+        report=' [--auth-check FILE]'
+        text+="
+  --auth-check FILE
+                   also write what auth-check finds in the server to FILE, as JSON; it registers clients there"
+    fi
     cat <<END
-Usage: $SCRIPT [--only LESSON] [--program FILE | --url URL$keys]
+Usage: $SCRIPT [--only LESSON] [--program FILE | --url URL$keys]$report
 
 Builds and starts step $STEP on a free port and checks what it promises, one line a check.
 Exits 0 if all checks passed, 1 if one failed, 2 if the arguments are wrong. Needs bash and curl.
@@ -75,6 +81,11 @@ start() {
             [ -n "${2:-}" ] || die '--keys needs a folder' 2
             KEYS=$2 && shift 2
             ;;
+        --auth-check)
+            [ "$STEP" -ge 6 ] || die '--auth-check is for step 6 and later' 2
+            [ -n "${2:-}" ] || die '--auth-check needs a file' 2
+            REPORT=$2 && shift 2
+            ;;
         *) die "what is $1? Try --help." 2 ;;
         esac
     done
@@ -83,6 +94,7 @@ start() {
     chosen >/dev/null || die "there is no check of lesson $ONLY here, only of: $LESSONS" 2
     prepare
     [ "$STEP" -lt 5 ] || GEN_TOKEN=$(build gen-token) || exit 1
+    [ -z "$REPORT" ] || AUTH_CHECK=$(build auth-check) || exit 1
     if [ -z "$URL" ]; then
         start_server
     else
@@ -167,8 +179,17 @@ stop() {
 
 finish() {
     printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+    [ -z "$REPORT" ] || auth_check
     [ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ]
     exit
+}
+
+# Writes what auth-check finds to REPORT. That it finds something (1) is for the reader of the report to judge.
+auth_check() {
+    local outcome=0
+    "$AUTH_CHECK" "$URL/mcp" --issuer-key "$KEYS/mcp_private_key.pem" --active --quiet --json "$REPORT" \
+        >/dev/null 2>"$TMP/auth-check" || outcome=$?
+    [ $outcome -le 1 ] || die "auth-check cannot judge the server: $(cat "$TMP/auth-check")"
 }
 
 # --- asking -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ use oauth::scope::Scopes;
 use serde_json::Value;
 
 use crate::{
-    context::{Context, Era},
+    context::{Context, Era, Operation},
     documents::Document,
     jose,
     message::{Exchange, Request},
@@ -90,22 +90,22 @@ impl Context {
         }
     }
 
-    /// Sends a request with a token, in a session of that token's if the server has sessions.
+    /// Does this with a token, in a session of that token's if the server has sessions.
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn operate(&self, method: &str, token: &str) -> Result<Exchange, Unmet> {
-        let request = match self.era().await? {
-            Ok(Era::Modern) => self.modern(method),
-            Ok(Era::Legacy { session: true }) => {
-                let begun = self.send(self.legacy("initialize").bearer(token)).await?;
-                match begun.came.header("mcp-session-id") {
-                    Some(id) => self.legacy(method).header("Mcp-Session-Id", id).secret(id),
-                    None => return Ok(begun),
-                }
-            }
-            _ => self.legacy(method),
+    pub async fn operate(&self, operation: &Operation, token: &str) -> Result<Exchange, Unmet> {
+        let era = self.era().await?.as_ref().copied().unwrap_or(Era::Legacy { session: false });
+        let mut request = match (operation, era) {
+            (Operation::Call(tool), era) => self.call(era, tool),
+            (Operation::List, Era::Modern) => self.modern("tools/list"),
+            (Operation::List, Era::Legacy { .. }) => self.legacy("tools/list"),
         };
+        if era == (Era::Legacy { session: true }) {
+            let begun = self.send(self.legacy("initialize").bearer(token)).await?;
+            let Some(id) = begun.came.header("mcp-session-id") else { return Ok(begun) };
+            request = request.header("Mcp-Session-Id", id).secret(id);
+        }
         self.send(request.bearer(token)).await
     }
 

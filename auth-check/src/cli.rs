@@ -11,10 +11,11 @@ use crate::{
     checks,
     context::Settings,
     http::Http,
+    mask,
     model::{Outcome, Unmet},
     policy::{Baseline, Policy},
     report,
-    run::{Results, run},
+    run::{Results, ready, try_all},
     tokens::Given,
 };
 
@@ -100,11 +101,6 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
         eprintln!("auth-check: {url} is not on this machine. If it is yours, say so: {what}");
         return Ok(ExitCode::from(2));
     }
-    if args.active {
-        eprintln!(
-            "auth-check: clients named auth-check will be registered at the authorization servers that {url} names"
-        );
-    }
     let policy = read(args.policy.as_deref(), Policy::read)?;
     let baseline = read(args.baseline.as_deref(), Baseline::read)?;
     let given = read(args.token_file.as_deref(), Given::read)?;
@@ -133,17 +129,22 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
             eprint!("\r\u{1b}[K{number}/{of} {}", check.id);
         }
     };
-    let results = run(settings, progress).await;
-    if !quiet {
-        eprint!("\r\u{1b}[K");
-    }
-    let mut results = match results {
-        Ok(results) => results,
+    let context = match ready(settings).await {
+        Ok(context) => context,
         Err(error) => {
             eprintln!("auth-check: {error:#}");
             return Ok(ExitCode::from(3));
         }
     };
+    if context.active {
+        for endpoint in context.registration_endpoints().await {
+            eprintln!("auth-check: clients named auth-check will be registered at {}", mask::url(&endpoint));
+        }
+    }
+    let mut results = try_all(context, progress).await;
+    if !quiet {
+        eprint!("\r\u{1b}[K");
+    }
     if let Some(baseline) = &baseline {
         baseline.apply(&mut results);
     }

@@ -59,6 +59,15 @@ pub enum Era {
     Modern,
 }
 
+/// What needs a scope, and changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `tools/list`.
+    List,
+    /// A call of a tool that only reads, as the server says.
+    Call(String),
+}
+
 /// What all checks share.
 pub struct Context {
     /// Sends requests.
@@ -81,7 +90,7 @@ pub struct Context {
     pub(crate) places: OnceCell<Result<Vec<Place>, Unmet>>,
     pub(crate) servers: OnceCell<Result<Servers, Unmet>>,
     pub(crate) key_sets: OnceCell<Result<KeySets, Unmet>>,
-    pub(crate) scopeless: OnceCell<Exchange>,
+    pub(crate) scopeless: OnceCell<(Operation, Exchange)>,
 }
 
 impl Context {
@@ -146,13 +155,23 @@ impl Context {
 
     /// A JSON-RPC request of the modern era.
     pub fn modern(&self, method: &str) -> Request {
-        let meta = json!({
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientCapabilities": {},
-            "io.modelcontextprotocol/clientInfo": { "name": "auth-check", "version": "1" },
-        });
-        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": { "_meta": meta } });
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": { "_meta": modern_meta() } });
         self.post(&message).header("MCP-Protocol-Version", MODERN).header("Mcp-Method", method)
+    }
+
+    /// A call of a tool without arguments, in this era.
+    pub fn call(&self, era: Era, tool: &str) -> Request {
+        let mut message = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": tool, "arguments": {} },
+        });
+        match era {
+            Era::Legacy { .. } => self.post(&message).header("MCP-Protocol-Version", LEGACY),
+            Era::Modern => {
+                message["params"]["_meta"] = modern_meta();
+                let request = self.post(&message).header("MCP-Protocol-Version", MODERN);
+                request.header("Mcp-Method", "tools/call").header("Mcp-Name", tool)
+            }
+        }
     }
 
     /// A message to the MCP endpoint.
@@ -176,6 +195,15 @@ impl Context {
     pub async fn garbage(&self) -> Result<&Exchange, Unmet> {
         self.garbage.get_or_try_init(|| self.send(self.legacy("tools/list").bearer(GARBAGE))).await
     }
+}
+
+/// What every request of the modern era says of its sender.
+fn modern_meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "auth-check", "version": "1" },
+    })
 }
 
 /// A token that no server has issued.

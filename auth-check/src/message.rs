@@ -189,6 +189,12 @@ impl Reply {
         Ok(all)
     }
 
+    /// What breaks the grammar of the challenge, in a sentence.
+    pub fn unreadable_challenge(&self) -> Option<String> {
+        let why = self.challenges().err()?;
+        Some(format!("The WWW-Authenticate header breaks the grammar: {why}."))
+    }
+
     /// A parameter of the `Bearer` challenge.
     pub fn challenge(&self, name: &str) -> Option<String> {
         self.challenges().ok()?.iter().find_map(|challenge| challenge.param(name).map(str::to_owned))

@@ -10,6 +10,12 @@ use crate::{
 };
 
 impl Context {
+    /// Where clients register: at the authorization servers that register any.
+    pub async fn registration_endpoints(&self) -> Vec<Url> {
+        let servers = self.server_metadata().await.unwrap_or_default();
+        servers.iter().filter_map(|(_, document)| document.url("registration_endpoint")).collect()
+    }
+
     /// Registers a client with this metadata.
     ///
     /// # Errors

@@ -58,12 +58,25 @@ impl Results {
 /// # Errors
 /// If the server does not answer at all, or may not be asked.
 pub async fn run(settings: Settings, progress: impl Fn(&Check, usize, usize)) -> Result<Results> {
+    Ok(try_all(ready(settings).await?, progress).await)
+}
+
+/// Waits until the server is ready to be tried.
+///
+/// # Errors
+/// As [`run`].
+pub async fn ready(settings: Settings) -> Result<Context> {
     let patience = settings.patience;
     let context = Context::new(settings);
     wait(&context, patience).await;
     if let Err(Unmet(why)) = context.anonymous().await {
         bail!("nothing can be tried: this needs {}", mask::sentence(&why));
     }
+    Ok(context)
+}
+
+/// The same as [`run`], on a server that is ready.
+pub async fn try_all(context: Context, progress: impl Fn(&Check, usize, usize)) -> Results {
     let revision = context.revision;
     let applying: Vec<_> = checks::all().filter_map(|check| Some((check, check.level(revision)?))).collect();
     let mut verdicts: Vec<Verdict> = Vec::new();
@@ -78,7 +91,7 @@ pub async fn run(settings: Settings, progress: impl Fn(&Check, usize, usize)) ->
         verdicts.push(Verdict { check, level: *level, outcome, excused: None });
     }
     context.leave().await;
-    Ok(Results { target: context.target.to_string(), revision, verdicts, requests: context.http.count() })
+    Results { target: context.target.to_string(), revision, verdicts, requests: context.http.count() }
 }
 
 /// Waits until the server answers, and something else than that it is not ready.

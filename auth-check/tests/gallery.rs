@@ -16,7 +16,7 @@ use auth_check::{
     jose::RsaKey,
     login::{Browser, Login, Visit, Visited},
     message::{Exchange, Request},
-    model::{Needs, Outcome, Revision},
+    model::{Needs, Outcome, Revision, Unmet},
     policy::{Baseline, Policy},
     report,
     run::{Results, run},
@@ -117,6 +117,21 @@ async fn with_a_log_in_alone_all_is_run_that_takes_no_key() {
     }
 }
 
+#[actix_web::test]
+async fn without_a_token_it_is_not_known_whether_a_server_that_asks_for_one_first_looks_at_host() {
+    for (fault, blind) in [("", false), ("any-host", true), ("token-before-host", true)] {
+        let (_gallery, mut settings) = settings(auth_check_gallery::faults::find(fault)).await;
+        settings.tokens = Tokens::default();
+        let results = run(settings, |_, _, _| {}).await.unwrap();
+        let outcome = results.outcome("TRAN-03").unwrap();
+        assert_eq!(
+            matches!(outcome, Outcome::NotRun(why) if why.starts_with("a token ")),
+            blind,
+            "{fault}: {outcome:?}"
+        );
+    }
+}
+
 /// With each of these faults, the checks beside it find something, and no others.
 async fn prove(faults: impl Iterator<Item = &'static Fault>) {
     let mut wrong = Vec::new();
@@ -213,8 +228,9 @@ async fn sarif_and_junit_say_what_was_found_and_what_was_not_run() {
         let xml = report::junit::report(&results, required);
         assert_eq!(xml.matches(element).count(), results.counts().2, "{xml}");
         assert_eq!(xml.matches("<testcase ").count(), results.verdicts.len());
-        let failures: usize = results.found().map(|(_, findings)| findings.len()).sum();
-        assert_eq!(xml.matches("<failure ").count(), failures);
+        let findings: Vec<_> = results.found().flat_map(|(_, findings)| findings).collect();
+        assert!(findings.len() > results.failing() && findings.iter().all(|one| xml.contains(&one.what)), "{xml}");
+        assert_eq!(xml.matches("<failure ").count(), results.failing());
     }
 }
 
@@ -236,6 +252,38 @@ async fn the_report_is_printed_though_a_file_cannot_be_written() {
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(!output.status.success() && err.contains("cannot write "), "{err}");
     assert!(out.contains("were not run"), "{out}");
+}
+
+#[actix_web::test]
+async fn registrations_are_announced_where_there_is_a_place_for_them_and_only_there() {
+    for (fault, announced) in [("", true), ("no-server-document", false)] {
+        let (gallery, _settings) = settings(auth_check_gallery::faults::find(fault)).await;
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_auth-check"));
+        command.arg(gallery.endpoint()).arg("--active");
+        let output = actix_web::web::block(move || command.output()).await.unwrap().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        let place = gallery.endpoint().replace("/mcp", "/register");
+        assert_eq!(err.contains(&format!("will be registered at {place}\n")), announced, "{fault}: {err}");
+        assert_eq!(err.contains("registered"), announced, "{fault}: {err}");
+    }
+}
+
+#[actix_web::test]
+async fn no_cache_keeps_a_refusal_of_the_gallery() {
+    let (gallery, settings) = settings(None).await;
+    let url = |path: &str| Url::parse(&gallery.endpoint().replace("/mcp", path)).unwrap();
+    let http = Http::new(&settings.target, Vec::new());
+    for (status, request) in [
+        (401, Request::new("POST", &url("/mcp"))),
+        (401, Request::new("POST", &url("/mcp")).bearer("x")),
+        (403, Request::new("POST", &url("/mcp")).header("Origin", "https://evil.example")),
+        (400, Request::new("POST", &url("/token"))),
+        (400, Request::new("POST", &url("/register"))),
+        (404, Request::get(&url("/nothing"))),
+    ] {
+        let came = http.send(&request).await.unwrap_or_else(|Unmet(why)| panic!("{why}"));
+        assert_eq!((came.status, came.header("cache-control")), (status, Some("no-store")), "{request:?}");
+    }
 }
 
 #[actix_web::test]

@@ -4,7 +4,10 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -249,6 +252,33 @@ async fn of_many_scopes_some_are_tried_and_a_token_without_any_is_sent_once() {
     assert_eq!(server.asked("POST /mcp").len() - before, 1);
     assert_eq!(judge(&context, "SCOPE-06").await, Ok(Vec::new()));
     assert_eq!(server.asked("POST /mcp").len() - before, 11);
+}
+
+#[tokio::test]
+async fn a_challenge_that_cannot_be_read_is_said_to_be_so() {
+    let broken =
+        "HTTP/1.1 401 X\r\nWWW-Authenticate: Bearer error_description=\"\"exp\" claim\"\r\nContent-Length: 0\r\n\r\n";
+    let good = AtomicBool::new(false);
+    let server = Server::start(move |line, base| match line {
+        // The good token's `initialize` comes second.
+        "POST /mcp" if good.swap(false, Ordering::Relaxed) => json(200, json!({ "result": {} })),
+        "POST /mcp" => {
+            good.store(true, Ordering::Relaxed);
+            broken.to_owned()
+        }
+        line => documents(line, base),
+    });
+    let mut settings = server.settings().await;
+    settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
+    let context = Context::new(settings);
+    let findings = judge(&context, "TOK-24").await.unwrap();
+    assert!(findings[0].what.contains("breaks the grammar: "), "{findings:?}");
+    let server =
+        Server::start(move |line, base| if line == "POST /mcp" { broken.to_owned() } else { documents(line, base) });
+    let findings = judge(&server.context().await, "CHAL-03").await.unwrap();
+    let said: Vec<_> = findings.iter().map(|finding| finding.what.as_str()).collect();
+    assert!(said.len() == 2 && said[0].contains("without a token: ") && said[1].contains("a bad one: "), "{said:?}");
+    assert!(said.iter().all(|what| what.contains("breaks the grammar: ")), "{said:?}");
 }
 
 #[tokio::test]

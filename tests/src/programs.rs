@@ -41,7 +41,7 @@ pub fn unit_tests(library: &str) -> Result<PathBuf> {
 }
 
 /// Those of the bench are not needed. With a test among the targets, dev-dependencies count, as they do for `cargo test`.
-const PROGRAMS: &str = "build --bin step* --bin auth-server --bin gen-token --bin xtask --test it \
+const PROGRAMS: &str = "build --bin step* --bin auth-server --bin gen-token --bin auth-check --bin xtask --test it \
     --example actix --example axum --example rmcp"; // of resource-server
 
 /// Runs this command of cargo: what it has built of these kinds, by name.

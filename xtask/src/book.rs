@@ -194,7 +194,16 @@ mod tests {
 
     fn lesson(id: &str, step: u8) -> Lesson {
         let (title, chapter) = (format!("Title {id}"), format!("{id}.md"));
-        Lesson { id: id.into(), title, chapter, step, beside: format!("step{step}"), files: vec![], stubs: vec![] }
+        Lesson {
+            id: id.into(),
+            title,
+            chapter,
+            step,
+            beside: format!("step{step}"),
+            files: vec![],
+            stubs: vec![],
+            checks: vec![],
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Lesson {
     pub beside: String,
     pub files: Vec<String>,
     pub stubs: Vec<String>,
+    #[serde(default)]
+    pub checks: Vec<String>,
 }
 
 impl Lesson {

@@ -197,6 +197,8 @@ pub const FAULTS: &[Fault] = &[
 pub const HABITS: &[Fault] = &[
     fault("drops-codes", "drops a code after a bad token request", &[]),
     fault("no-refresh-tokens", "gives no refresh tokens", &[]),
+    fault("token-before-host", "looks at Host only where there is a good token", &[]),
+    fault("lists-need-no-scope", "shows its tools to everybody with a token, and asks for scopes at each call", &[]),
 ];
 
 /// The fault of this name.

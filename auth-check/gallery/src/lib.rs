@@ -18,7 +18,15 @@ pub mod verify;
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::Method, web};
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::ServerHandle,
+    http::{
+        Method,
+        header::{CACHE_CONTROL, HeaderValue},
+    },
+    web,
+};
 use anyhow::{Context as _, Result};
 
 use crate::{
@@ -61,12 +69,22 @@ impl Drop for Gallery {
     }
 }
 
-/// Host and Origin first, then the route.
+/// No cache keeps a refusal: it would outlive its reason.
 async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+    let mut response = answer(&request, &body, &state).await;
+    if response.status().is_client_error() {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Host and Origin first, then the route.
+async fn answer(request: &HttpRequest, body: &[u8], state: &State) -> HttpResponse {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let known = |host: &str| matches!(host.split(':').next(), Some("127.0.0.1" | "localhost"));
     if !header("host").is_some_and(known) && !state.has("any-host") {
-        return HttpResponse::Forbidden().finish();
+        let first = if state.has("token-before-host") { mcp::endpoint(request, body, state).await } else { refused() };
+        return if first.status().is_success() { refused() } else { first };
     }
     if request.method() == Method::OPTIONS && state.has("reflects-origin") {
         let origin = header("origin").unwrap_or_default().to_owned();
@@ -74,7 +92,7 @@ async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
     }
     let unguarded = state.has("origin-only-without-token") && header("authorization").is_some();
     if header("origin").is_some_and(|origin| !state.allows(origin)) && !unguarded {
-        return HttpResponse::Forbidden().finish();
+        return refused();
     }
     if request.method() == Method::TRACE {
         let repeated = header("authorization").unwrap_or_default().to_owned();
@@ -84,17 +102,21 @@ async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
             HttpResponse::MethodNotAllowed().finish()
         };
     }
-    let message = || serde_json::from_slice(&body).unwrap_or_default();
+    let message = || serde_json::from_slice(body).unwrap_or_default();
     match request.path() {
-        "/mcp" => mcp::endpoint(&request, &body, &state).await,
+        "/mcp" => mcp::endpoint(request, body, state).await,
         "/mcp/" if state.has("open-with-slash") => mcp::open(&message()),
         "/MCP" if state.has("open-by-case") => mcp::open(&message()),
-        "/register" if request.method() == Method::POST => client::register(&body, &state),
-        "/authorize" if request.method() == Method::GET => client::authorize(&request, &state),
-        "/token" => token(&request, &body, &state),
-        "/revoke" if request.method() == Method::POST => grants::revoke(&body, &state),
-        _ => documents::serve(&request, &state),
+        "/register" if request.method() == Method::POST => client::register(body, state),
+        "/authorize" if request.method() == Method::GET => client::authorize(request, state),
+        "/token" => token(request, body, state),
+        "/revoke" if request.method() == Method::POST => grants::revoke(body, state),
+        _ => documents::serve(request, state),
     }
+}
+
+fn refused() -> HttpResponse {
+    HttpResponse::Forbidden().finish()
 }
 
 /// Tokens are given to POST alone.

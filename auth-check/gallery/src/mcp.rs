@@ -80,6 +80,7 @@ pub async fn endpoint(request: &HttpRequest, body: &[u8], state: &State) -> Http
         Some("tools/list") if state.has("one-scope-at-a-time") => {
             guarded(&message, granted, &["files:read", "files:list"], state)
         }
+        Some("tools/list") if state.has("lists-need-no-scope") => open(&message),
         Some("tools/list") => guarded(&message, granted, &["files:read"], state),
         Some("tools/call") => guarded(&message, granted, &["files:write"], state),
         _ => HttpResponse::BadRequest().json(json!({ "error": "invalid_request" })),

@@ -27,10 +27,12 @@ pub async fn bearer(context: &Context) -> Judged {
 
 pub async fn grammar(context: &Context) -> Judged {
     let mut found = Vec::new();
-    for exchange in [context.anonymous().await?, context.garbage().await?] {
-        if let Err(why) = exchange.came.challenges() {
-            found.push(exchange.finding(format!("The WWW-Authenticate header breaks the grammar: {why}.")));
-        }
+    for (name, exchange) in
+        [("without a token", context.anonymous().await?), ("with a bad one", context.garbage().await?)]
+    {
+        let what =
+            exchange.came.unreadable_challenge().map(|what| format!("In the answer to a request {name}: {what}"));
+        found.extend(what.map(|what| exchange.finding(what)));
     }
     Ok(found)
 }

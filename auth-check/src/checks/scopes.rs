@@ -3,7 +3,7 @@
 use crate::{
     access::first_scopes,
     check::{Check, MUST, SHOULD_2025_11, run},
-    context::Context,
+    context::{Context, Operation},
     message::Exchange,
     model::{Clause, Judged, Needs, Unmet},
 };
@@ -16,9 +16,8 @@ const SELECTION: Clause = Clause {
     text: "MCP authorization, \"Scope Selection Strategy\": the challenge's scopes are those that the current request needs",
     link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization#scope-selection-strategy",
 };
-/// The operation that is tried: it changes nothing, and nearly every server has it.
-const OPERATION: &str = "tools/list";
-
+/// The longest name of a tool that is called.
+const MAX_NAME: usize = 128;
 /// How many of the scopes that a 403 names are left out, one at a time.
 const MAX_TRIED: usize = 10;
 
@@ -121,68 +120,93 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// The operation with a token that has exactly these scopes.
-async fn with(context: &Context, scopes: &str) -> Result<Exchange, Unmet> {
+async fn with(context: &Context, operation: &Operation, scopes: &str) -> Result<Exchange, Unmet> {
     let token = match context.tokens.with_scopes(&context.purpose().await?, scopes) {
         Some(token) => Some(token),
         None => context.logged_in_with(scopes).await,
     };
     let needed = || Unmet(format!("a token with exactly the scopes {scopes:?} (--token-file, or a key)"));
-    context.operate(OPERATION, &token.ok_or_else(needed)?).await
+    context.operate(operation, &token.ok_or_else(needed)?).await
 }
 
-/// The operation with a token that has no scopes: it is sent once.
-async fn scopeless(context: &Context) -> Result<&Exchange, Unmet> {
-    context.scopeless.get_or_try_init(|| with(context, "")).await
+/// The operation that is tried, with a token that has no scopes: it is sent once. To see the tools may take no scope; then
+/// it is a call.
+async fn scopeless(context: &Context) -> Result<&(Operation, Exchange), Unmet> {
+    let tried = async || {
+        let listed = with(context, &Operation::List, "").await?;
+        if let Some(call) = reading_tool(&listed).map(Operation::Call) {
+            let called = with(context, &call, "").await?;
+            // Any other answer is about the call itself.
+            if called.came.is_success() || matches!(called.came.status, 401 | 403) {
+                return Ok((call, called));
+            }
+        }
+        Ok((Operation::List, listed))
+    };
+    context.scopeless.get_or_try_init(tried).await
 }
 
-/// The 403, and the scopes that it names.
-async fn refused(context: &Context) -> Result<(&Exchange, Vec<String>), Unmet> {
-    let exchange = scopeless(context).await?;
+/// The first tool in a list that changes nothing, as the server says.
+fn reading_tool(listed: &Exchange) -> Option<String> {
+    let answer = listed.json().filter(|_| listed.came.is_success())?;
+    let mut tools = answer["result"]["tools"].as_array()?.iter();
+    let reading = tools.find(|tool| tool["annotations"]["readOnlyHint"] == true)?["name"].as_str()?;
+    let is_name = reading.len() <= MAX_NAME && reading.bytes().all(|byte| byte.is_ascii_graphic());
+    is_name.then(|| reading.to_owned())
+}
+
+/// The operation, the 403, and the scopes that it names.
+async fn refused(context: &Context) -> Result<(&Operation, &Exchange, Vec<String>), Unmet> {
+    let (operation, exchange) = scopeless(context).await?;
     let scopes = exchange.came.challenge("scope").unwrap_or_default();
-    Ok((exchange, first_scopes(&scopes).into_iter().map(str::to_owned).collect()))
+    Ok((operation, exchange, first_scopes(&scopes).into_iter().map(str::to_owned).collect()))
 }
 
 async fn enforced(context: &Context) -> Judged {
-    let exchange = scopeless(context).await?;
+    let (operation, exchange) = scopeless(context).await?;
     let status = exchange.came.status;
+    let tried = match operation {
+        Operation::List => "tools/list is".to_owned(),
+        Operation::Call(tool) => format!("tools/list and a call of {tool} are"),
+    };
     let what = match status {
-        200..300 => format!("{OPERATION} is allowed to a token without scopes, though the 401 asks for some."),
+        200..300 => format!("{tried} allowed to a token without scopes, though the 401 asks for some."),
         _ => format!("A token without scopes is answered with {status}, not 403."),
     };
     Ok(exchange.found_if(status != 403, what))
 }
 
 async fn error(context: &Context) -> Judged {
-    let (exchange, _) = refused(context).await?;
+    let (_, exchange, _) = refused(context).await?;
     let error = exchange.came.challenge("error");
     let missing = error.as_deref() != Some("insufficient_scope");
     Ok(exchange.found_if(missing, format!("The challenge of the 403 says {error:?}.")))
 }
 
 async fn named(context: &Context) -> Judged {
-    let (exchange, scopes) = refused(context).await?;
+    let (_, exchange, scopes) = refused(context).await?;
     Ok(exchange.found_if(scopes.is_empty(), "The challenge of the 403 has no scope."))
 }
 
 async fn metadata(context: &Context) -> Judged {
-    let (exchange, _) = refused(context).await?;
+    let (_, exchange, _) = refused(context).await?;
     let missing = exchange.came.challenge("resource_metadata").is_none();
     Ok(exchange.found_if(missing, "The challenge of the 403 has no resource_metadata."))
 }
 
 async fn no_circles(context: &Context) -> Judged {
-    let (_, scopes) = refused(context).await?;
-    let exchange = with(context, &scopes.join(" ")).await?;
+    let (operation, _, scopes) = refused(context).await?;
+    let exchange = with(context, operation, &scopes.join(" ")).await?;
     let what = format!("With exactly the scopes of the challenge, the answer is {}.", exchange.came.status);
     Ok(exchange.found_if(!exchange.came.is_success(), what))
 }
 
 async fn precise(context: &Context) -> Judged {
-    let (_, scopes) = refused(context).await?;
+    let (operation, _, scopes) = refused(context).await?;
     let mut found = Vec::new();
     for scope in scopes.iter().filter(|_| scopes.len() > 1).take(MAX_TRIED) {
         let others: Vec<_> = scopes.iter().filter(|other| *other != scope).cloned().collect();
-        let exchange = with(context, &others.join(" ")).await?;
+        let exchange = with(context, operation, &others.join(" ")).await?;
         let what = format!("The challenge asks for {scope:?}, but the operation is allowed without it.");
         found.extend(exchange.found_if(exchange.came.is_success(), what));
     }
@@ -190,7 +214,7 @@ async fn precise(context: &Context) -> Judged {
 }
 
 async fn whole(context: &Context) -> Judged {
-    let (_, scopes) = refused(context).await?;
+    let (operation, _, scopes) = refused(context).await?;
     let mut found = Vec::new();
     let ways: [(&str, Change); 4] = [
         ("in capitals", |scope| scope.to_uppercase()),
@@ -203,7 +227,7 @@ async fn whole(context: &Context) -> Judged {
         if changed.is_empty() {
             continue;
         }
-        let exchange = with(context, &changed.join(" ")).await?;
+        let exchange = with(context, operation, &changed.join(" ")).await?;
         found.extend(exchange.found_if(exchange.came.is_success(), format!("A scope counts {how}.")));
     }
     Ok(found)
@@ -211,7 +235,7 @@ async fn whole(context: &Context) -> Judged {
 
 async fn sufficient(context: &Context) -> Judged {
     let scopes = context.anonymous().await?.came.challenge("scope").unwrap_or_default();
-    let exchange = with(context, &first_scopes(&scopes).join(" ")).await?;
+    let exchange = with(context, &Operation::List, &first_scopes(&scopes).join(" ")).await?;
     let what = format!("With exactly the scopes of the 401, the answer is {}.", exchange.came.status);
     Ok(exchange.found_if(!exchange.came.is_success(), what))
 }

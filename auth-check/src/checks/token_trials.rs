@@ -69,7 +69,10 @@ pub async fn expired_status(context: &Context) -> Judged {
     let exchange = context.send(probe.bearer(&mint.token(&claims))).await?;
     let status = exchange.came.status;
     let error = exchange.came.challenge("error").unwrap_or_default();
-    let what = format!("An expired token is answered with {status} and error {error:?}.");
+    let what = match exchange.came.unreadable_challenge() {
+        Some(why) => format!("An expired token is answered with {status}, and no client can read why. {why}"),
+        None => format!("An expired token is answered with {status} and error {error:?}."),
+    };
     Ok(exchange.found_if(status != 401 || error != "invalid_token", what))
 }
 

@@ -163,14 +163,22 @@ async fn foreign_host(context: &Context) -> Judged {
     if !address::is_loopback(&context.target) {
         return Err(Unmet("a server on this machine: elsewhere, the proxy looks at Host".to_owned()));
     }
-    let requests = ["evil.example", "localhost.evil.example"]
-        .map(|host| (host, context.legacy("initialize").header("Host", host)));
-    context
-        .each(requests, |host, exchange| {
-            let taken = exchange.came.is_success() || exchange.came.status == 401;
-            taken.then(|| format!("A request for the host {host} is treated like one's own."))
-        })
-        .await
+    // A server may look at the token first, and at Host only where there is a good one.
+    let good = match context.probe().await {
+        Ok(probe) => Some(probe.bearer(&context.token().await?)),
+        Err(_) => None,
+    };
+    let request = good.clone().unwrap_or_else(|| context.legacy("initialize"));
+    let mut found = Vec::new();
+    for host in ["evil.example", "localhost.evil.example"] {
+        let exchange = context.send(request.clone().header("Host", host)).await?;
+        if good.is_none() && exchange.came.status == 401 {
+            return Err(Unmet(Needs::Token.as_str().to_owned()));
+        }
+        let what = format!("A request for the host {host} is treated like one's own.");
+        found.extend(exchange.found_if(exchange.came.is_success(), what));
+    }
+    Ok(found)
 }
 
 async fn preflight(context: &Context) -> Judged {

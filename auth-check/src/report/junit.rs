@@ -31,13 +31,12 @@ pub fn report(results: &Results, required: bool) -> String {
                     let _ = write!(xml, "<skipped message=\"excused: {}\"/>", escaped(why));
                 }
                 (Outcome::Found(findings), _) => {
-                    for finding in findings {
-                        let body = format!("{}\n\n{}\n\n{}", verdict.check.fix, finding.sent, finding.came);
-                        let what = escaped(&finding.what);
-                        let level = verdict.level;
-                        let _ =
-                            write!(xml, "<failure message=\"{what}\" type=\"{level}\">{}</failure>", escaped(&body));
-                    }
+                    // One, whatever was found: programs count failures, and a case fails once.
+                    let what: Vec<_> = findings.iter().map(|finding| finding.what.as_str()).collect();
+                    let shown = findings.iter().map(|finding| format!("{}\n\n{}", finding.sent, finding.came));
+                    let body: Vec<_> = [verdict.check.fix.to_owned()].into_iter().chain(shown).collect();
+                    let (what, body) = (escaped(&what.join(" ")), escaped(&body.join("\n\n")));
+                    let _ = write!(xml, "<failure message=\"{what}\" type=\"{}\">{body}</failure>", verdict.level);
                 }
                 (_, Some(reason)) => {
                     let element = if required { "error" } else { "skipped" };

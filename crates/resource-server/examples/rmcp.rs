@@ -30,7 +30,7 @@ struct Tools;
 
 #[tool_router]
 impl Tools {
-    #[tool(description = "Sends a message back, with the name of its sender.")]
+    #[tool(description = "Sends a message back, with the name of its sender.", annotations(read_only_hint = true))]
     #[allow(clippy::unused_self)] // the macro's methods have one
     fn echo(
         &self,
@@ -42,7 +42,7 @@ impl Tools {
         Ok(CallToolResult::success(vec![ContentBlock::text(format!("{}: {message}", caller.username()))]))
     }
 
-    #[tool(description = "Says a motto, to callers with the scope mcp:prompts.")]
+    #[tool(description = "Says a motto, to callers with the scope mcp:prompts.", annotations(read_only_hint = true))]
     #[allow(clippy::unused_self)]
     fn motto(&self) -> CallToolResult {
         CallToolResult::success(vec![ContentBlock::text("Fail closed.")])

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use auth_check::{checks, model::Needs};
 use integration_tests::{each, program, programs, readme::root, text, workshop::Workshop};
 use regex::Regex;
 use tempfile::TempDir;
@@ -188,6 +189,24 @@ fn what_cannot_be_started_checked_or_shown_is_said() -> Result<()> {
 }
 
 #[test]
+fn whatever_auth_check_finds_in_a_step_has_a_lesson() -> Result<()> {
+    let text = fs::read_to_string(root().join("book/lessons.toml"))?;
+    let list = Regex::new(r"(?m)^checks = \[(.*)\]$")?;
+    let name = Regex::new(r#""([^"]+)""#)?;
+    let lists = list.captures_iter(&text).map(|list| list.get(1).map_or("", |list| list.as_str()));
+    let named: Vec<&str> = lists.flat_map(|list| name.captures_iter(list)).map(|one| one.extract::<1>().1[0]).collect();
+    let unique: BTreeSet<&str> = named.iter().copied().collect();
+    assert_eq!(named.len(), unique.len(), "a check has two lessons: {named:?}");
+    // `cargo xtask check` logs nobody in.
+    let run = checks::all().filter(|check| check.needs != Needs::Login);
+    let without: Vec<_> = run.filter(|it| !unique.contains(it.id) && !unique.contains(it.prefix())).collect();
+    assert!(without.is_empty(), "no lesson in book/lessons.toml teaches {without:?}");
+    let known: BTreeSet<&str> = checks::all().flat_map(|check| [check.id, check.prefix()]).collect();
+    assert_eq!(unique.difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new(), "these are no checks");
+    Ok(())
+}
+
+#[test]
 fn a_learner_finishes_a_step() -> Result<()> {
     let (folder, workshop) = (folder()?, Workshop::new()?);
     let mine = folder.path();
@@ -312,29 +331,45 @@ fn a_step_is_checked_as_a_learner_does_and_our_programs_stay() -> Result<()> {
         Ok((program.modified()?, program.len(), fs::read(root().join("Cargo.lock"))?, git_status()?))
     };
     let before = ours()?;
-    let check = |args: &[&str], code: i32, says: &str| -> Result<()> {
+    let check = |args: &[&str], code: i32, says: &[&str]| -> Result<()> {
         let output = xtask(&[&["check"][..], args].concat(), mine)?;
         let said = text(&output);
-        assert!(
-            output.status.code() == Some(code) && said.contains(says) && !said.contains("warning"),
-            "{args:?}: {said}"
-        );
+        let is_said = says.iter().all(|one| said.contains(one)) && !said.contains("warning");
+        assert!(output.status.code() == Some(code) && is_said, "{args:?}: {said}");
         Ok(())
     };
     start(6, mine, &[])?;
     let chapter = "\nRead again:\n  6.2  What makes a token good: book/src/6.2-verify.md\n";
-    check(&["--only", "6.2"], 1, chapter)?;
+    check(&["--only", "6.2"], 1, &[chapter])?;
     for file in ["auth.rs", "bearer.rs", "verify.rs"] {
         fs::copy(root().join("step6/src").join(file), mine.join("step6/src").join(file))?;
     }
-    check(&["6"], 0, " passed, 0 failed\n")?;
-    check(&["--task", "6.2"], 1, "\nFAIL - 6.2 ")?;
+    // Ours lacks these, too.
+    let later = ["\nlater - 7.1 CHAL-04 ", "\nlater - 7.1 PRM-01 ", "\nlater - 8.1 CHAL-06 ", "auth-check: 3 of "];
+    check(&["6"], 0, &[&[" passed, 0 failed\n"][..], &later].concat())?;
+    let verify = mine.join("step6/src/verify.rs");
+    let good = fs::read_to_string(&verify)?;
+    for (right, wrong, says) in [
+        (
+            "validation.set_audience(&[audience]);",
+            "let _ = audience;\n        validation.validate_aud = false;",
+            ["\nFAIL - 6.2 TOK-09 A token for another server is refused.\n       Accepted: ", chapter],
+        ),
+        // The script does not see this one.
+        ("if claims.cnf.is_some()", "if false", ["\nFAIL - 6.2 TOK-21 ", " passed, 0 failed\n"]),
+    ] {
+        assert!(good.contains(right), "{right}");
+        fs::write(&verify, good.replace(right, wrong))?;
+        check(&["6"], 1, &[&says[..], &later[..3]].concat())?;
+    }
+    fs::write(&verify, good)?;
+    check(&["--task", "6.2"], 1, &["\nFAIL - 6.2 "])?;
     let patch = xtask(&["solution", "--task", "6.2"], mine)?.stdout;
     fs::write(mine.join("patch"), patch)?;
     let mut git = Command::new("git");
     git.args(["apply", "patch"]).current_dir(mine).env("GIT_CEILING_DIRECTORIES", mine.parent().context("no parent")?);
     assert!(git.status()?.success());
-    check(&["--task", "6.2"], 0, " passed, 0 failed\n")?;
+    check(&["--task", "6.2"], 0, &[" passed, 0 failed\n"])?;
     assert!(before == ours()?);
     Ok(())
 }

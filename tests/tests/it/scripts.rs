@@ -49,6 +49,7 @@ fn a_script_judges_one_lesson_or_those_of_a_step_and_lists_them_all() -> Result<
     for (args, says) in [
         (&["--only", "9.1"][..], "there is no check of lesson 9.1 here"),
         (&["--only"], "--only needs a lesson"),
+        (&["--auth-check", "/tmp/report"], "--auth-check is for step 6 and later"),
         (&["--program", "/none"], "--program needs a program"),
         (&["--program", "/bin/sh", "--url", "http://localhost:1"], "either --program or --url"),
     ] {
