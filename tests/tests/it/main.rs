@@ -36,6 +36,7 @@ mod readme;
 mod repository;
 mod resource_server;
 mod rmcp;
+mod rotation;
 mod schemas;
 mod scripts;
 mod sdks;

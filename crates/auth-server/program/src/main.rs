@@ -12,7 +12,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::{
     config::{KeyArgs, ServerArgs},
     guards::Guards,
-    http, server,
+    http,
+    keys::folder::KeyFolder,
+    server,
 };
 
 /// A development OAuth 2.1 authorization server for MCP servers.
@@ -79,12 +81,15 @@ async fn serve(args: Args) -> Result<()> {
         bail!("an authorization server signs tokens: it needs both keys (--keys), not --public-key");
     }
     let listener = args.server.bind()?;
+    let keys = KeyFolder::open(&args.keys.keys)?;
     let host = Host {
         public_url: listener.public_url.as_str(),
         on_loopback: listener.on_loopback,
-        key: args.keys.key_pair()?.map(|pair| pair.encoding_key),
+        key: Some(keys.keys()[0].pair.encoding_key.clone()),
     };
     let auth_server = args.auth_server.open(host, args.resource).await?;
+    auth_server.replace_keys(keys.signing_keys())?;
+    let signing = auth_server.clone();
     let guards = web::Data::new(Guards::new(&listener)?);
     let app = move || {
         App::new()
@@ -94,7 +99,7 @@ async fn serve(args: Args) -> Result<()> {
             .configure(|app| auth_server.configure_all(app))
             .default_service(web::to(http::not_found))
     };
-    listener.serve(app).await
+    listener.serve_unless(app, keys.follow(move |keys| signing.replace_keys(keys.signing_keys()))).await
 }
 
 async fn manage(args: &AuthArgs, user: User) -> Result<()> {
