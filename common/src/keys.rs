@@ -103,8 +103,7 @@ impl KeyPair {
         Self::load(dir)
     }
 
-    /// Replaces the pair, and all further keys ([`folder`]), with a new pair. Tokens signed with an old one become
-    /// worthless.
+    /// Replaces the pair with a new one. Tokens signed with the old one become worthless.
     ///
     /// # Errors
     /// If the folder cannot be written.
@@ -112,7 +111,6 @@ impl KeyPair {
         files::folder(dir)?;
         let private = dir.join(PRIVATE);
         new_private_key(dir)?.persist(&private).with_context(|| format!("cannot write {}", private.display()))?;
-        folder::remove_further(dir)?;
         Self::load(dir)
     }
 

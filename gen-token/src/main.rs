@@ -15,7 +15,7 @@ use clap::{ArgGroup, Parser, Subcommand};
 use common::{
     claims::{Audience, Claims, NumericDate, SCOPES, Scopes},
     config::PublicUrl,
-    keys::KeyPair,
+    keys::{KeyPair, folder::KeyFolder},
     server,
 };
 use jsonwebtoken::{Algorithm, Header};
@@ -106,6 +106,7 @@ fn run(args: &Args) -> Result<()> {
     let server = PublicUrl::parse(&server).context("--server")?;
     let keys = if args.generate_keys { KeyPair::replace(&args.keys)? } else { KeyPair::load_or_create(&args.keys)? };
     if args.generate_keys {
+        KeyFolder::open(&args.keys)?.remove(|key| key.from > 0)?; // further keys are old ones too
         eprintln!("A new key pair is in {}. Restart servers that use the old one.", args.keys.display());
     }
     let mut out = io::stdout();

@@ -234,7 +234,7 @@ async fn a_rotation_under_load_refuses_no_good_token() -> Result<()> {
         })
         .await?;
     for server in &world.servers[..2] {
-        assert_eq!(published(server).await?, [new_kid.clone()]);
+        assert_eq!(published(server).await?, std::slice::from_ref(&new_kid));
         assert!(!server.stderr()?.contains("stay in use"), "a key was read before it was whole");
     }
     Ok(())
