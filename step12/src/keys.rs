@@ -9,7 +9,7 @@ use resource_server::ResourceServer;
 
 /// What `/.well-known/jwks.json` has: our authorization server's keys, or the one key of somebody else who signs.
 pub enum Published {
-    Ours(AuthServer),
+    Ours(Box<AuthServer>),
     Given(PublicKey),
 }
 
@@ -17,7 +17,7 @@ impl Published {
     /// Those of the folder, with which our authorization server signs.
     pub fn ours(auth_server: AuthServer, folder: &KeyFolder) -> Result<Self> {
         auth_server.replace_keys(folder.signing_keys())?;
-        Ok(Published::Ours(auth_server))
+        Ok(Published::Ours(Box::new(auth_server)))
     }
 
     pub fn jwks(&self) -> JwkSet {
