@@ -8,9 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+pub use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey,
-    jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
+    jwk::{Jwk, PublicKeyUse, ThumbprintHash},
 };
 use rsa::{
     RsaPrivateKey, RsaPublicKey,
@@ -19,6 +20,8 @@ use rsa::{
 };
 
 use crate::files;
+
+pub mod folder;
 
 const PRIVATE: &str = "mcp_private_key.pem";
 const PUBLIC: &str = "mcp_public_key.pem";
@@ -112,9 +115,15 @@ impl KeyPair {
     }
 
     fn load(dir: &Path) -> Result<Self> {
-        let file = dir.join(PRIVATE);
+        let pair = Self::read(&dir.join(PRIVATE))?;
+        write_public(dir, &pair.public.rsa)?;
+        Ok(pair)
+    }
+
+    /// The pair that this private key is a half of.
+    fn read(file: &Path) -> Result<Self> {
         let cannot = || format!("cannot read the private key {}", file.display());
-        let trusted = files::read(&file).with_context(cannot)?;
+        let trusted = files::read(file).with_context(cannot)?;
         let pem = &trusted.text;
         let unusable = || format!("{} is not an RSA private key in PKCS#8 PEM form", file.display());
         let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|_| anyhow::anyhow!(unusable()))?;
@@ -122,7 +131,6 @@ impl KeyPair {
         let public =
             PublicKey::new(key.as_ref()).with_context(|| format!("the key {} cannot be used", file.display()))?;
         let encoding_key = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| anyhow::anyhow!(unusable()))?;
-        write_public(dir, key.as_ref())?;
         Ok(KeyPair { encoding_key, public })
     }
 }

@@ -1,6 +1,7 @@
 //! Signs access tokens as an authorization server would (RFC 9068), for trying out the steps.
 
 mod attack;
+mod keys;
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -10,14 +11,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use attack::Attack;
-use clap::{ArgGroup, Parser};
+use clap::{ArgGroup, Parser, Subcommand};
 use common::{
     claims::{Audience, Claims, NumericDate, SCOPES, Scopes},
     config::PublicUrl,
-    keys::KeyPair,
+    keys::{KeyPair, folder::KeyFolder},
     server,
 };
 use jsonwebtoken::{Algorithm, Header};
+use keys::Keys;
 use serde::Serialize;
 
 /// Prints an access token, and nothing else, to standard output.
@@ -27,7 +29,9 @@ use serde::Serialize;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Try:\n  gen-token --username alice --scopes mcp:read,mcp:tools --show\n  gen-token --username guest --scopes \"\"\n  gen-token --username bob --expires-in=-5m    (expired)"
+    after_help = "Try:\n  gen-token --username alice --scopes mcp:read,mcp:tools --show\n  gen-token --username guest --scopes \"\"\n  gen-token --username bob --expires-in=-5m    (expired)\n  gen-token keys list",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
 )]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["username", "demo", "generate_keys"]))]
 struct Args {
@@ -71,11 +75,24 @@ struct Args {
     /// Also print the decoded header and claims to standard error
     #[arg(long)]
     show: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows and replaces the keys with which step 12 and auth-server sign
+    #[command(subcommand)]
+    Keys(Keys),
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    server::exit(match run(&args) {
+    let outcome = match &args.command {
+        Some(Command::Keys(keys)) => keys.run(),
+        None => run(&args),
+    };
+    server::exit(match outcome {
         // A closed pipe is not a failure: the reader needs no more.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {
             Ok(())
@@ -89,6 +106,7 @@ fn run(args: &Args) -> Result<()> {
     let server = PublicUrl::parse(&server).context("--server")?;
     let keys = if args.generate_keys { KeyPair::replace(&args.keys)? } else { KeyPair::load_or_create(&args.keys)? };
     if args.generate_keys {
+        KeyFolder::open(&args.keys)?.remove(|key| key.from > 0)?; // further keys are old ones too
         eprintln!("A new key pair is in {}. Restart servers that use the old one.", args.keys.display());
     }
     let mut out = io::stdout();

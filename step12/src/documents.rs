@@ -2,7 +2,7 @@
 //! issuer, and the documentation. A document never names an endpoint that does not work.
 
 use actix_web::{HttpResponse, web};
-use common::{config::PublicUrl, keys::PublicKey, oauth::AuthorizationServerMetadata};
+use common::{config::PublicUrl, oauth::AuthorizationServerMetadata};
 use resource_server::ResourceServer;
 use serde::Serialize;
 
@@ -56,11 +56,6 @@ impl<'a> OAuthMeta<'a> {
 /// RFC 8414; a client accepts this document only from the issuer (§3.3).
 pub async fn authorization_server(metadata: web::Data<AuthorizationServerMetadata>) -> HttpResponse {
     HttpResponse::Ok().json(&**metadata)
-}
-
-/// Public keys are public: anyone may read and keep them for five minutes.
-pub async fn jwks(key: web::Data<PublicKey>) -> HttpResponse {
-    HttpResponse::Ok().insert_header(("Cache-Control", "public, max-age=300")).json(key.jwks())
 }
 
 /// `resource_documentation`: this step's own README.

@@ -2,6 +2,7 @@
 //!
 //! The map is step 10's. [`notes`] are in SQLite or in PostgreSQL, as is what the authorization server keeps; while the database
 //! is away, [`methods`] says when to come again; [`health`] tells those who restart a replica from those who send it requests.
+//! [`keys`] are replaced while all replicas run.
 
 mod auth;
 mod caller;
@@ -12,6 +13,7 @@ mod guards;
 mod health;
 mod issuers;
 mod jsonrpc;
+mod keys;
 mod lifecycle;
 mod methods;
 mod notes;
@@ -21,6 +23,7 @@ mod tools;
 mod user_tools;
 
 use std::{
+    pin::pin,
     process::ExitCode,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -40,9 +43,11 @@ use common::{
 };
 use doctor::DoctorArgs;
 use documents::{OAuthMeta, OAuthUrls};
+use futures_util::future::select;
 use guards::Guards;
 use health::Health;
 use issuers::IssuerArgs;
+use keys::Published;
 use methods::{Call, Methods};
 use notes::{Notes, NotesArgs};
 use resource_server::{ResourceServer, actix};
@@ -103,20 +108,25 @@ async fn serve(args: Args) -> Result<()> {
     let url = &listener.public_url;
     let server = ResourceServer::new(url.resource());
     // Either we sign the tokens, as in step 9, or the issuers named with --issuer do.
-    let (server, own) = match elsewhere {
+    let (server, own, folder) = match elsewhere {
         true if args.keys.public_key.is_some() => bail!("--public-key: with --issuer, keys come from there"),
         true if args.issuers.names(url) => {
             bail!("--issuer: {} is this server itself, which it trusts without --issuer", url.as_str())
         }
-        true => (args.issuers.trust(server)?, None),
+        true => (args.issuers.trust(server)?, None, None),
         false => {
             let (public_url, on_loopback) = (url.as_str(), listener.on_loopback);
-            let host = Host { public_url, on_loopback, key: args.keys.key_pair()?.map(|pair| pair.encoding_key) };
-            let key = args.keys.public_key()?;
+            let folder = args.keys.folder()?;
+            let key = folder.as_ref().map(|folder| folder.keys()[0].pair.encoding_key.clone());
+            let host = Host { public_url, on_loopback, key };
             let audience = args.issuers.audience.clone().unwrap_or_else(|| url.resource());
             let auth_server = args.auth_server.embed(host, public_url, url.resource(), &audience).await?;
-            let server = server.own_keys(public_url, serde_json::to_vec(key.jwks())?).audience(audience);
-            (server, Some((web::Data::new(key), auth_server)))
+            let published = match &folder {
+                Some(folder) => Published::ours(auth_server.clone(), folder)?,
+                None => Published::Given(args.keys.public_key()?),
+            };
+            let server = server.own_keys(public_url, serde_json::to_vec(&published.jwks())?).audience(audience);
+            (server, Some((web::Data::new(published), auth_server)), folder)
         }
     };
     let server = server.scopes(SCOPES).basic_scopes(scopes).name("MCP authorization, step by step");
@@ -154,6 +164,13 @@ async fn serve(args: Args) -> Result<()> {
     let readiness = web::Data::new(readiness);
 
     let resource_server = web::Data::new(resource_server);
+    let (issuer, accepting, signing) = (listener.public_url.as_str().to_owned(), resource_server.clone(), own.clone());
+    let follow = async move {
+        match (folder, &signing) {
+            (Some(folder), Some((_, auth_server))) => keys::follow(folder, &issuer, &accepting, auth_server).await,
+            _ => std::future::pending().await,
+        }
+    };
     let app = move || {
         App::new()
             // The last `wrap` is the outermost, so the guards check each request first.
@@ -170,13 +187,14 @@ async fn serve(args: Args) -> Result<()> {
             .configure(actix::documents(&resource_server))
             .service(web::resource(documents::DOCUMENTATION).get(documents::documentation))
             .configure(|app| {
-                let Some((key, auth_server)) = &own else { return };
-                app.app_data(key.clone()).app_data(web::Data::new(auth_server.metadata()));
+                let Some((published, auth_server)) = &own else { return };
+                app.app_data(published.clone()).app_data(web::Data::new(auth_server.metadata()));
                 app.service(web::resource(documents::AUTHORIZATION_SERVER).get(documents::authorization_server));
-                app.service(web::resource(documents::JWKS).get(documents::jwks));
+                app.service(web::resource(documents::JWKS).get(keys::jwks));
                 auth_server.configure(app);
             })
             .default_service(web::to(http::not_found))
     };
-    listener.serve_unless(app, async { tasks.await.into() }).await
+    let failure = async { select(pin!(async { tasks.await.into() }), pin!(follow)).await.factor_first().0 };
+    listener.serve_unless(app, failure).await
 }

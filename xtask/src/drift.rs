@@ -52,8 +52,8 @@ const STEPS: [Allowed; 11] = [
     },
     Allowed {
         step: 12,
-        new: &["migrations/postgres/0001_notes.sql"],
-        differs: &["health.rs", "methods.rs", "notes.rs", "user_tools.rs"],
+        new: &["keys.rs", "migrations/postgres/0001_notes.sql"],
+        differs: &["documents.rs", "health.rs", "methods.rs", "notes.rs", "user_tools.rs"],
         longer: Some("what SQLite alone did is said once more, for either database"),
         ..NOTHING
     },

@@ -8,7 +8,7 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use super::PublicUrl;
 use crate::{
     claims::{BASIC_SCOPES, SCOPES},
-    keys::{KeyPair, PublicKey},
+    keys::{KeyPair, PublicKey, folder::KeyFolder},
 };
 
 /// Where the keys are.
@@ -31,6 +31,17 @@ impl KeyArgs {
         match &self.public_key {
             Some(_) => Ok(None),
             None => KeyPair::load_or_create(&self.keys).map(Some),
+        }
+    }
+
+    /// All keys to sign with, one at a time; `None` where only a public key is given.
+    ///
+    /// # Errors
+    /// If they cannot be read, or no pair can be made.
+    pub fn folder(&self) -> Result<Option<KeyFolder>> {
+        match &self.public_key {
+            Some(_) => Ok(None),
+            None => KeyFolder::open(&self.keys).map(Some),
         }
     }
 

@@ -8,10 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 use aws_lc_rs::hmac;
 use governor::Quota;
-use jsonwebtoken::{
-    Algorithm, EncodingKey,
-    jwk::{Jwk, PublicKeyUse, ThumbprintHash},
-};
+use jsonwebtoken::EncodingKey;
 use oauth::{
     identifiers::{Issuer, Resource},
     redirect_uri::AppSchemes,
@@ -23,6 +20,7 @@ use crate::{
     cimd::{self, Fetcher},
     client,
     database::Location,
+    keys::Keys,
     limits::Limits,
     refresh_token::RefreshTokens,
     server::AuthServer,
@@ -131,10 +129,7 @@ impl Builder {
     /// If the database or the file of clients cannot be used, a resource is not the URL of an MCP server, or the key is not
     /// an RSA key.
     pub async fn open(self) -> Result<AuthServer> {
-        let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::RS256)?;
-        let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
-        jwk.common.key_id = Some(kid.clone());
-        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        let keys = Keys::new([(0, self.key)])?;
         let store = Store::open(&self.database).await?;
         store.remove_expired().await?;
         for resource in self.resources.iter().map(Resource::as_str) {
@@ -151,8 +146,7 @@ impl Builder {
         let state = State {
             issuer: self.issuer,
             resources: self.resources,
-            signing_key: self.key,
-            kid,
+            keys,
             users: Users::open(&store, self.first_password.as_ref(), &self.passwd_command).await?,
             listed: listed.unwrap_or_default(),
             fetcher: Fetcher::new(document_options)?,
@@ -162,6 +156,6 @@ impl Builder {
             registrations: Limits::new(&REGISTRATIONS, REGISTRATIONS_OF_ALL, store.clock()),
             store,
         };
-        Ok(AuthServer::opened(state, jwk))
+        Ok(AuthServer::opened(state))
     }
 }

@@ -32,6 +32,7 @@ mod clock;
 pub mod database;
 mod events;
 mod failure;
+mod keys;
 mod limits;
 mod pages;
 mod params;

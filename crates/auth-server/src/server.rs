@@ -6,7 +6,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 use anyhow::Result;
-use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{EncodingKey, jwk::JwkSet};
 use oauth::{claims::SCOPES, metadata::AuthorizationServerMetadata, well_known};
 
 use crate::{authorize, events, registration, state::State, token};
@@ -16,20 +16,19 @@ use crate::{authorize, events, registration, state::State, token};
 pub struct AuthServer {
     state: Option<web::Data<State>>,
     metadata: AuthorizationServerMetadata,
-    jwks: JwkSet,
 }
 
 impl AuthServer {
     /// A server that is open.
-    pub(crate) fn opened(state: State, key: Jwk) -> Self {
+    pub(crate) fn opened(state: State) -> Self {
         let metadata = metadata(state.issuer.as_str(), true);
-        AuthServer { state: Some(web::Data::new(state)), metadata, jwks: JwkSet { keys: vec![key] } }
+        AuthServer { state: Some(web::Data::new(state)), metadata }
     }
 
     /// A disabled one: nothing is mounted at this URL, because another issuer is trusted or there is no key to sign
     /// with.
     pub fn elsewhere(public_url: &str) -> Self {
-        AuthServer { state: None, metadata: metadata(public_url, false), jwks: JwkSet { keys: Vec::new() } }
+        AuthServer { state: None, metadata: metadata(public_url, false) }
     }
 
     /// Whether the database can be written, without which nobody can log in.
@@ -41,6 +40,21 @@ impl AuthServer {
             Some(state) => state.store.check().await,
             None => Ok(()),
         }
+    }
+
+    /// Replaces the keys: all are published from now on, and of those whose time has come, the newest signs. Each comes with
+    /// the Unix time from which on it signs. Whoever checks tokens must have had time to learn a key before it signs, and a key
+    /// must stay for as long as its tokens are good: ten minutes after its last signature.
+    ///
+    /// # Errors
+    /// If there is none, one is given twice, or one is no RSA key: then nothing has changed.
+    pub fn replace_keys(&self, keys: impl IntoIterator<Item = (i64, EncodingKey)>) -> Result<()> {
+        self.state.as_ref().map_or(Ok(()), |state| state.keys.replace(keys))
+    }
+
+    /// The document of `/.well-known/jwks.json` (RFC 7517 §5): the public halves of all keys, the newest first.
+    pub fn jwks(&self) -> JwkSet {
+        self.state.as_ref().map_or(JwkSet { keys: Vec::new() }, |state| state.keys.jwks())
     }
 
     /// Mounts the endpoints that [`AuthServer::metadata`] names.
@@ -68,12 +82,14 @@ impl AuthServer {
     /// none of its own at these paths.
     pub fn configure_all(&self, app: &mut ServiceConfig) {
         self.configure(app);
-        let (metadata, jwks) = (self.metadata.clone(), self.jwks.clone());
+        let (metadata, keys) = (self.metadata.clone(), self.clone());
+        // Public keys are public: anyone may read and keep them for five minutes.
+        let jwks = move || HttpResponse::Ok().insert_header(("Cache-Control", "public, max-age=300")).json(keys.jwks());
         app.route(
             well_known::AUTHORIZATION_SERVER,
             web::get().to(move || std::future::ready(HttpResponse::Ok().json(&metadata))),
         )
-        .route(JWKS, web::get().to(move || std::future::ready(HttpResponse::Ok().json(&jwks))));
+        .route(JWKS, web::get().to(move || std::future::ready(jwks())));
     }
 
     /// The state that the endpoints share, for tests.

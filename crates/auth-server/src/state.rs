@@ -3,7 +3,6 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use aws_lc_rs::hmac;
-use jsonwebtoken::EncodingKey;
 use oauth::{
     identifiers::{ClientId, Issuer, Resource},
     redirect_uri::AppSchemes,
@@ -12,6 +11,7 @@ use oauth::{
 use crate::{
     cimd::{self, Fetcher},
     client::Client,
+    keys::Keys,
     limits::Limits,
     refresh_token::RefreshTokens,
     resource,
@@ -24,9 +24,7 @@ pub(crate) struct State {
     pub issuer: Issuer,
     /// What tokens are issued for.
     pub resources: Vec<Resource>,
-    pub signing_key: EncodingKey,
-    /// The name of its public half.
-    pub kid: String,
+    pub keys: Keys,
     pub store: Store,
     pub users: Users,
     /// Those in the operator's file.

@@ -118,6 +118,13 @@ impl Keys {
         Keys { status, wanted: Notify::new(), remote: None }
     }
 
+    /// Replaces our own keys. True if one has gone.
+    pub fn replace(&self, set: KeySet) -> bool {
+        let mut gone = false;
+        self.status.send_modify(|status| gone = status.accept(set, None));
+        gone
+    }
+
     /// The keys of an issuer elsewhere. None is known until [`Keys::run`] runs.
     pub fn remote(remote: Remote) -> Self {
         Keys { status: watch::Sender::default(), wanted: Notify::new(), remote: Some(remote) }
@@ -183,12 +190,12 @@ impl Keys {
 }
 
 impl Status {
-    /// Takes over a set, whose keys are good `until` then. True if a key has gone.
-    pub fn accept(&mut self, mut set: KeySet, until: Instant) -> bool {
+    /// Takes over a set, whose keys are good `until` then; our own are good until they are replaced. True if a key has gone.
+    pub fn accept(&mut self, mut set: KeySet, until: Option<Instant>) -> bool {
         let before = std::mem::take(&mut self.keys);
         self.ambiguous = std::mem::take(&mut set.ambiguous);
         let confirmed = std::mem::take(&mut set.keys).into_iter();
-        self.keys = confirmed.map(|key| Known { key, until: Some(until) }).collect();
+        self.keys = confirmed.map(|key| Known { key, until }).collect();
         // An unusable entry does not remove a good key of the same name, but does not confirm it either.
         let spoilt = |key: &Key| key.kid.as_ref().is_some_and(|kid| set.spoilt.contains(kid)) && !set.has_leaked(key);
         self.keys.extend(before.iter().filter(|known| spoilt(known)).cloned());

@@ -40,7 +40,7 @@ impl Keys {
             self.status.send_modify(|status| {
                 news = status.problem.is_some() || status.fetched.is_none();
                 if let Ok(fetched) = outcome {
-                    gone = status.accept(fetched.set, now + times.max_stale);
+                    gone = status.accept(fetched.set, Some(now + times.max_stale));
                     status.fetched = Some(now);
                 }
                 status.problem = problem;

@@ -115,6 +115,21 @@ impl ResourceServer {
         Answer::new(refusal, self.0.challenge.clone(), id)
     }
 
+    /// Replaces the keys of an authorization server in this very program ([`Builder::own_keys`]). Tokens of a key that is gone
+    /// are refused from now on, also if they were verified before. A new key must be here before anything is signed with it.
+    ///
+    /// # Errors
+    /// If there is no such issuer in this program, or the keys cannot be used: then nothing has changed.
+    pub fn replace_own_keys(&self, issuer: &str, jwks: &[u8]) -> Result<(), ConfigError> {
+        let issuers = &self.0.issuers;
+        let own = issuers.of(issuer).filter(|provider| provider.keys.remote.is_none());
+        let own = own.with_context(|| format!("{issuer} is not an issuer in this program"))?;
+        if own.keys.replace(own_set(issuer, jwks)?) {
+            issuers.verified().forget();
+        }
+        Ok(())
+    }
+
     /// The protected-resource document (RFC 9728 §2).
     pub fn metadata(&self) -> &ProtectedResourceMetadata {
         &self.0.document.metadata
@@ -233,8 +248,7 @@ impl Config {
         let scopes: Arc<[String]> = self.scopes.iter().cloned().collect();
         let (mut list, mut opaque) = (Vec::<Provider>::new(), None);
         for (issuer, jwks) in self.own {
-            let set = KeySet::parse(&jwks).with_context(|| format!("the keys of {issuer} cannot be used"))?;
-            ensure!(!set.keys.is_empty(), "the keys of {issuer} cannot be used: the list is empty");
+            let set = own_set(&issuer, &jwks)?;
             let (audience, scopes) = (vec![audience.clone()], Arc::clone(&scopes));
             let keys = Arc::new(Keys::own(set));
             list.push(Provider { issuer, audience, keys, profile: None, introspects: false, scopes });
@@ -263,4 +277,11 @@ impl Config {
         };
         Ok((Issuers::new(list, opaque), Document::new(metadata, self.insecure_http)?))
     }
+}
+
+/// The keys of an issuer in this program.
+fn own_set(issuer: &str, jwks: &[u8]) -> Result<KeySet> {
+    let set = KeySet::parse(jwks).with_context(|| format!("the keys of {issuer} cannot be used"))?;
+    ensure!(!set.keys.is_empty(), "the keys of {issuer} cannot be used: the list is empty");
+    Ok(set)
 }

@@ -37,6 +37,7 @@ mod readme;
 mod repository;
 mod resource_server;
 mod rmcp;
+mod rotation;
 mod schemas;
 mod scripts;
 mod sdks;

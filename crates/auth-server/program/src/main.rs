@@ -13,6 +13,7 @@ use common::{
     config::{KeyArgs, ServerArgs},
     guards::Guards,
     http,
+    keys::folder::KeyFolder,
     proxy::ProxyArgs,
     server,
 };
@@ -84,12 +85,15 @@ async fn serve(args: Args) -> Result<()> {
     }
     let mut listener = args.server.bind()?;
     listener.behind(args.proxy);
+    let keys = KeyFolder::open(&args.keys.keys)?;
     let host = Host {
         public_url: listener.public_url.as_str(),
         on_loopback: listener.on_loopback,
-        key: args.keys.key_pair()?.map(|pair| pair.encoding_key),
+        key: Some(keys.keys()[0].pair.encoding_key.clone()),
     };
     let auth_server = args.auth_server.open(host, args.resource).await?;
+    auth_server.replace_keys(keys.signing_keys())?;
+    let signing = auth_server.clone();
     let guards = web::Data::new(Guards::new(&listener)?);
     let app = move || {
         App::new()
@@ -99,7 +103,7 @@ async fn serve(args: Args) -> Result<()> {
             .configure(|app| auth_server.configure_all(app))
             .default_service(web::to(http::not_found))
     };
-    listener.serve(app).await
+    listener.serve_unless(app, keys.follow(move |keys| signing.replace_keys(keys.signing_keys()))).await
 }
 
 async fn manage(args: &AuthArgs, user: User) -> Result<()> {

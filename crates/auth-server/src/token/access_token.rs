@@ -1,6 +1,5 @@
 //! Access tokens (RFC 9068), and the answer that has one (RFC 6749 §5.1).
 
-use jsonwebtoken::{Algorithm, Header, encode};
 use oauth::{
     claims::{Audience, Claims, NumericDate},
     identifiers::{Resource, Subject},
@@ -91,10 +90,7 @@ pub(super) fn sign(
         jti: Some(uuid::Uuid::new_v4().to_string()),
         cnf: None,
     };
-    let mut header = Header::new(Algorithm::RS256);
-    header.typ = Some("at+jwt".to_owned());
-    header.kid = Some(state.kid.clone());
-    let access_token = encode(&header, &claims, &state.signing_key)?;
+    let access_token = state.keys.sign(&claims, at)?;
     tracing::info!(event = "token_issued", %scope, %resource, jti = claims.jti, "an access token was issued");
     Ok(Granted {
         access_token,
