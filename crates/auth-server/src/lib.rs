@@ -21,6 +21,7 @@
 //! of their metadata is accepted. `store` keeps what must survive a restart.
 #![deny(missing_docs)]
 
+mod answers;
 mod authorize;
 mod body;
 mod builder;
@@ -33,6 +34,7 @@ pub mod database;
 mod events;
 mod failure;
 mod limits;
+mod login;
 mod pages;
 mod params;
 mod peer;
@@ -53,5 +55,5 @@ mod users;
 pub use crate::{
     builder::Builder,
     server::AuthServer,
-    users::{Account, Users},
+    users::{Account, Person, Users},
 };

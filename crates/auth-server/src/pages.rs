@@ -34,8 +34,8 @@ pub struct LoginPage {
     pub server: String,
     /// What was typed before.
     pub username: String,
-    /// The name that the client gives itself.
-    pub client: String,
+    /// The name that the client gives itself, if one asks for access.
+    pub client: Option<String>,
     pub action: String,
     pub csrf: String,
     /// Why the last attempt failed.
@@ -151,7 +151,7 @@ mod tests {
         LoginPage {
             server: HOSTILE.into(),
             username: HOSTILE.into(),
-            client: HOSTILE.into(),
+            client: Some(HOSTILE.into()),
             action: HOSTILE.into(),
             csrf: HOSTILE.into(),
             problem,

@@ -79,13 +79,14 @@ impl State {
         Ok(self.build_cookie(self.device_cookie_name(&account.name), &value, BROWSER_LIFETIME))
     }
 
-    /// Begins a session with a new value, so that a session from before the log-in is worthless after it.
-    pub(crate) async fn begin_session(&self, http: &HttpRequest, account: &Account) -> Result<Cookie<'static>> {
+    /// Begins a session with a new value, so that a session from before the log-in is worthless after it. `None`: the
+    /// person was disabled meanwhile.
+    pub(crate) async fn begin_session(&self, http: &HttpRequest, account: &Account) -> Result<Option<Cookie<'static>>> {
         let old = self.cookie_value(http, Form::Consent).map(|old| Digest::of(old.expose_secret()));
         let value = random()?;
         let (new, until) = (Digest::of(value.expose_secret()), self.store.now() + LIFETIME);
-        self.store.begin_session(&account.sub, old.as_ref(), &new, until).await?;
-        Ok(self.cookie(Form::Consent, &value))
+        let begun = self.store.begin_session(&account.sub, old.as_ref(), &new, until).await?;
+        Ok(begun.then(|| self.cookie(Form::Consent, &value)))
     }
 
     /// The person who is logged in, and the session's value.

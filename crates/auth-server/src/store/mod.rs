@@ -34,8 +34,12 @@ const TABLES: Tables = Tables {
         include_str!("../../migrations/0001_tables.sql"),
         include_str!("../../migrations/0002_people.sql"),
         include_str!("../../migrations/0003_families.sql"),
+        include_str!("../../migrations/0004_disabled.sql"),
     ],
-    postgres: &[include_str!("../../migrations/postgres/0001_tables.sql")],
+    postgres: &[
+        include_str!("../../migrations/postgres/0001_tables.sql"),
+        include_str!("../../migrations/postgres/0002_disabled.sql"),
+    ],
 };
 
 /// What is deleted, and when; `$1` is now. A code stays as long as the tokens it gave, so that a replay is noticed. A
@@ -307,6 +311,7 @@ mod tests {
         let alice = Subject::new("user_alice");
         let people = store.people().await.unwrap();
         assert_eq!(people.iter().map(|person| person.name.as_str()).collect::<Vec<_>>(), ["alice", "carol"]);
+        assert!(people.iter().all(|person| !person.disabled && person.last_log_in.is_none()));
         assert_eq!(store.person_named("carol").await.unwrap().unwrap().1, "$argon2id$carol");
         assert_eq!(store.session(&Digest::kept("a session")).await.unwrap(), Some(alice.clone()));
         let browser = store.browser_of("alice", Some(&Digest::kept("a browser"))).await.unwrap();
