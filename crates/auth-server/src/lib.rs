@@ -21,6 +21,7 @@
 //! of their metadata is accepted. `store` keeps what must survive a restart.
 #![deny(missing_docs)]
 
+mod account;
 mod answers;
 mod authorize;
 mod body;
@@ -29,6 +30,7 @@ mod cimd;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod client;
+mod clients;
 mod clock;
 pub mod database;
 mod events;
@@ -54,6 +56,7 @@ mod users;
 
 pub use crate::{
     builder::Builder,
+    clients::{Clients, RegisteredClient},
     server::AuthServer,
-    users::{Account, Person, Users},
+    users::{Account, Consent, Person, Users},
 };

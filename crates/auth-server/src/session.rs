@@ -25,6 +25,7 @@ const LIFETIME: i64 = 8 * 3600;
 pub(crate) enum Form {
     LogIn,
     Consent,
+    Account,
 }
 
 impl State {
@@ -39,7 +40,7 @@ impl State {
     fn form_cookie_name(&self, form: Form) -> String {
         self.cookie_name(match form {
             Form::LogIn => "mcp_login",
-            Form::Consent => "mcp_session",
+            Form::Consent | Form::Account => "mcp_session",
         })
     }
 
@@ -87,6 +88,11 @@ impl State {
         let (new, until) = (Digest::of(value.expose_secret()), self.store.now() + LIFETIME);
         let begun = self.store.begin_session(&account.sub, old.as_ref(), &new, until).await?;
         Ok(begun.then(|| self.cookie(Form::Consent, &value)))
+    }
+
+    /// What takes the session's cookie away from a browser.
+    pub(crate) fn no_session(&self) -> Cookie<'static> {
+        self.build_cookie(self.form_cookie_name(Form::Consent), &String::new().into(), 0)
     }
 
     /// The person who is logged in, and the session's value.
@@ -137,6 +143,7 @@ fn form_message(form: Form, cookie: &SecretString, query: &str) -> Vec<u8> {
     let kind = match form {
         Form::LogIn => "log in",
         Form::Consent => "consent",
+        Form::Account => "account",
     };
     [kind, cookie.expose_secret(), query].join("\0").into_bytes()
 }

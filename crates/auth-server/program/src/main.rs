@@ -42,6 +42,12 @@ enum Command {
     /// Manages the people who can log in
     #[command(subcommand)]
     User(manage::User),
+    /// Manages the clients that have registered themselves
+    #[command(subcommand)]
+    Client(manage::Client),
+    /// Manages what people let clients do
+    #[command(subcommand)]
+    Consent(manage::Consent),
 }
 
 #[actix_web::main]
@@ -53,7 +59,9 @@ async fn main() -> ExitCode {
     };
     server::init_log();
     server::exit(match args.command {
-        Some(Command::User(user)) => manage::user(&args.auth_server, user).await,
+        Some(Command::User(command)) => manage::user(&args.auth_server, command).await,
+        Some(Command::Client(command)) => manage::client(&args.auth_server, command).await,
+        Some(Command::Consent(command)) => manage::consent(&args.auth_server, command).await,
         None => serve(args).await,
     })
 }

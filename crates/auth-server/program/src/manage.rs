@@ -1,4 +1,4 @@
-//! The commands that manage people.
+//! The commands that manage people, clients and consents.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -47,6 +47,88 @@ An access token that was issued before is good until it expires, ten minutes at 
 Nobody gets the person's `sub` again. What MCP servers keep under it, such as notes, stays there. An access token that was
 issued before is good until it expires, ten minutes at most.")]
     Remove { name: String },
+}
+
+#[derive(Subcommand)]
+pub enum Client {
+    /// Lists the clients that have registered themselves
+    #[command(after_help = "Example: auth-server client list --json | jq '.[] | select(.last_consent == null)'
+Clients that describe themselves at a URL, and those in --clients, are not kept: `consent list` shows who let them in.")]
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Deletes a client that has registered itself, with its codes, refresh tokens and consents
+    #[command(after_help = "Example: auth-server client remove 5f0f1f2e-8a0f-4a52-b0a5-1d6a0d2e9c11
+An access token that was issued before is good until it expires, ten minutes at most.")]
+    Remove { client_id: String },
+}
+
+#[derive(Subcommand)]
+pub enum Consent {
+    /// Lists what people let clients do, the newest 1,000 of each person
+    #[command(after_help = "Example: auth-server consent list --user alice")]
+    List {
+        /// Of this person only
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ends what a person lets a client do, with the client's codes and refresh tokens of this person
+    #[command(
+        after_help = "Example: auth-server consent withdraw --user alice --client https://client.example/oauth.json
+An access token that was issued before is good until it expires, ten minutes at most."
+    )]
+    Withdraw {
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// The client_id
+        #[arg(long, value_name = "ID")]
+        client: String,
+    },
+}
+
+pub async fn client(args: &AuthArgs, command: Client) -> Result<()> {
+    let clients = args.registered_clients().await?;
+    match command {
+        Client::List { json } => {
+            let row = |client: &auth_server::RegisteredClient| {
+                let last = client.last_consent.as_deref().unwrap_or("-");
+                [
+                    client.client_id.clone(),
+                    claimed(client.client_name.as_ref()),
+                    client.registered.clone(),
+                    last.to_owned(),
+                ]
+            };
+            show(json, &clients.list().await?, ["CLIENT ID", "NAME IT CLAIMS", "REGISTERED", "LAST CONSENT"], row)
+        }
+        Client::Remove { client_id } => clients.remove(&client_id).await,
+    }
+}
+
+pub async fn consent(args: &AuthArgs, command: Consent) -> Result<()> {
+    let users = args.users().await?;
+    match command {
+        Consent::List { user, json } => {
+            let row = |consent: &auth_server::Consent| {
+                let (name, scopes) = (claimed(consent.client_name.as_ref()), consent.scopes.join(" "));
+                let given_at = consent.given_at.clone();
+                [consent.user.clone(), consent.client_id.clone(), name, consent.resource.clone(), scopes, given_at]
+            };
+            let head = ["USER", "CLIENT ID", "NAME IT CLAIMS", "RESOURCE", "SCOPES", "LAST GIVEN"];
+            show(json, &users.consents(user.as_deref()).await?, head, row)
+        }
+        Consent::Withdraw { user, client } => users.withdraw(&user, &client).await,
+    }
+}
+
+/// A name that a stranger has chosen, as a Rust literal: it cannot write over the lines around it.
+fn claimed(name: Option<&String>) -> String {
+    name.map_or("-".to_owned(), |name| format!("{name:?}"))
 }
 
 pub async fn user(args: &AuthArgs, command: User) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod assertions;
 mod clients;
+mod consents;
 mod grants;
 mod sessions;
 mod users;
@@ -20,6 +21,7 @@ use oauth::secret::random_bytes;
 #[cfg(test)]
 pub(crate) use self::grants::CONSENT_LIFETIME;
 pub(crate) use self::{
+    consents::Consent,
     grants::{FAMILY_LIFETIME, Family, Grant},
     users::Person,
 };

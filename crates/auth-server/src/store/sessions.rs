@@ -26,6 +26,12 @@ impl Store {
         Ok(begin.await?)
     }
 
+    /// Ends a session.
+    pub async fn end_session(&self, session: &Digest) -> Result<()> {
+        query("DELETE FROM sessions WHERE digest = $1").bind(session.as_str()).execute(&self.database).await?;
+        Ok(())
+    }
+
     /// The person of a session, while it lasts.
     pub async fn session(&self, session: &Digest) -> Result<Option<Subject>> {
         let user: Option<(String,)> = query(r#"SELECT "user" FROM sessions WHERE digest = $1 AND expires_at > $2"#)

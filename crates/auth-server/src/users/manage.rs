@@ -36,6 +36,23 @@ impl From<store::Person> for Person {
     }
 }
 
+/// What a person lets a client do at one resource, as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Consent {
+    /// The person's name.
+    pub user: String,
+    /// The client's `client_id`.
+    pub client_id: String,
+    /// The name that it gave itself, if it has registered itself. Nobody has checked it.
+    pub client_name: Option<String>,
+    /// The MCP server.
+    pub resource: String,
+    /// All that some token of the client may be good for.
+    pub scopes: Vec<&'static str>,
+    /// When the person last let it in (RFC 3339).
+    pub given_at: String,
+}
+
 impl Users {
     /// Everybody, by name.
     ///
@@ -131,6 +148,49 @@ impl Users {
             "tokens have them from the next refresh on"
         );
         Ok(())
+    }
+
+    /// What people let clients do: everybody, or the person of this name. Of each person, the newest 1,000.
+    ///
+    /// # Errors
+    /// If nobody has the name, or the database cannot be read.
+    pub async fn consents(&self, name: Option<&str>) -> Result<Vec<Consent>> {
+        let people = match name {
+            Some(name) => vec![self.named(name).await?],
+            None => self.store.people().await?,
+        };
+        let mut all = Vec::new();
+        for person in people {
+            all.extend(self.store.consents(&person.sub).await?.into_iter().map(|consent| Consent {
+                user: person.name.clone(),
+                client_id: consent.client_id,
+                client_name: consent.client_name,
+                resource: consent.resource,
+                scopes: consent.scopes,
+                given_at: clock::date(consent.given_at),
+            }));
+        }
+        Ok(all)
+    }
+
+    /// Ends what a person lets a client do, with the client's codes and refresh families of this person.
+    ///
+    /// # Errors
+    /// If nobody has the name, the person has not let the client in, or the database cannot be written.
+    pub async fn withdraw(&self, name: &str, client_id: &str) -> Result<()> {
+        let person = self.named(name).await?;
+        let ended = self.store.withdraw(&person.sub, client_id).await?;
+        ensure!(ended, "{name} has let in no client {client_id:?}");
+        let user = person.sub.as_str();
+        tracing::info!(event = "consent_withdrawn", user, client = client_id, "codes and refresh tokens have ended");
+        Ok(())
+    }
+
+    async fn named(&self, name: &str) -> Result<store::Person> {
+        let Some((person, _)) = self.store.person_named(name).await? else {
+            bail!("there is no account named {name:?}");
+        };
+        Ok(person)
     }
 }
 

@@ -21,7 +21,10 @@ use tokio::task::spawn_blocking;
 use tracing::Span;
 
 use self::password::{hash, readable, verify};
-pub use self::{account::Account, manage::Person};
+pub use self::{
+    account::Account,
+    manage::{Consent, Person},
+};
 use crate::{
     database::Location,
     events, peer,
