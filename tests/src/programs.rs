@@ -54,6 +54,13 @@ fn build(command: &str, kinds: &[&str]) -> Result<HashMap<String, PathBuf>> {
         "--quiet",
     ]);
     cargo.args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] });
+    // Those that cargo has set for this program. With them, what looks at them (ring) would be built again each time, and all
+    // that needs it: here, and by the cargo that comes next without them.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_")) {
+        if name != "CARGO_HOME" && name != "CARGO_TARGET_DIR" {
+            cargo.env_remove(name);
+        }
+    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = cargo.current_dir(folder).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "the programs cannot be built");

@@ -7,7 +7,7 @@ use clap::Args;
 use jsonwebtoken::EncodingKey;
 use oauth::{redirect_uri, secret::SecretString};
 
-use crate::{builder::Builder, database::Location, server::AuthServer, users::Users};
+use crate::{builder::Builder, clients::Clients, database::Location, server::AuthServer, users::Users};
 
 /// The default path of the database.
 const DATABASE: &str = "data/auth.db";
@@ -99,6 +99,14 @@ impl AuthArgs {
     /// If the database cannot be used.
     pub async fn users(&self) -> Result<Users> {
         Users::open_file(&self.auth_database, dev_password().as_ref(), &self.passwd_command()).await
+    }
+
+    /// The clients that have registered themselves, for the commands that manage them.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn registered_clients(&self) -> Result<Clients> {
+        Clients::open(&self.auth_database).await
     }
 
     /// The command that changes alice's password in this database, for a program that was started as this one was.

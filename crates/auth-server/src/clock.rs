@@ -6,6 +6,12 @@ use std::time::Instant;
 #[cfg(test)]
 pub use moved::Clock;
 
+/// Seconds since 1970 as a date and a time (RFC 3339).
+pub(crate) fn date(seconds: i64) -> String {
+    let date = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    date.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
 /// The system's clock.
 #[cfg(not(test))]
 #[derive(Clone, Debug)]

@@ -21,6 +21,8 @@
 //! of their metadata is accepted. `store` keeps what must survive a restart.
 #![deny(missing_docs)]
 
+mod account;
+mod answers;
 mod authorize;
 mod body;
 mod builder;
@@ -28,12 +30,14 @@ mod cimd;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod client;
+mod clients;
 mod clock;
 pub mod database;
 mod events;
 mod failure;
 mod keys;
 mod limits;
+mod login;
 mod pages;
 mod params;
 mod peer;
@@ -53,6 +57,7 @@ mod users;
 
 pub use crate::{
     builder::Builder,
+    clients::{Clients, RegisteredClient},
     server::AuthServer,
-    users::{Account, Users},
+    users::{Account, Consent, Person, Users},
 };

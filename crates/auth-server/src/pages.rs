@@ -1,4 +1,4 @@
-//! The pages that a person sees: log-in, consent, and errors. Plain HTML with one inline style, which the
+//! The pages that a person sees: log-in, consent, what was allowed, and errors. Plain HTML with one inline style, which the
 //! Content-Security-Policy names by its digest, and no script. The templates escape what clients say about themselves,
 //! and mark it as the client's claim.
 
@@ -34,8 +34,8 @@ pub struct LoginPage {
     pub server: String,
     /// What was typed before.
     pub username: String,
-    /// The name that the client gives itself.
-    pub client: String,
+    /// The name that the client gives itself, if one asks for access.
+    pub client: Option<String>,
     pub action: String,
     pub csrf: String,
     /// Why the last attempt failed.
@@ -76,6 +76,29 @@ pub struct ScopeChoice {
     pub words: &'static str,
     /// Whether the person's role allows it.
     pub grantable: bool,
+}
+
+/// Shows what a person has allowed.
+#[derive(Template)]
+#[template(path = "account.html")]
+pub struct AccountPage {
+    pub user: String,
+    pub csrf: String,
+    pub allowed: Vec<Allowed>,
+}
+
+/// What a client may do at one resource.
+pub struct Allowed {
+    pub client_id: String,
+    /// A name, or the id of a client whose name is not known.
+    pub client: String,
+    /// Whether the operator has given the name.
+    pub checked: bool,
+    /// As in [`ConsentPage`].
+    pub client_id_host: Option<String>,
+    pub resource: String,
+    pub words: Vec<&'static str>,
+    pub given_at: String,
 }
 
 /// Says what is wrong, where a redirect would be wrong too.
@@ -151,7 +174,7 @@ mod tests {
         LoginPage {
             server: HOSTILE.into(),
             username: HOSTILE.into(),
-            client: HOSTILE.into(),
+            client: Some(HOSTILE.into()),
             action: HOSTILE.into(),
             csrf: HOSTILE.into(),
             problem,
@@ -186,9 +209,25 @@ mod tests {
     #[test]
     fn nothing_that_others_say_is_html() {
         let error = ErrorPage { problem: HOSTILE.into(), hint: "Start again from the program that sent you here." };
-        for (page, times) in
-            [(html(&login(None)), 6), (html(&consent(vec![choice(HOSTILE, true)])), 10), (html(&error), 1)]
-        {
+        let account = AccountPage {
+            user: HOSTILE.into(),
+            csrf: HOSTILE.into(),
+            allowed: vec![Allowed {
+                client_id: HOSTILE.into(),
+                client: HOSTILE.into(),
+                checked: false,
+                client_id_host: Some(HOSTILE.into()),
+                resource: HOSTILE.into(),
+                words: vec![HOSTILE],
+                given_at: HOSTILE.into(),
+            }],
+        };
+        for (page, times) in [
+            (html(&login(None)), 6),
+            (html(&consent(vec![choice(HOSTILE, true)])), 10),
+            (html(&account), 9),
+            (html(&error), 1),
+        ] {
             assert!(!page.contains("<script"), "{page}");
             assert_eq!(page.matches(ESCAPED).count(), times, "{page}");
         }

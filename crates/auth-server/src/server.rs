@@ -9,7 +9,7 @@ use anyhow::Result;
 use jsonwebtoken::{EncodingKey, jwk::JwkSet};
 use oauth::{claims::SCOPES, metadata::AuthorizationServerMetadata, well_known};
 
-use crate::{authorize, events, registration, state::State, token};
+use crate::{account, authorize, events, registration, state::State, token};
 
 /// An authorization server, ready to be mounted; or a disabled one, if another issuer is trusted.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl AuthServer {
         self.state.as_ref().map_or(JwkSet { keys: Vec::new() }, |state| state.keys.jwks())
     }
 
-    /// Mounts the endpoints that [`AuthServer::metadata`] names.
+    /// Mounts the endpoints that [`AuthServer::metadata`] names, and the pages for people.
     pub fn configure(&self, app: &mut ServiceConfig) {
         let Some(state) = &self.state else { return };
         app.app_data(state.clone())
@@ -72,6 +72,13 @@ impl AuthServer {
                     .wrap(from_fn(events::request))
                     .get(authorize::start_again)
                     .post(authorize::log_in),
+            )
+            .service(web::resource("/account").wrap(from_fn(events::request)).get(account::show).post(account::change))
+            .service(
+                web::resource("/account/login")
+                    .wrap(from_fn(events::request))
+                    .get(account::start_again)
+                    .post(account::log_in),
             )
             .service(web::resource("/token").wrap(from_fn(events::request)).post(token::token))
             .service(web::resource("/register").wrap(from_fn(events::request)).post(registration::register))

@@ -25,6 +25,7 @@ const LIFETIME: i64 = 8 * 3600;
 pub(crate) enum Form {
     LogIn,
     Consent,
+    Account,
 }
 
 impl State {
@@ -39,7 +40,7 @@ impl State {
     fn form_cookie_name(&self, form: Form) -> String {
         self.cookie_name(match form {
             Form::LogIn => "mcp_login",
-            Form::Consent => "mcp_session",
+            Form::Consent | Form::Account => "mcp_session",
         })
     }
 
@@ -79,13 +80,19 @@ impl State {
         Ok(self.build_cookie(self.device_cookie_name(&account.name), &value, BROWSER_LIFETIME))
     }
 
-    /// Begins a session with a new value, so that a session from before the log-in is worthless after it.
-    pub(crate) async fn begin_session(&self, http: &HttpRequest, account: &Account) -> Result<Cookie<'static>> {
+    /// Begins a session with a new value, so that a session from before the log-in is worthless after it. `None`: the
+    /// person was disabled meanwhile.
+    pub(crate) async fn begin_session(&self, http: &HttpRequest, account: &Account) -> Result<Option<Cookie<'static>>> {
         let old = self.cookie_value(http, Form::Consent).map(|old| Digest::of(old.expose_secret()));
         let value = random()?;
         let (new, until) = (Digest::of(value.expose_secret()), self.store.now() + LIFETIME);
-        self.store.begin_session(&account.sub, old.as_ref(), &new, until).await?;
-        Ok(self.cookie(Form::Consent, &value))
+        let begun = self.store.begin_session(&account.sub, old.as_ref(), &new, until).await?;
+        Ok(begun.then(|| self.cookie(Form::Consent, &value)))
+    }
+
+    /// What takes the session's cookie away from a browser.
+    pub(crate) fn no_session(&self) -> Cookie<'static> {
+        self.build_cookie(self.form_cookie_name(Form::Consent), &String::new().into(), 0)
     }
 
     /// The person who is logged in, and the session's value.
@@ -136,6 +143,7 @@ fn form_message(form: Form, cookie: &SecretString, query: &str) -> Vec<u8> {
     let kind = match form {
         Form::LogIn => "log in",
         Form::Consent => "consent",
+        Form::Account => "account",
     };
     [kind, cookie.expose_secret(), query].join("\0").into_bytes()
 }

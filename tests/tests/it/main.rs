@@ -21,6 +21,7 @@ mod introspection;
 mod keycloak;
 mod login;
 mod machines;
+mod manage;
 mod memory;
 mod notes;
 mod operations;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, CALLBACK, PASSWORD, VERIFIER},
+    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, parameters},
     command, gen_token, instead,
     postgres::Postgres,
     programs, text,
@@ -241,11 +241,81 @@ async fn replicas_that_start_together_make_the_tables_and_the_people_once() -> R
         let mut database = PgConnection::connect(&url).await?;
         let versions = sqlx::query("SELECT part, version FROM versions ORDER BY part").fetch_all(&mut database).await?;
         let versions: Vec<(String, i64)> = versions.iter().map(|row| (row.get(0), row.get(1))).collect();
-        assert_eq!(versions, [("auth-server".to_owned(), 1), ("notes".to_owned(), 1)]);
+        assert_eq!(versions, [("auth-server".to_owned(), 2), ("notes".to_owned(), 1)]);
         let people: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(&mut database).await?;
         let secrets: i64 = sqlx::query_scalar("SELECT count(*) FROM secrets").fetch_one(&mut database).await?;
         assert_eq!((people, secrets), (4, 2));
     }
+    Ok(())
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn who_is_disabled_at_one_replica_is_out_at_all_of_them() -> Result<()> {
+    let replicas = Replicas::start().await?;
+    let browser = replicas.browser()?;
+    let (client, first) = code(&browser).await?;
+    let path = browser.request(&client, &[("resource", "")]);
+    let granted = browser.token(&redemption(&client, &first)).await?.json();
+    let token = granted["refresh_token"].as_str().with_context(|| granted.to_string())?;
+    let consent = browser.open(&path).await?;
+    let form = [("csrf", consent.csrf.as_str()), ("decision", "allow"), ("scope", "mcp:read")];
+    let reply = browser.send(browser.post(&consent.action, &form)).await?;
+    let unused = parameters(reply.header("location"))?.remove("code").with_context(|| format!("{reply:?}"))?;
+
+    let manage = |what: &str| -> Result<()> {
+        let mut program = command("auth-server")?;
+        let output = program.args(["user", what, "alice"]).env("MCP_AUTH_DATABASE", &replicas.database).output()?;
+        ensure!(output.status.success(), "{}", text(&output));
+        Ok(())
+    };
+    let log_in = async |browser: &Browser<'_>| -> Result<u16> {
+        let login = browser.open(&path).await?;
+        let form = [("username", "alice"), ("password", PASSWORD), ("csrf", &login.csrf)];
+        Ok(browser.send(browser.post(&login.action, &form)).await?.status.as_u16())
+    };
+    manage("disable")?;
+    for server in &replicas.servers {
+        let replica = Browser::new(server)?;
+        *replica.cookies.lock().unwrap() = browser.cookies.lock().unwrap().clone();
+        assert!(replica.open(&path).await?.action.starts_with("/login"), "the session has ended");
+        let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", token)];
+        for reply in [replica.token(&form).await?, replica.token(&redemption(&client, &unused)).await?] {
+            assert_eq!((reply.status.as_u16(), &reply.json()["error"]), (400, &json!("invalid_grant")), "{reply:?}");
+        }
+        assert_eq!(log_in(&Browser::new(server)?).await?, 401);
+    }
+    manage("enable")?;
+    for server in &replicas.servers {
+        assert_eq!(log_in(&Browser::new(server)?).await?, 303);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn a_database_of_the_authorization_server_of_before_is_carried_over_with_its_people() -> Result<()> {
+    let postgres = Postgres::new()?;
+    let url = postgres.database("mcp").await?;
+    let mut database = PgConnection::connect(&url).await?;
+    for statements in [
+        include_str!("../../../crates/auth-server/migrations/postgres/0001_tables.sql"),
+        "CREATE TABLE versions (part TEXT PRIMARY KEY, version BIGINT NOT NULL)",
+        "INSERT INTO versions VALUES ('auth-server', 1)",
+        "INSERT INTO users VALUES ('user_carol', 'carol', 'a hash', 'user')",
+    ] {
+        sqlx::raw_sql(statements).execute(&mut database).await?;
+    }
+    for _ in 0..2 {
+        let mut list = command("auth-server")?;
+        let output = list.args(["user", "list", "--json"]).env("MCP_AUTH_DATABASE", &url).output()?;
+        ensure!(output.status.success(), "{}", text(&output));
+        let carol =
+            json!({ "name": "carol", "sub": "user_carol", "roles": ["user"], "disabled": false, "last_log_in": null });
+        assert_eq!(serde_json::from_slice::<Value>(&output.stdout)?, json!([carol]));
+    }
+    let version: i64 = sqlx::query_scalar("SELECT version FROM versions").fetch_one(&mut database).await?;
+    assert_eq!(version, 2);
     Ok(())
 }
 
@@ -328,7 +398,7 @@ async fn on_sqlite_it_is_ready_until_it_is_told_to_stop_and_then_goes_on_for_as_
 
 /// The modules of tests that are run on step 12 as well: those of what a database keeps. (How tokens are checked is in files
 /// that step 12 has from step 10 byte by byte.)
-const AGAIN: [&str; 6] = ["attacks::", "login::", "machines::", "notes::", "people::", "permissions::"];
+const AGAIN: [&str; 7] = ["attacks::", "login::", "machines::", "manage::", "notes::", "people::", "permissions::"];
 /// What of them starts step 9 with options that step 10 has not any more.
 const LEFT_OUT: [&str; 2] = [
     "machines::a_separate_authorization_server_serves_several_mcp_servers",

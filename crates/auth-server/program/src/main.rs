@@ -1,12 +1,11 @@
 //! The authorization server as a program of its own, for several MCP servers.
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+mod manage;
+
+use std::process::ExitCode;
 
 use actix_web::{App, middleware::from_fn, web};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use auth_server::cli::{AuthArgs, Host};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::{
@@ -47,22 +46,13 @@ struct Args {
 enum Command {
     /// Manages the people who can log in
     #[command(subcommand)]
-    User(User),
-}
-
-#[derive(Subcommand)]
-enum User {
-    /// Adds a person; the password is read from standard input
-    Add {
-        name: String,
-        /// admin, user or guest; several with spaces between
-        #[arg(long, default_value = "user")]
-        roles: String,
-    },
-    /// Sets a new password, read from standard input, and ends the person's sessions and tokens
-    Passwd { name: String },
-    /// Lists the people and their roles
-    List,
+    User(manage::User),
+    /// Manages the clients that have registered themselves
+    #[command(subcommand)]
+    Client(manage::Client),
+    /// Manages what people let clients do
+    #[command(subcommand)]
+    Consent(manage::Consent),
 }
 
 #[actix_web::main]
@@ -74,7 +64,9 @@ async fn main() -> ExitCode {
     };
     server::init_log();
     server::exit(match args.command {
-        Some(Command::User(user)) => manage(&args.auth_server, user).await,
+        Some(Command::User(command)) => manage::user(&args.auth_server, command).await,
+        Some(Command::Client(command)) => manage::client(&args.auth_server, command).await,
+        Some(Command::Consent(command)) => manage::consent(&args.auth_server, command).await,
         None => serve(args).await,
     })
 }
@@ -104,27 +96,4 @@ async fn serve(args: Args) -> Result<()> {
             .default_service(web::to(http::not_found))
     };
     listener.serve_unless(app, keys.follow(move |keys| signing.replace_keys(keys.signing_keys()))).await
-}
-
-async fn manage(args: &AuthArgs, user: User) -> Result<()> {
-    let users = args.users().await?;
-    match user {
-        User::Add { name, roles } => users.add(&name, &roles, &read_password()?).await,
-        User::Passwd { name } => users.set_password(&name, &read_password()?).await,
-        User::List => {
-            for account in users.list().await? {
-                println!("{} {}", account.name, account.roles.join(" "));
-            }
-            Ok(())
-        }
-    }
-}
-
-fn read_password() -> Result<String> {
-    if io::stdin().is_terminal() {
-        return rpassword::prompt_password("Password: ").context("the password could not be read");
-    }
-    let mut line = String::new();
-    io::stdin().read_line(&mut line).context("the password could not be read")?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -12,8 +12,8 @@ use oauth::{
 };
 use url::{Url, form_urlencoded};
 
-use super::answers::{busy_page, error_page, internal};
 use crate::{
+    answers::{busy_page, error_page, internal},
     cimd::{self, Problem},
     client::Client,
     events,

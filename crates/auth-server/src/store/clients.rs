@@ -27,6 +27,34 @@ impl Store {
         Ok(Some(Registered { secret_digest: secret_digest.map(Digest::kept), metadata }))
     }
 
+    /// All of them, the oldest first: id, metadata, when it registered, and when somebody last let it in (0: never).
+    pub async fn clients(&self) -> Result<Vec<(String, ClientMetadata, i64, i64)>> {
+        let select = query("SELECT id, metadata, created_at, used_at FROM clients ORDER BY created_at, id");
+        let rows: Vec<(String, String, i64, i64)> = select.fetch_all(&self.database).await?;
+        let read = |(id, metadata, created_at, used_at): (String, String, i64, i64)| {
+            Ok((id, serde_json::from_str(&metadata)?, created_at, used_at))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Deletes a client with all that people let it do. Says whether it was there.
+    pub async fn remove_client(&self, id: &str) -> Result<bool> {
+        let removal = self.database.transaction(Some("clients"), async |all| {
+            if query("DELETE FROM clients WHERE id = $1").bind(id).execute(&mut *all).await? == 0 {
+                return Ok(false);
+            }
+            for statement in [
+                "DELETE FROM codes WHERE family IN (SELECT id FROM families WHERE client_id = $1)",
+                "DELETE FROM families WHERE client_id = $1",
+                "DELETE FROM consents WHERE client_id = $1",
+            ] {
+                query(statement).bind(id).execute(&mut *all).await?;
+            }
+            Ok(true)
+        });
+        Ok(removal.await?)
+    }
+
     /// One more client. Says when it was added, if there was room. To make room it deletes only clients that are older than
     /// an hour and that nobody let in for as long as a consent lasts, so they will not come back.
     pub async fn add_client(

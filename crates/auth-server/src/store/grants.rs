@@ -72,10 +72,15 @@ impl Store {
         Ok(found)
     }
 
-    /// Stores the whole grant or nothing. The code is valid from now on.
-    pub async fn add_grant(&self, code: &Digest, grant: &Grant<'_>) -> Result<()> {
+    /// Stores the whole grant or nothing. The code is valid from now on. Says whether the person may still grant anything.
+    pub async fn add_grant(&self, code: &Digest, grant: &Grant<'_>) -> Result<bool> {
         let (family, at) = (Uuid::new_v4().to_string(), self.now());
         let add = self.database.transaction(None, async |all| {
+            // It changes nothing but waits for whoever ends what is the person's (store/users.rs).
+            let person = query("UPDATE users SET disabled = FALSE WHERE sub = $1 AND NOT disabled");
+            if person.bind(grant.user.as_str()).execute(&mut *all).await? == 0 {
+                return Ok(false);
+            }
             query("UPDATE clients SET used_at = $1 WHERE id = $2")
                 .bind(at)
                 .bind(grant.client_id.as_str())
@@ -114,10 +119,10 @@ impl Store {
             .bind(grant.scope.as_str())
             .bind(at)
             .execute(&mut *all)
-            .await
+            .await?;
+            Ok(true)
         });
-        add.await?;
-        Ok(())
+        Ok(add.await?)
     }
 
     /// A code, used or not, expired or not.

@@ -5,6 +5,7 @@
 
 mod assertions;
 mod clients;
+mod consents;
 mod grants;
 mod sessions;
 mod users;
@@ -20,6 +21,7 @@ use oauth::secret::random_bytes;
 #[cfg(test)]
 pub(crate) use self::grants::CONSENT_LIFETIME;
 pub(crate) use self::{
+    consents::Consent,
     grants::{FAMILY_LIFETIME, Family, Grant},
     users::Person,
 };
@@ -34,8 +36,12 @@ const TABLES: Tables = Tables {
         include_str!("../../migrations/0001_tables.sql"),
         include_str!("../../migrations/0002_people.sql"),
         include_str!("../../migrations/0003_families.sql"),
+        include_str!("../../migrations/0004_disabled.sql"),
     ],
-    postgres: &[include_str!("../../migrations/postgres/0001_tables.sql")],
+    postgres: &[
+        include_str!("../../migrations/postgres/0001_tables.sql"),
+        include_str!("../../migrations/postgres/0002_disabled.sql"),
+    ],
 };
 
 /// What is deleted, and when; `$1` is now. A code stays as long as the tokens it gave, so that a replay is noticed. A
@@ -307,6 +313,7 @@ mod tests {
         let alice = Subject::new("user_alice");
         let people = store.people().await.unwrap();
         assert_eq!(people.iter().map(|person| person.name.as_str()).collect::<Vec<_>>(), ["alice", "carol"]);
+        assert!(people.iter().all(|person| !person.disabled && person.last_log_in.is_none()));
         assert_eq!(store.person_named("carol").await.unwrap().unwrap().1, "$argon2id$carol");
         assert_eq!(store.session(&Digest::kept("a session")).await.unwrap(), Some(alice.clone()));
         let browser = store.browser_of("alice", Some(&Digest::kept("a browser"))).await.unwrap();

@@ -7,17 +7,28 @@ use super::Store;
 use crate::database::query;
 
 impl Store {
-    /// Begins a person's session, which replaces the `old` one.
-    pub async fn begin_session(&self, user: &Subject, old: Option<&Digest>, new: &Digest, until: i64) -> Result<()> {
-        if let Some(old) = old {
-            query("DELETE FROM sessions WHERE digest = $1").bind(old.as_str()).execute(&self.database).await?;
-        }
-        query(r#"INSERT INTO sessions (digest, "user", expires_at) VALUES ($1, $2, $3)"#)
-            .bind(new.as_str())
-            .bind(user.as_str())
-            .bind(until)
-            .execute(&self.database)
-            .await?;
+    /// Begins a person's session, which replaces the `old` one. Says whether the person may still log in.
+    pub async fn begin_session(&self, user: &Subject, old: Option<&Digest>, new: &Digest, until: i64) -> Result<bool> {
+        let begin = self.database.transaction(None, async |all| {
+            let logged_in = query("UPDATE users SET last_log_in = $1 WHERE sub = $2 AND NOT disabled");
+            if logged_in.bind(self.now()).bind(user.as_str()).execute(&mut *all).await? == 0 {
+                return Ok(false);
+            }
+            query("DELETE FROM sessions WHERE digest = $1").bind(old.map(Digest::as_str)).execute(&mut *all).await?;
+            query(r#"INSERT INTO sessions (digest, "user", expires_at) VALUES ($1, $2, $3)"#)
+                .bind(new.as_str())
+                .bind(user.as_str())
+                .bind(until)
+                .execute(&mut *all)
+                .await?;
+            Ok(true)
+        });
+        Ok(begin.await?)
+    }
+
+    /// Ends a session.
+    pub async fn end_session(&self, session: &Digest) -> Result<()> {
+        query("DELETE FROM sessions WHERE digest = $1").bind(session.as_str()).execute(&self.database).await?;
         Ok(())
     }
 

@@ -1,10 +1,13 @@
 //! People (`users`) and the browsers in which they have logged in (`devices`).
+//!
+//! Whatever begins something for a person changes their row first, and so does whatever ends it all. So each waits for the
+//! other, and nothing begins for a person who was disabled or removed meanwhile.
 
 use anyhow::Result;
 use oauth::{identifiers::Subject, secret::Digest};
 
 use super::Store;
-use crate::database::query;
+use crate::database::{self, Transaction, query};
 
 /// A person.
 pub(crate) struct Person {
@@ -12,15 +15,29 @@ pub(crate) struct Person {
     pub name: String,
     /// With spaces between them.
     pub roles: String,
+    /// Whether they are kept from logging in.
+    pub disabled: bool,
+    /// In seconds since 1970.
+    pub last_log_in: Option<i64>,
 }
 
 /// A row of `users`.
-type Row = (String, String, String);
+type Row = (String, String, String, bool, Option<i64>);
 
 impl From<Row> for Person {
-    fn from((sub, name, roles): Row) -> Self {
-        Person { sub: Subject::new(sub), name, roles }
+    fn from((sub, name, roles, disabled, last_log_in): Row) -> Self {
+        Person { sub: Subject::new(sub), name, roles, disabled, last_log_in }
     }
+}
+
+/// Ends a person's log-ins, and all tokens that follow from them.
+async fn end_log_ins(change: &mut Transaction, sub: &str) -> database::Result<()> {
+    for statement in
+        [r#"DELETE FROM sessions WHERE "user" = $1"#, r#"UPDATE families SET revoked = TRUE WHERE "user" = $1"#]
+    {
+        query(statement).bind(sub).execute(&mut *change).await?;
+    }
+    Ok(())
 }
 
 impl Store {
@@ -50,23 +67,26 @@ impl Store {
         Ok(added > 0)
     }
 
-    /// The person with this `sub` in tokens and sessions.
+    /// The person with this `sub` in tokens and sessions, if they are not disabled.
     pub async fn person(&self, sub: &Subject) -> Result<Option<Person>> {
-        let select = query("SELECT sub, name, roles FROM users WHERE sub = $1").bind(sub.as_str());
-        Ok(select.fetch_optional(&self.database).await?.map(|row: Row| row.into()))
+        let select = "SELECT sub, name, roles, disabled, last_log_in FROM users WHERE sub = $1 AND NOT disabled";
+        let found = query(select).bind(sub.as_str()).fetch_optional(&self.database).await?;
+        Ok(found.map(|row: Row| row.into()))
     }
 
     /// Everybody, by name.
     pub async fn people(&self) -> Result<Vec<Person>> {
-        let select = query("SELECT sub, name, roles FROM users ORDER BY name");
+        let select = query("SELECT sub, name, roles, disabled, last_log_in FROM users ORDER BY name");
         Ok(select.fetch_all(&self.database).await?.into_iter().map(|row: Row| row.into()).collect())
     }
 
     /// The person of this name, and the hash of their password.
     pub async fn person_named(&self, name: &str) -> Result<Option<(Person, String)>> {
-        let select = query("SELECT sub, name, roles, hash FROM users WHERE name = $1").bind(name);
-        let found: Option<(String, String, String, String)> = select.fetch_optional(&self.database).await?;
-        Ok(found.map(|(sub, name, roles, hash)| ((sub, name, roles).into(), hash)))
+        let select =
+            query("SELECT sub, name, roles, disabled, last_log_in, hash FROM users WHERE name = $1").bind(name);
+        let found: Option<(String, String, String, bool, Option<i64>, String)> =
+            select.fetch_optional(&self.database).await?;
+        Ok(found.map(|(sub, name, roles, disabled, last, hash)| ((sub, name, roles, disabled, last).into(), hash)))
     }
 
     /// The person of this name, and whether this browser is one of theirs.
@@ -118,15 +138,57 @@ impl Store {
         let change = self.database.transaction(None, async |change| {
             let changed = query("UPDATE users SET hash = $1 WHERE name = $2 RETURNING sub").bind(hash).bind(name);
             let Some((sub,)): Option<(String,)> = changed.fetch_optional(&mut *change).await? else { return Ok(None) };
-            for statement in [
-                r#"DELETE FROM sessions WHERE "user" = $1"#,
-                "DELETE FROM devices WHERE sub = $1",
-                r#"UPDATE families SET revoked = TRUE WHERE "user" = $1"#,
-            ] {
-                query(statement).bind(&sub).execute(&mut *change).await?;
+            end_log_ins(change, &sub).await?;
+            query("DELETE FROM devices WHERE sub = $1").bind(&sub).execute(&mut *change).await?;
+            Ok(Some(Subject::new(sub)))
+        });
+        Ok(change.await?)
+    }
+
+    /// Keeps a person from logging in, and ends all that they began; or lets them log in again. `None`: nobody has the name.
+    pub async fn set_disabled(&self, name: &str, disabled: bool) -> Result<Option<Subject>> {
+        let set = if disabled {
+            "UPDATE users SET disabled = TRUE WHERE name = $1 RETURNING sub"
+        } else {
+            "UPDATE users SET disabled = FALSE WHERE name = $1 RETURNING sub"
+        };
+        let change = self.database.transaction(None, async |change| {
+            let changed = query(set).bind(name).fetch_optional(&mut *change).await?;
+            let Some((sub,)): Option<(String,)> = changed else { return Ok(None) };
+            if disabled {
+                end_log_ins(change, &sub).await?;
             }
             Ok(Some(Subject::new(sub)))
         });
         Ok(change.await?)
+    }
+
+    /// Gives a person these roles. `None`: nobody has the name.
+    pub async fn set_roles(&self, name: &str, roles: &str) -> Result<Option<Subject>> {
+        let set = query("UPDATE users SET roles = $1 WHERE name = $2 RETURNING sub").bind(roles).bind(name);
+        let changed: Option<(String,)> = set.fetch_optional(&self.database).await?;
+        Ok(changed.map(|(sub,)| Subject::new(sub)))
+    }
+
+    /// Deletes a person with everything that is theirs. `None`: nobody has the name, or nobody else is there: the next start
+    /// would make the first people again, and their `sub`s would come back.
+    pub async fn remove_person(&self, name: &str) -> Result<Option<Subject>> {
+        let delete =
+            "DELETE FROM users WHERE name = $1 AND EXISTS (SELECT 1 FROM users WHERE name <> $1) RETURNING sub";
+        let removal = self.database.transaction(Some("people"), async |removal| {
+            let deleted = query(delete).bind(name).fetch_optional(&mut *removal).await?;
+            let Some((sub,)): Option<(String,)> = deleted else { return Ok(None) };
+            for statement in [
+                r#"DELETE FROM sessions WHERE "user" = $1"#,
+                "DELETE FROM devices WHERE sub = $1",
+                r#"DELETE FROM codes WHERE family IN (SELECT id FROM families WHERE "user" = $1)"#,
+                r#"DELETE FROM families WHERE "user" = $1"#,
+                r#"DELETE FROM consents WHERE "user" = $1"#,
+            ] {
+                query(statement).bind(&sub).execute(&mut *removal).await?;
+            }
+            Ok(Some(Subject::new(sub)))
+        });
+        Ok(removal.await?)
     }
 }

@@ -16,7 +16,7 @@ pub struct Account {
 }
 
 impl From<Person> for Account {
-    fn from(Person { sub, name, roles }: Person) -> Self {
+    fn from(Person { sub, name, roles, .. }: Person) -> Self {
         Account { sub, name, roles: roles.split_whitespace().map(str::to_owned).collect() }
     }
 }

@@ -3,6 +3,7 @@
 //! Authentication Cheat Sheet).
 
 mod account;
+mod manage;
 mod password;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use oauth::{
     identifiers::Subject,
     secret::{Digest, ExposeSecret, SecretString, random},
@@ -19,8 +20,11 @@ use oauth::{
 use tokio::task::spawn_blocking;
 use tracing::Span;
 
-pub use self::account::Account;
 use self::password::{hash, readable, verify};
+pub use self::{
+    account::Account,
+    manage::{Consent, Person},
+};
 use crate::{
     database::Location,
     events, peer,
@@ -31,7 +35,6 @@ use crate::{
 
 /// The people whom the first start creates, and their roles.
 const FIRST: [(&str, &str); 4] = [("alice", "user"), ("bob", "user"), ("admin", "admin user"), ("guest", "guest")];
-const ROLES: [&str; 3] = ["admin", "user", "guest"];
 
 /// Longer names and passwords are refused without a look-up: nobody has one.
 pub(crate) const LONGEST_NAME: usize = 256;
@@ -45,7 +48,7 @@ pub(crate) const BROWSER_LIFETIME: i64 = 180 * 24 * 3600;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LogIn {
     Welcome(Account),
-    /// No such name, or not its password: nobody is told which.
+    /// No such name, not its password, or a person who is disabled: nobody is told which.
     Wrong,
     /// Too many failed, or too many are waiting. The password was not looked at.
     Wait {
@@ -92,7 +95,7 @@ impl Users {
             queue: Arc::default(),
             failures: Arc::default(),
         };
-        if users.list().await?.is_empty() {
+        if users.store.people().await?.is_empty() {
             let made_up = || password.cloned().map_or_else(readable, Ok);
             let passwords = [made_up()?, made_up()?, made_up()?, made_up()?];
             let ours = users.make_first(&passwords).await?;
@@ -157,8 +160,8 @@ impl Users {
         if let Some(wait) = wait() {
             return Ok(wait);
         }
-        let (account, hash) = match self.store.person_named(name).await? {
-            Some((person, hash)) => (Some(Account::from(person)), hash),
+        let (person, hash) = match self.store.person_named(name).await? {
+            Some((person, hash)) => (Some(person), hash),
             None => (None, self.nobody.to_string()),
         };
         let users = self.clone();
@@ -166,13 +169,15 @@ impl Users {
         let checking = spawn_blocking(move || {
             let (_span, _turn) = (span.entered(), turn);
             let right = verify(&password, &hash);
-            if let Some(account) = account.filter(|_| matches!(right, Ok(true))) {
+            let disabled = person.as_ref().is_some_and(|person| person.disabled);
+            if let Some(person) = person.filter(|_| !disabled && matches!(right, Ok(true))) {
                 users.failures().forget(&counter);
                 tracing::info!(event = "log_in", known_browser = known, "somebody logged in");
-                return Ok(LogIn::Welcome(account));
+                return Ok(LogIn::Welcome(person.into()));
             }
             let times = users.failures().add(counter, users.store.clock().instant());
-            tracing::warn!(event = "log_in_failed", known_browser = known, times, "the name or the password was wrong");
+            let why = if disabled { "the person is disabled" } else { "the name or the password was wrong" };
+            tracing::warn!(event = "log_in_failed", known_browser = known, times, why, "nobody logged in");
             right.map(|_| LogIn::Wrong)
         });
         checking.await?
@@ -195,62 +200,12 @@ impl Users {
         Ok(value)
     }
 
-    /// The person with this `sub` in tokens and sessions.
+    /// The person with this `sub` in tokens and sessions, if they are not disabled.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub async fn find(&self, sub: &Subject) -> Result<Option<Account>> {
         Ok(self.store.person(sub).await?.map(Account::from))
-    }
-
-    /// Everybody, by name.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub async fn list(&self) -> Result<Vec<Account>> {
-        Ok(self.store.people().await?.into_iter().map(Account::from).collect())
-    }
-
-    /// Lets one more person log in.
-    ///
-    /// # Errors
-    /// If the name is taken, one of the three cannot be used, or the database cannot be written.
-    pub async fn add(&self, name: &str, roles: &str, password: &str) -> Result<()> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        ensure!(
-            (1..=64).contains(&name.len()) && name.chars().all(allowed),
-            "a name has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"
-        );
-        let roles: Vec<_> = roles.split_whitespace().collect();
-        ensure!(
-            !roles.is_empty() && roles.iter().all(|role| ROLES.contains(role)),
-            "the roles are one or more of {}, with spaces between them",
-            ROLES.join(", ")
-        );
-        let hash = self.hash(password).await?;
-        // Not made from the name: somebody else may have had that name before.
-        let sub = Subject::new(format!("user_{}", uuid::Uuid::new_v4()));
-        let added = self.store.add_person(&sub, name, &hash, &roles.join(" ")).await?;
-        ensure!(added, "there is already an account named {name}");
-        Ok(())
-    }
-
-    /// Changes a password, and ends everything that began with the old one: anybody who knew it is logged out, and the
-    /// clients they let in can no longer refresh.
-    ///
-    /// # Errors
-    /// If nobody has the name, the password cannot be used, or the database cannot be written.
-    pub async fn set_password(&self, name: &str, password: &str) -> Result<()> {
-        let hash = self.hash(password).await?;
-        let Some(sub) = self.store.change_password(name, &hash).await? else {
-            bail!("there is no account named {name:?}");
-        };
-        tracing::info!(
-            event = "password_changed",
-            user = sub.as_str(),
-            "all sessions, browsers and tokens of before have ended"
-        );
-        Ok(())
     }
 
     /// The hash of a new password.
@@ -298,6 +253,10 @@ mod tests {
         (folder, users)
     }
 
+    async fn accounts(users: &Users) -> Vec<Account> {
+        users.store.people().await.unwrap().into_iter().map(Account::from).collect()
+    }
+
     fn account(name: &str, roles: &[&str]) -> Account {
         Account {
             sub: Subject::new(format!("user_{name}")),
@@ -339,14 +298,14 @@ mod tests {
             account("bob", &["user"]),
             account("guest", &["guest"]),
         ];
-        assert_eq!(users.list().await.unwrap(), four);
+        assert_eq!(accounts(&users).await, four);
         for Account { name, .. } in &four {
             assert!(matches!(log_in(&users, name, PASSWORD, None).await, LogIn::Welcome(_)), "{name}");
         }
         let again = Users::open(&users.store, Some(&"another password".into()), "").await.unwrap();
         assert_eq!(log_in(&again, "alice", PASSWORD, None).await, welcome("alice", &["user"]));
         assert!(!again.make_first(&[(); 4].map(|()| "too late, too late".into())).await.unwrap());
-        assert_eq!(again.list().await.unwrap(), four);
+        assert_eq!(accounts(&again).await, four);
     }
 
     #[test]

@@ -10,18 +10,18 @@ use crate::{
     store,
 };
 
-pub(super) fn error_page(status: StatusCode, problem: &str, hint: &'static str) -> HttpResponse {
+pub(crate) fn error_page(status: StatusCode, problem: &str, hint: &'static str) -> HttpResponse {
     pages::respond(&ErrorPage { problem: problem.to_owned(), hint }, status, None)
 }
 
 /// The page for a temporary problem.
-pub(super) fn busy_page(problem: &str, retry_after: u64) -> HttpResponse {
+pub(crate) fn busy_page(problem: &str, retry_after: u64) -> HttpResponse {
     let mut page = error_page(StatusCode::SERVICE_UNAVAILABLE, problem, "Try again in a moment.");
     page.headers_mut().insert(RETRY_AFTER, retry_after.into());
     page
 }
 
-pub(super) fn internal(cause: &anyhow::Error) -> HttpResponse {
+pub(crate) fn internal(cause: &anyhow::Error) -> HttpResponse {
     if store::is_busy(cause) {
         tracing::warn!(%cause, "the database is busy");
         return busy_page("The server is busy.", store::RETRY_AFTER);
