@@ -21,9 +21,7 @@ use rsa::{
 
 use crate::files;
 
-pub mod folder;
-
-const PRIVATE: &str = "mcp_private_key.pem";
+pub(crate) const PRIVATE: &str = "mcp_private_key.pem";
 const PUBLIC: &str = "mcp_public_key.pem";
 const BITS: usize = 2048;
 
@@ -121,7 +119,7 @@ impl KeyPair {
     }
 
     /// The pair that this private key is a half of.
-    fn read(file: &Path) -> Result<Self> {
+    pub(crate) fn read(file: &Path) -> Result<Self> {
         let cannot = || format!("cannot read the private key {}", file.display());
         let trusted = files::read(file).with_context(cannot)?;
         let pem = &trusted.text;
@@ -136,7 +134,7 @@ impl KeyPair {
 }
 
 /// A fresh private key under a temporary name (mode 0600), complete and on disk.
-fn new_private_key(dir: &Path) -> Result<tempfile::NamedTempFile> {
+pub(crate) fn new_private_key(dir: &Path) -> Result<tempfile::NamedTempFile> {
     let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, BITS).context("cannot make an RSA key")?;
     let pem = key.to_pkcs8_pem(LineEnding::LF).context("cannot write an RSA key as PEM")?;
     let mut file =
@@ -147,7 +145,7 @@ fn new_private_key(dir: &Path) -> Result<tempfile::NamedTempFile> {
 }
 
 /// The public half is computed from the private one, and written if it is missing or belongs to another key.
-fn write_public(dir: &Path, key: &RsaPublicKey) -> Result<()> {
+pub(crate) fn write_public(dir: &Path, key: &RsaPublicKey) -> Result<()> {
     let pem = key.to_public_key_pem(LineEnding::LF).context("cannot write an RSA key as PEM")?;
     let path = dir.join(PUBLIC);
     if fs::read_to_string(&path).is_ok_and(|found| found == pem) {

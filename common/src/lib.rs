@@ -30,6 +30,8 @@ pub mod guards;
 pub mod http;
 pub mod jsonrpc;
 #[cfg(feature = "keys")]
+pub mod key_folder;
+#[cfg(feature = "keys")]
 pub mod keys;
 pub mod mcp;
 #[cfg(feature = "keys")]

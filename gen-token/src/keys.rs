@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use common::keys::folder::{KeyFolder, KeyState, LEARN};
+use common::key_folder::{KeyFolder, KeyState, LEARN};
 use serde_json::json;
 
 /// The longest that a new key may wait.

@@ -15,7 +15,8 @@ use clap::{ArgGroup, Parser, Subcommand};
 use common::{
     claims::{Audience, Claims, NumericDate, SCOPES, Scopes},
     config::PublicUrl,
-    keys::{KeyPair, folder::KeyFolder},
+    key_folder::KeyFolder,
+    keys::KeyPair,
     server,
 };
 use jsonwebtoken::{Algorithm, Header};

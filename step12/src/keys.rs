@@ -4,7 +4,10 @@
 use actix_web::{HttpResponse, web};
 use anyhow::{Error, Result};
 use auth_server::AuthServer;
-use common::keys::{JwkSet, PublicKey, folder::KeyFolder};
+use common::{
+    key_folder::KeyFolder,
+    keys::{JwkSet, PublicKey},
+};
 use resource_server::ResourceServer;
 
 /// What `/.well-known/jwks.json` has: our authorization server's keys, or the one key of somebody else who signs.

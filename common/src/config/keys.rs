@@ -8,7 +8,8 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use super::PublicUrl;
 use crate::{
     claims::{BASIC_SCOPES, SCOPES},
-    keys::{KeyPair, PublicKey, folder::KeyFolder},
+    key_folder::KeyFolder,
+    keys::{KeyPair, PublicKey},
 };
 
 /// Where the keys are.

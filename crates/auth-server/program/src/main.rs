@@ -12,7 +12,7 @@ use common::{
     config::{KeyArgs, ServerArgs},
     guards::Guards,
     http,
-    keys::folder::KeyFolder,
+    key_folder::KeyFolder,
     proxy::ProxyArgs,
     server,
 };

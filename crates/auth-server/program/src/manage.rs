@@ -177,11 +177,11 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
     let lines: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let mut text = String::new();
     for line in &lines {
-        for (column, cell) in line.iter().enumerate() {
+        let padded = line.iter().enumerate().map(|(column, cell)| {
             let width = lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
-            text += &format!("{cell:<width$}  ");
-        }
-        text.truncate(text.trim_end().len());
+            format!("{cell:<width$}")
+        });
+        text += padded.collect::<Vec<_>>().join("  ").trim_end();
         text.push('\n');
     }
     text
