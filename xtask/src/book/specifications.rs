@@ -1,7 +1,7 @@
 //! The specifications that the sources cite: their titles, and where they can be read.
 
 /// The titles of the RFCs.
-const RFCS: [(u16, &str); 40] = [
+const RFCS: [(u16, &str); 41] = [
     (3339, "Date and Time on the Internet: Timestamps"),
     (3986, "Uniform Resource Identifier (URI): Generic Syntax"),
     (4291, "IP Version 6 Addressing Architecture"),
@@ -11,6 +11,7 @@ const RFCS: [(u16, &str); 40] = [
     (6750, "The OAuth 2.0 Authorization Framework: Bearer Token Usage"),
     (6890, "Special-Purpose IP Address Registries"),
     (7009, "OAuth 2.0 Token Revocation"),
+    (7239, "Forwarded HTTP Extension"),
     (7515, "JSON Web Signature (JWS)"),
     (7517, "JSON Web Key (JWK)"),
     (7518, "JSON Web Algorithms (JWA)"),
