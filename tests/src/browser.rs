@@ -59,7 +59,9 @@ impl<'a> Browser<'a> {
     /// # Errors
     /// If there is no HTTP client.
     pub fn at(urls: Vec<&'a str>) -> Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
+        // No connection is kept: while a test waits for another program, the server may close it, and the test would not see it.
+        let client =
+            reqwest::Client::builder().no_proxy().redirect(Policy::none()).pool_max_idle_per_host(0).build()?;
         Ok(Browser { urls, requests: AtomicUsize::default(), client, cookies: Mutex::default() })
     }
 
