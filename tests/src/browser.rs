@@ -23,6 +23,17 @@ pub const CALLBACK: &str = "http://localhost:1/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
+/// The form with which a client that asked with [`CHALLENGE`] redeems its code.
+pub fn redemption<'a>(client: &'a str, code: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("grant_type", "authorization_code"),
+        ("client_id", client),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ]
+}
+
 /// Starts a step with an authorization server in it, whose users all have [`PASSWORD`].
 ///
 /// # Errors

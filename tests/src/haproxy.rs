@@ -33,7 +33,7 @@ impl HaProxy {
         let mut command = Command::new(program.unwrap_or_default());
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/haproxy.cfg");
         command.arg("-db").arg("-f").arg(config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        command.env("MCP_BIND", format!("127.0.0.1:{port}")).env("MCP_HOST", format!("localhost:{port}"));
+        command.env("MCP_BIND", format!("127.0.0.1:{port}")).env("MCP_PUBLIC_HOST", format!("localhost:{port}"));
         for (name, replica) in ["MCP_REPLICA_1", "MCP_REPLICA_2", "MCP_REPLICA_3"].into_iter().zip(replicas) {
             command.env(name, format!("127.0.0.1:{replica}"));
         }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, CALLBACK, CHALLENGE, PASSWORD, VERIFIER, claims, page, parameters, start},
+    browser::{Browser, CALLBACK, CHALLENGE, PASSWORD, claims, page, parameters, redemption, start},
 };
 use serde_json::json;
 
@@ -29,16 +29,6 @@ async fn code(server: &Server, client: &str) -> Result<String> {
 
 /// What is wrong, the changed parameters, and the error that they give.
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
-
-fn redemption<'a>(client: &'a str, code: &'a str) -> Vec<(&'a str, &'a str)> {
-    vec![
-        ("grant_type", "authorization_code"),
-        ("client_id", client),
-        ("code", code),
-        ("redirect_uri", CALLBACK),
-        ("code_verifier", VERIFIER),
-    ]
-}
 
 fn changed<'a>(form: &[(&'a str, &'a str)], name: &'a str, value: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
     let mut form: Vec<_> = form.iter().copied().filter(|(known, _)| *known != name).collect();

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, parameters},
+    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, parameters, redemption},
     command,
 };
 use serde_json::json;
@@ -82,14 +82,7 @@ async fn a_log_in_is_shown_exchange_by_exchange_without_its_secrets() -> Result<
     let code = parameters(decided.header("location"))?["code"].clone();
     secrets.extend([login.csrf, consent.csrf, code.clone()]);
 
-    let form = [
-        ("grant_type", "authorization_code"),
-        ("client_id", client),
-        ("client_secret", secret),
-        ("code", &code),
-        ("redirect_uri", CALLBACK),
-        ("code_verifier", VERIFIER),
-    ];
+    let form = [&redemption(client, &code)[..], &[("client_secret", secret)]].concat();
     let granted = browser.token(&form).await?.json();
     let token = granted["access_token"].as_str().unwrap();
     Reply::of(server.modern("tools/call", json!({ "name": "whoami", "arguments": {} })).bearer_auth(token)).await?;

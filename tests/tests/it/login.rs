@@ -3,7 +3,7 @@
 use anyhow::Result;
 use integration_tests::{
     Reply,
-    browser::{Browser, CALLBACK, VERIFIER, claims, start},
+    browser::{Browser, claims, redemption, start},
 };
 use serde_json::json;
 
@@ -35,14 +35,7 @@ async fn a_client_finds_the_way_logs_a_person_in_and_calls_a_tool() -> Result<()
         let answer = browser.consent(&browser.request(&client, &[]), "alice", &["mcp:read"]).await?;
         assert_eq!(answer["iss"], server.url());
         assert_eq!(answer["state"], "the state");
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("client_id", &client),
-            ("code", &answer["code"]),
-            ("redirect_uri", CALLBACK),
-            ("code_verifier", VERIFIER),
-        ];
-        let granted = browser.token(&form).await?;
+        let granted = browser.token(&redemption(&client, &answer["code"])).await?;
         assert_eq!(granted.status, 200, "{granted:?}");
         assert_eq!(granted.header("cache-control"), "no-store");
         let granted = granted.json();

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, claims},
+    browser::{Browser, CALLBACK, PASSWORD, claims, redemption},
     signer::{encoding_key, now, rsa_key, signed as token_of},
 };
 use jsonwebtoken::{Algorithm, Header, encode, jwk::Jwk};
@@ -251,14 +251,8 @@ async fn a_client_that_is_its_own_url_logs_a_person_in() -> Result<()> {
     let server = Server::start_in_env("step9", &["--allow-loopback-client-ids"], &[("MCP_DEV_PASSWORD", PASSWORD)])?;
     let browser = Browser::new(&server)?;
     let answer = browser.consent(&browser.request(&client, &[]), "alice", &["mcp:read"]).await?;
-    let form = [
-        ("grant_type", "authorization_code"),
-        ("client_id", &client),
-        ("code", answer.get("code").with_context(|| format!("{answer:?}"))?),
-        ("redirect_uri", CALLBACK),
-        ("code_verifier", VERIFIER),
-    ];
-    let granted = browser.token(&form).await?;
+    let code = answer.get("code").with_context(|| format!("{answer:?}"))?;
+    let granted = browser.token(&redemption(&client, code)).await?;
     assert_eq!(
         claims(granted.json()["access_token"].as_str().with_context(|| format!("{granted:?}"))?)?["client_id"],
         client.as_str()
@@ -305,14 +299,8 @@ async fn a_separate_authorization_server_serves_several_mcp_servers() -> Result<
     let unsaid = browser.send(browser.get(&browser.request(&client, &[("resource", "")]))).await?;
     assert!(unsaid.header("location").contains("error=invalid_target"), "it could be one or the other: {unsaid:?}");
     let answer = browser.consent(&browser.request(&client, &[("resource", &one)]), "alice", &["mcp:read"]).await?;
-    let form = [
-        ("grant_type", "authorization_code"),
-        ("client_id", &client),
-        ("code", answer.get("code").with_context(|| format!("{answer:?}"))?),
-        ("redirect_uri", CALLBACK),
-        ("code_verifier", VERIFIER),
-        ("resource", &one),
-    ];
+    let code = answer.get("code").with_context(|| format!("{answer:?}"))?;
+    let form = [&redemption(&client, code)[..], &[("resource", &one)]].concat();
     let granted = browser.token(&form).await?;
     let token = granted.json()["access_token"].as_str().with_context(|| format!("{granted:?}"))?.to_owned();
     let here = Reply::of(first.legacy("tools/list", json!({})).bearer_auth(&token)).await?;

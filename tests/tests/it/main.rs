@@ -38,7 +38,6 @@ mod readme;
 mod repository;
 mod resource_server;
 mod rmcp;
-mod rotation;
 mod schemas;
 mod scripts;
 mod sdks;

@@ -5,7 +5,7 @@ use std::process::Output;
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, CALLBACK, PASSWORD, Page, VERIFIER, claims},
+    browser::{Browser, PASSWORD, Page, claims, redemption},
     command,
     instead::Instead,
     text,
@@ -74,14 +74,7 @@ async fn code(browser: &Browser<'_>, client: &str) -> Result<String> {
 }
 
 async fn redeem(browser: &Browser<'_>, client: &str, code: &str) -> Result<Reply> {
-    let form = [
-        ("grant_type", "authorization_code"),
-        ("client_id", client),
-        ("code", code),
-        ("redirect_uri", CALLBACK),
-        ("code_verifier", VERIFIER),
-    ];
-    browser.token(&form).await
+    browser.token(&redemption(client, code)).await
 }
 
 async fn refresh(browser: &Browser<'_>, client: &str, token: &str) -> Result<Reply> {

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, parameters, start},
+    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, parameters, redemption, start},
     command,
 };
 use serde_json::json;
@@ -206,13 +206,7 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     let foreign = browser.send(browser.post(&path, &[("csrf", "x"), ("decision", "allow")])).await?;
     assert_eq!(foreign.status, 403);
     let code = answer["code"].as_str();
-    let redemption = [
-        ("grant_type", "authorization_code"),
-        ("client_id", client.as_str()),
-        ("code", code),
-        ("redirect_uri", CALLBACK),
-        ("code_verifier", VERIFIER),
-    ];
+    let redemption = redemption(&client, code);
     let granted = browser.token(&redemption).await?.json();
     let refresh = async |token: &str| {
         browser.token(&[("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", token)]).await

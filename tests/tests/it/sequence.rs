@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 use anyhow::{Context, Result};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, CALLBACK, PASSWORD, VERIFIER, page, parameters, start},
+    browser::{Browser, PASSWORD, page, parameters, redemption, start},
 };
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -95,14 +95,7 @@ impl Play<'_> {
             .await?;
         let code = names(&reply).remove("code").context("no code")?;
         self.line('B', "->>", 'C', "GET /callback with the code")?;
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("client_id", client),
-            ("code", &code),
-            ("redirect_uri", CALLBACK),
-            ("code_verifier", VERIFIER),
-        ];
-        let request = self.browser.post("/token", &form);
+        let request = self.browser.post("/token", &redemption(client, &code));
         let reply = self
             .exchange(('C', 'A'), request, "POST /token (code, code_verifier)", |reply| {
                 let said = |(name, value): (&String, &Value)| match (name.as_str(), value.as_str()) {

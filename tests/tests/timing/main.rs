@@ -7,6 +7,7 @@ mod peers;
 mod provider_time;
 mod registration;
 mod roll;
+mod rotation;
 
 use std::{
     sync::{Condvar, Mutex, PoisonError},

@@ -7,7 +7,7 @@ use std::{
     fmt::Debug,
     net::TcpListener,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, CALLBACK, PASSWORD, VERIFIER},
+    browser::{Browser, PASSWORD, redemption},
     gen_token,
     haproxy::HaProxy,
     postgres::Postgres,
@@ -72,23 +72,27 @@ struct Seen {
     done: AtomicBool,
 }
 
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Seen {
     fn count(&self, what: &str) {
-        *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).entry(what.to_owned()).or_default() += 1;
+        *locked(&self.outcomes).entry(what.to_owned()).or_default() += 1;
     }
 
     fn now(&self, event: &'static str) {
-        *self.event.lock().unwrap_or_else(PoisonError::into_inner) = event;
+        *locked(&self.event) = event;
     }
 
     /// Whether what a replica was answering may break off, since it was killed.
     fn may_break(&self) -> bool {
-        *self.event.lock().unwrap_or_else(PoisonError::into_inner) == KILL
+        *locked(&self.event) == KILL
     }
 
     fn is_wrong(&self, what: impl Debug) {
-        let event = *self.event.lock().unwrap_or_else(PoisonError::into_inner);
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{event}: {what:?}"));
+        let event = *locked(&self.event);
+        locked(&self.wrong).push(format!("{event}: {what:?}"));
     }
 
     /// The answer, if it is neither a broken connection of the killed replica nor a 503 that says when to come again.
@@ -159,7 +163,7 @@ async fn saves(world: Arc<World>, seen: Arc<Seen>, name: &str) -> Result<()> {
         if let Some(reply) = seen.answer("save_note", call).await {
             if reply.status == 200 && reply.json()["result"]["isError"] == false {
                 seen.count("notes");
-                seen.saved.lock().unwrap_or_else(PoisonError::into_inner).push((person.clone(), text));
+                locked(&seen.saved).push((person.clone(), text));
             } else {
                 seen.is_wrong(("save_note", reply));
             }
@@ -176,16 +180,13 @@ async fn log_ins(world: Arc<World>, seen: Arc<Seen>) -> Result<()> {
     while !seen.done.load(Relaxed) {
         // What interrupts a log-in shows in its pages; the person begins again.
         let Some(code) = code(&world, &seen, &client).await? else { continue };
-        let redemption = [
-            ("grant_type", "authorization_code"),
-            ("client_id", client.as_str()),
-            ("code", &code),
-            ("redirect_uri", CALLBACK),
-            ("code_verifier", VERIFIER),
-        ];
-        let Some(granted) = granted(&seen, "code", &browser, &redemption).await else { continue };
-        let old = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", &granted.1)];
-        let Some(newer) = granted_or_lost(&seen, &browser, &old).await else { continue };
+        let redemption = redemption(&client, &code);
+        let Some(first) = granted(&seen, "code", &browser, &redemption).await else { continue };
+        let old = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", &first.1)];
+        let Some(newer) = granted(&seen, "refresh", &browser, &old).await else {
+            seen.count("refreshes that were interrupted"); // the person logs in again
+            continue;
+        };
         let http = reqwest::Client::builder().no_proxy().build()?;
         let whoami = call(&http, &world.url, &newer.0, "whoami", json!({}));
         if let Some(reply) = seen.answer("whoami", whoami).await {
@@ -208,25 +209,19 @@ async fn log_ins(world: Arc<World>, seen: Arc<Seen>) -> Result<()> {
 async fn code(world: &World, seen: &Seen, client: &str) -> Result<Option<String>> {
     let browser = Browser::at(vec![&world.url])?;
     let path = browser.request(client, &[]);
-    let probe = async {
-        let login = seen.answer("the log-in page", browser.get(&path)).await?;
-        (login.status == 200).then_some(())
+    let could_break = seen.may_break();
+    let said = match browser.consent(&path, "alice", &["mcp:read", "mcp:tools"]).await {
+        Ok(answer) if answer.contains_key("code") => return Ok(answer.get("code").cloned()),
+        Ok(answer) => format!("{answer:?}"),
+        Err(error) => format!("{error:#}"),
     };
-    if probe.await.is_none() {
-        return Ok(None);
+    let busy = said.contains("status: 503") && said.contains("retry-after");
+    if busy || could_break || seen.may_break() {
+        seen.count("log-ins that were interrupted");
+    } else {
+        seen.is_wrong(("a log-in", said));
     }
-    match browser.consent(&path, "alice", &["mcp:read", "mcp:tools"]).await {
-        Ok(answer) => Ok(answer.get("code").cloned()),
-        Err(error) => {
-            let said = format!("{error:#}");
-            if said.contains("503") || seen.may_break() {
-                seen.count("log-ins that were interrupted");
-            } else {
-                seen.is_wrong(("a log-in", said));
-            }
-            Ok(None)
-        }
-    }
+    Ok(None)
 }
 
 /// The access token and the refresh token.
@@ -236,15 +231,6 @@ async fn granted(seen: &Seen, what: &str, browser: &Browser<'_>, form: &[(&str, 
     let tokens = text("access_token").zip(text("refresh_token"));
     if tokens.is_none() {
         seen.is_wrong((what, reply));
-    }
-    tokens
-}
-
-/// A refresh whose answer was lost ends in a new log-in.
-async fn granted_or_lost(seen: &Seen, browser: &Browser<'_>, form: &[(&str, &str)]) -> Option<(String, String)> {
-    let tokens = granted(seen, "refresh", browser, form).await;
-    if tokens.is_none() {
-        seen.count("refreshes that were interrupted");
     }
     tokens
 }
@@ -326,7 +312,7 @@ async fn replicas_are_killed_and_replaced_and_nobody_notices() -> Result<()> {
         ended??;
     }
 
-    let saved = std::mem::take(&mut *seen.saved.lock().unwrap_or_else(PoisonError::into_inner));
+    let saved = std::mem::take(&mut *locked(&seen.saved));
     let mut kept = BTreeMap::new();
     for (person, _) in &saved {
         if !kept.contains_key(person) {
@@ -338,8 +324,8 @@ async fn replicas_are_killed_and_replaced_and_nobody_notices() -> Result<()> {
         .iter()
         .flat_map(|(person, texts)| texts.iter().filter(move |text| !text.ends_with(&format!("of {person}"))))
         .collect();
-    let outcomes = seen.outcomes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let wrong = seen.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let outcomes = locked(&seen.outcomes).clone();
+    let wrong = locked(&seen.wrong).clone();
     println!("{outcomes:?}; requests by replica: {:?}", proxy.requests()?);
     assert!(wrong.is_empty(), "{} wrong: {:#?}; {outcomes:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
     assert!(missing.is_empty(), "acknowledged, and missing: {missing:?}");

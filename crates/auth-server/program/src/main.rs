@@ -12,7 +12,6 @@ use common::{
     config::{KeyArgs, ServerArgs},
     guards::Guards,
     http,
-    key_folder::KeyFolder,
     proxy::ProxyArgs,
     server,
 };
@@ -72,12 +71,11 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> Result<()> {
-    if args.keys.public_key.is_some() {
-        bail!("an authorization server signs tokens: it needs both keys (--keys), not --public-key");
-    }
     let mut listener = args.server.bind()?;
     listener.behind(args.proxy);
-    let keys = KeyFolder::open(&args.keys.keys)?;
+    let Some(keys) = args.keys.folder()? else {
+        bail!("an authorization server signs tokens: it needs both keys (--keys), not --public-key")
+    };
     let host = Host {
         public_url: listener.public_url.as_str(),
         on_loopback: listener.on_loopback,
