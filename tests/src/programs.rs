@@ -44,6 +44,9 @@ pub fn unit_tests(library: &str) -> Result<PathBuf> {
 const PROGRAMS: &str = "build --bin step* --bin auth-server --bin gen-token --bin auth-check --bin xtask --test it \
     --example actix --example axum --example rmcp"; // of resource-server
 
+/// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
+const OWN: [&str; 4] = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR"];
+
 /// Runs this command of cargo: what it has built of these kinds, by name.
 fn build(command: &str, kinds: &[&str]) -> Result<HashMap<String, PathBuf>> {
     let mut cargo = Command::new(env!("CARGO"));
@@ -54,11 +57,15 @@ fn build(command: &str, kinds: &[&str]) -> Result<HashMap<String, PathBuf>> {
         "--quiet",
     ]);
     cargo.args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] });
-    // Those that cargo has set for this program. With them, what looks at them (ring) would be built again each time, and all
-    // that needs it: here, and by the cargo that comes next without them.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_")) {
-        if name != "CARGO_HOME" && name != "CARGO_TARGET_DIR" {
-            cargo.env_remove(name);
+    // What cargo has set for this program. With it, what looks at it (ring) would be built again each time, and all that
+    // needs it: here, and by the cargo that comes next without it. What the person has set (CARGO_INCREMENTAL, …) stays:
+    // without it, everything would be built again.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if OWN.contains(&&*name)
+            || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|own| name.starts_with(own))
+        {
+            cargo.env_remove(&*name);
         }
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

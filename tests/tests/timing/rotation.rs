@@ -340,11 +340,13 @@ async fn a_key_waits_signs_and_is_retired_once_its_tokens_have_expired() -> Resu
     assert_eq!(good(&keys, &["retire"])?, "No key is due.\n");
     began(&keys, 3661)?;
     assert_eq!(states(&keys)?, [state(&old, "due"), state(&new, "signs")]);
+    let public = keys.join("mcp_public_key.pem");
+    let before = std::fs::read(&public)?;
     assert_eq!(good(&keys, &["retire"])?, format!("{old} is gone.\n"));
+    assert_ne!(std::fs::read(&public)?, before, "the public key of a pair that is gone");
     assert_eq!(states(&keys)?, [state(&new, "signs")]);
     assert!(further(&keys)?.is_empty());
     works(&new).await?;
-    let public = keys.join("mcp_public_key.pem");
     let relying = Server::start_with("step9", &["--public-key", public.to_str().context("a path that is not UTF-8")?])?;
     assert_eq!(published(&relying).await?, [new]);
 
