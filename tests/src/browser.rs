@@ -203,6 +203,24 @@ pub fn claims(token: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
 }
 
+/// The name of the key that signed a token.
+///
+/// # Errors
+/// If it is no JWT, or names no key.
+pub fn kid(token: &str) -> Result<String> {
+    jsonwebtoken::decode_header(token)?.kid.context("no kid")
+}
+
+/// That one of the tries to use something that works once was granted, and all others were refused.
+///
+/// # Panics
+/// If it is not so.
+pub fn assert_one_is_granted(round: usize, replies: &[Reply]) {
+    let granted = replies.iter().filter(|reply| reply.status == 200).count();
+    assert_eq!(granted, 1, "round {round}: {replies:?}");
+    assert!(replies.iter().all(|reply| reply.status == 200 || reply.status == 400), "round {round}: {replies:?}");
+}
+
 /// Reads a page's form.
 ///
 /// # Errors

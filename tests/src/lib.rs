@@ -33,6 +33,7 @@ use anyhow::{Context, Result, bail, ensure};
 use reqwest::{RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 pub use programs::program;
 
@@ -52,6 +53,7 @@ pub fn command(package: &str) -> Result<Command> {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
         command.env_remove(name);
     }
+    programs::unset(&mut command);
     Ok(command)
 }
 
@@ -88,10 +90,8 @@ pub fn provide_jq(bin: &Path) -> Result<()> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?.join("target/tools");
     let jaq = if on_path("jaq") { PathBuf::from("jaq") } else { tools.join("bin/jaq") };
     if !on_path("jaq") && !jaq.exists() {
-        let install = Command::new(env!("CARGO"))
-            .args(["install", "--quiet", "jaq", "--locked", "--root"])
-            .arg(tools)
-            .status()?;
+        let install =
+            programs::cargo().args(["install", "--quiet", "jaq", "--locked", "--root"]).arg(tools).status()?;
         ensure!(install.success(), "jq is missing, and jaq could not be installed");
     }
     fs::write(bin.join("jq"), format!("#!/bin/sh\nexec '{}' \"$@\"\n", jaq.display()))?;
@@ -322,6 +322,18 @@ impl Reply {
     pub async fn of(request: RequestBuilder) -> Result<Self> {
         let response: Response = request.send().await?;
         Ok(Reply { status: response.status(), headers: response.headers().clone(), text: response.text().await? })
+    }
+
+    /// Sends all of these at once.
+    ///
+    /// # Errors
+    /// If an answer is missing.
+    pub async fn of_all(requests: impl Iterator<Item = RequestBuilder>) -> Result<Vec<Self>> {
+        let mut all = JoinSet::new();
+        for request in requests {
+            all.spawn(Self::of(request));
+        }
+        all.join_all().await.into_iter().collect()
     }
 
     /// The body as JSON; `null` if it is not JSON.

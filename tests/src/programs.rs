@@ -42,14 +42,36 @@ pub fn unit_tests(library: &str) -> Result<PathBuf> {
 
 /// Those of the bench are not needed. With a test among the targets, dev-dependencies count, as they do for `cargo test`.
 const PROGRAMS: &str = "build --bin step* --bin auth-server --bin gen-token --bin auth-check --bin xtask --test it \
-    --example actix --example axum --example rmcp"; // of resource-server
+    --example actix --example axum --example rmcp --example log_in_and_call";
 
+/// Takes from a command what cargo has set for this program. If cargo saw it at the command's end, it would build again what
+/// looks at it (ring), and all that needs that, even these tests: here, and again in the cargo that comes next without it.
+/// What the person has set (`CARGO_INCREMENTAL`, …) stays, for the same reason.
+///
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
-const OWN: [&str; 4] = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR"];
+pub fn unset(command: &mut Command) {
+    let own = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR"];
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if own.contains(&&*text)
+            || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|own| text.starts_with(own))
+        {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// The cargo that has built this program, as a person would start it.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    unset(&mut cargo);
+    cargo
+}
 
 /// Runs this command of cargo: what it has built of these kinds, by name.
 fn build(command: &str, kinds: &[&str]) -> Result<HashMap<String, PathBuf>> {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = cargo();
     cargo.args(command.split_whitespace()).args([
         "--workspace",
         "--message-format",
@@ -57,17 +79,6 @@ fn build(command: &str, kinds: &[&str]) -> Result<HashMap<String, PathBuf>> {
         "--quiet",
     ]);
     cargo.args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] });
-    // What cargo has set for this program. With it, what looks at it (ring) would be built again each time, and all that
-    // needs it: here, and by the cargo that comes next without it. What the person has set (CARGO_INCREMENTAL, …) stays:
-    // without it, everything would be built again.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if OWN.contains(&&*name)
-            || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|own| name.starts_with(own))
-        {
-            cargo.env_remove(&*name);
-        }
-    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = cargo.current_dir(folder).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "the programs cannot be built");

@@ -231,6 +231,7 @@ fn run(page: &Page, server: &Server, here: &dyn Fn(&str) -> String) -> Result<St
     }
     let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH")?);
     let mut bash = Command::new("bash");
+    programs::unset(&mut bash);
     bash.args(["-c", &script]).current_dir(&folder).env("PATH", path);
     bash.env("MCP_PORT", "0").env("MCP_PUBLIC_URL", server.url()).env_remove("MCP_KEYS").env("NO_COLOR", "1");
     bash.env("TEST_PROGRAMS", programs::folder()?);

@@ -2,12 +2,10 @@
 //! its target folder of hard links to what is compiled there: only a step that was changed is compiled.
 
 use std::{
-    env,
     fs::{self, File},
     io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -84,7 +82,7 @@ impl Workshop {
     /// # Errors
     /// If one does not build.
     pub fn build(&self, packages: &[String], name: &str) -> Result<PathBuf> {
-        let mut cargo = Command::new(env!("CARGO"));
+        let mut cargo = programs::cargo();
         // An example, so that dev-dependencies count, as they did for what is compiled already.
         cargo.args(["build", "--workspace", "--locked", "--offline", "--example", "actix"]);
         cargo.args(packages.iter().flat_map(|package| ["--bin", package]));

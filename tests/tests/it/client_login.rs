@@ -370,14 +370,7 @@ fn the_librarys_example_logs_in_and_calls_a_tool() -> Result<()> {
     assert!(readme.contains(&format!("```rust\n{code}```\n")), "the README shows another example");
 
     let server = Arc::new(start("step9")?);
-    let folder = program("step9")?.parent().context("no folder")?.to_owned();
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--workspace", "--quiet", "--example", "log_in_and_call"])
-        .args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] })
-        .current_dir(&root)
-        .status()?;
-    ensure!(status.success(), "the example cannot be built");
-    let mut command = Command::new(folder.join("examples/log_in_and_call"));
+    let mut command = Command::new(program("log_in_and_call")?);
     command.arg(format!("{}/mcp", server.url())).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let client = Client::new(&format!("{}/mcp", server.url()))?;
     let outcome = client.wait(command.spawn()?, alice(&server, ALL))?;

@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::{program, readme::root};
+use integration_tests::{command, programs, readme::root};
 use reqwest::Url;
 
 fn eject(step: &str, folder: &Path) -> Result<Output> {
-    Ok(Command::new(program("xtask")?).args(["eject", step]).arg(folder).output()?)
+    Ok(command("xtask")?.args(["eject", step]).arg(folder).output()?)
 }
 
 fn ejected(step: &str, folder: &Path) -> Result<()> {
@@ -50,7 +50,7 @@ fn a_step_is_written_with_what_it_needs_and_nothing_else() -> Result<()> {
         let locked = locked(&folder)?;
         assert!(locked.is_subset(&all) && locked.len() < all.len(), "step {step}: {:?}", locked.difference(&all));
         // Fails if anything in its manifests is missing or wrong, or if cargo would have to fetch something.
-        let mut tree = Command::new(env!("CARGO"));
+        let mut tree = programs::cargo();
         let output = tree.args(["tree", "--locked", "--offline", "--workspace"]).current_dir(&folder).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let waits = |line: &str| line.trim_start().starts_with("Blocking waiting for file lock"); // for another cargo
@@ -87,7 +87,7 @@ fn what_cannot_be_ejected_is_said() -> Result<()> {
 async fn an_ejected_step_builds_and_starts_outside_of_the_workspace() -> Result<()> {
     let folder = tempfile::tempdir()?;
     ejected("6", folder.path())?;
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = programs::cargo();
     cargo.args(["build", "--locked", "--offline", "-p", "step6"]).current_dir(folder.path());
     let output = cargo.env_remove("CARGO_TARGET_DIR").output()?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use auth_check::{checks, model::Needs};
-use integration_tests::{each, program, programs, readme::root, text, workshop::Workshop};
+use integration_tests::{command, each, programs, readme::root, text, workshop::Workshop};
 use regex::Regex;
 use tempfile::TempDir;
 
@@ -40,7 +40,7 @@ fn folder() -> Result<TempDir> {
 }
 
 fn xtask(args: &[&str], mine: &Path) -> Result<Output> {
-    let mut xtask = Command::new(program("xtask")?);
+    let mut xtask = command("xtask")?;
     xtask.args(args).arg("--dir").arg(mine).env("TEST_PROGRAMS", programs::folder()?);
     Ok(xtask.current_dir(root()).output()?)
 }
@@ -139,7 +139,7 @@ fn a_step_is_written_without_its_lessons_and_is_never_written_over() -> Result<(
     }
 
     // Fails if anything in the manifests is missing or wrong, or if cargo would have to fetch something.
-    let mut tree = Command::new(env!("CARGO"));
+    let mut tree = programs::cargo();
     let output =
         tree.args(["tree", "--locked", "--offline", "--workspace", "--depth", "1"]).current_dir(mine).output()?;
     let said = text(&output);

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
-    browser::claims,
+    browser::{claims, kid},
     has, interop,
     keycloak::{AUDIENCE, Keycloak, PAGES_PORT, needs_java, script, shared},
     needs,
@@ -332,11 +332,6 @@ async fn nothing_but_the_access_token_opens_the_server() -> Result<()> {
         assert_eq!(reply.status, status, "{kind}: {reply:?}");
     }
     Ok(())
-}
-
-/// The `kid` that a token was signed with.
-fn kid(token: &str) -> Result<String> {
-    jsonwebtoken::decode_header(token)?.kid.context("no kid")
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 use std::{
     fs,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, PASSWORD, parameters, redemption},
+    browser::{Browser, PASSWORD, assert_one_is_granted, parameters, redemption},
     command, gen_token, instead,
     postgres::Postgres,
     programs, text,
@@ -72,22 +73,6 @@ async fn code(browser: &Browser<'_>) -> Result<(String, String)> {
     Ok((client, answer.get("code").context("no code")?.clone()))
 }
 
-/// Sends all of these at once: the answers.
-async fn at_once(requests: impl Iterator<Item = reqwest::RequestBuilder>) -> Result<Vec<Reply>> {
-    let mut all = JoinSet::new();
-    for request in requests {
-        all.spawn(Reply::of(request));
-    }
-    all.join_all().await.into_iter().collect()
-}
-
-/// That one of these was granted, and all others were refused.
-fn assert_one_is_granted(round: usize, replies: &[Reply]) {
-    let granted = replies.iter().filter(|reply| reply.status == 200).count();
-    assert_eq!(granted, 1, "round {round}: {replies:?}");
-    assert!(replies.iter().all(|reply| reply.status == 200 || reply.status == 400), "round {round}: {replies:?}");
-}
-
 #[tokio::test]
 #[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
 async fn a_person_logs_in_and_calls_tools_and_each_request_goes_to_another_replica() -> Result<()> {
@@ -133,7 +118,7 @@ async fn a_code_works_once_at_all_replicas_together() -> Result<()> {
     for round in 0..10 {
         let browser = replicas.browser()?;
         let (client, code) = code(&browser).await?;
-        let replies = at_once((0..10).map(|_| browser.post("/token", &redemption(&client, &code)))).await?;
+        let replies = Reply::of_all((0..10).map(|_| browser.post("/token", &redemption(&client, &code)))).await?;
         assert_one_is_granted(round, &replies);
     }
     Ok(())
@@ -141,18 +126,28 @@ async fn a_code_works_once_at_all_replicas_together() -> Result<()> {
 
 #[tokio::test]
 #[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
-async fn of_20_who_refresh_at_once_at_two_replicas_one_succeeds() -> Result<()> {
-    let replicas = Replicas::start().await?;
-    for round in 0..20 {
-        let browser = replicas.browser()?;
-        let (client, code) = code(&browser).await?;
-        let granted = browser.token(&redemption(&client, &code)).await?.json();
-        let token = granted["refresh_token"].as_str().with_context(|| granted.to_string())?;
-        let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", token)];
-        let replies = at_once((0..20).map(|_| browser.post("/token", &form))).await?;
-        assert_one_is_granted(round, &replies);
+async fn of_500_log_ins_whose_every_request_goes_to_another_replica_none_fails() -> Result<()> {
+    let replicas = Arc::new(Replicas::start().await?);
+    let client = replicas.browser()?.register(&["http://localhost/callback"]).await?;
+    let mut people = JoinSet::new();
+    for person in 0..4 {
+        let (replicas, client) = (replicas.clone(), client.clone());
+        people.spawn(async move {
+            for number in 0..125 {
+                let browser = replicas.browser()?;
+                let path = browser.request(&client, &[("resource", "")]);
+                let answer = browser.consent(&path, "alice", &["mcp:read", "mcp:tools"]).await?;
+                let granted = browser.token(&redemption(&client, &answer["code"])).await?;
+                ensure!(granted.status == 200, "{granted:?}");
+                let token = granted.json()["access_token"].as_str().context("no access token")?.to_owned();
+                let server = &replicas.servers[(person + number) % 2];
+                let said = call(server, &token, "whoami", json!({})).await?;
+                ensure!(said["structuredContent"]["username"] == "alice", "{said}");
+            }
+            anyhow::Ok(())
+        });
     }
-    Ok(())
+    people.join_all().await.into_iter().collect()
 }
 
 #[tokio::test]
@@ -168,7 +163,7 @@ async fn a_user_keeps_at_most_1000_notes_at_all_replicas_together() -> Result<()
         let params = json!({ "name": "save_note", "arguments": { "text": "x" } });
         replicas.servers[number % 2].modern("tools/call", params).bearer_auth(token)
     };
-    let replies = at_once((0..40).map(|number| save(number, &alice))).await?;
+    let replies = Reply::of_all((0..40).map(|number| save(number, &alice))).await?;
     let saved = replies.iter().filter(|reply| reply.json()["result"]["isError"] == false).count();
     assert_eq!(saved, 10, "{replies:?}");
     assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");

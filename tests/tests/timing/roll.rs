@@ -1,9 +1,9 @@
 //! Three replicas of step 12 behind a real HAProxy, on a real PostgreSQL, under a load that does not stop: one is killed, all
-//! are replaced one by one, and PostgreSQL is restarted. Nobody may notice, but for those whom the killed replica was
+//! are replaced one by one, the keys are rotated, and PostgreSQL is restarted. Nobody may notice, but for those whom the killed replica was
 //! answering, and those who are told when to come again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Debug,
     net::TcpListener,
     sync::{
@@ -16,11 +16,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
-    browser::{Browser, PASSWORD, redemption},
-    gen_token,
+    browser::{Browser, PASSWORD, assert_one_is_granted, kid, redemption},
+    command, gen_token,
     haproxy::HaProxy,
     postgres::Postgres,
-    rpc,
+    rpc, text,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,6 +43,25 @@ struct World {
 }
 
 impl World {
+    /// PostgreSQL, three replicas, and the proxy, which is ready.
+    async fn start() -> Result<(Postgres, World, [Server; 3], HaProxy)> {
+        let postgres = Postgres::new()?;
+        let free: Vec<_> = (0..4).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<std::io::Result<_>>()?;
+        let ports: Vec<_> = free.iter().map(|socket| Ok(socket.local_addr()?.port())).collect::<Result<_>>()?;
+        drop(free);
+        let (keys, database) = (tempfile::tempdir()?, postgres.database("mcp").await?);
+        let world = World {
+            url: format!("http://localhost:{}", ports[3]),
+            ports: [ports[0], ports[1], ports[2]],
+            keys,
+            database,
+        };
+        let replicas = [world.replica(0)?, world.replica(1)?, world.replica(2)?];
+        let mut proxy = HaProxy::start(ports[3], world.ports)?;
+        proxy.is_ready().await?;
+        Ok((postgres, world, replicas, proxy))
+    }
+
     fn keys(&self) -> std::path::PathBuf {
         self.keys.path().join("keys")
     }
@@ -67,6 +86,8 @@ struct Seen {
     outcomes: Mutex<BTreeMap<String, usize>>,
     saved: Mutex<Vec<(String, String)>>,
     wrong: Mutex<Vec<String>>,
+    /// The keys of the tokens with which somebody was let in.
+    signed_by: Mutex<BTreeSet<String>>,
     /// What is being done to the servers.
     event: Mutex<&'static str>,
     done: AtomicBool,
@@ -192,6 +213,7 @@ async fn log_ins(world: Arc<World>, seen: Arc<Seen>) -> Result<()> {
         if let Some(reply) = seen.answer("whoami", whoami).await {
             if reply.status == 200 {
                 seen.count("log-ins");
+                locked(&seen.signed_by).insert(kid(&newer.0)?);
             } else {
                 seen.is_wrong(("whoami", reply));
             }
@@ -263,17 +285,7 @@ async fn notes(world: &World, person: &str) -> Result<Vec<String>> {
 #[cfg_attr(not(ci), ignore = "needs PostgreSQL and HAProxy")]
 async fn replicas_are_killed_and_replaced_and_nobody_notices() -> Result<()> {
     let started = Instant::now();
-    let postgres = Postgres::new()?;
-    let free: Vec<_> = (0..4).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<std::io::Result<_>>()?;
-    let ports: Vec<_> = free.iter().map(|socket| Ok(socket.local_addr()?.port())).collect::<Result<_>>()?;
-    drop(free);
-    let (keys, database) = (tempfile::tempdir()?, postgres.database("mcp").await?);
-    let world =
-        World { url: format!("http://localhost:{}", ports[3]), ports: [ports[0], ports[1], ports[2]], keys, database };
-    let mut replicas = [world.replica(0)?, world.replica(1)?, world.replica(2)?];
-    let mut proxy = HaProxy::start(ports[3], world.ports)?;
-    proxy.is_ready().await?;
-
+    let (postgres, world, mut replicas, mut proxy) = World::start().await?;
     let (world, seen) = (Arc::new(world), Arc::new(Seen::default()));
     let mut load = tokio::task::JoinSet::new();
     for number in 0..2 {
@@ -298,6 +310,16 @@ async fn replicas_are_killed_and_replaced_and_nobody_notices() -> Result<()> {
         seen.now("the next one starts");
         *replica = world.replica(number)?;
         until(&proxy, number, "UP").await?;
+    }
+    seen.now("the keys are rotated");
+    let before = locked(&seen.signed_by).clone();
+    let keys = world.keys();
+    let rotated = command("gen-token")?.args(["keys", "rotate", "--learn", "5s", "--keys"]).arg(&keys).output()?;
+    assert!(rotated.status.success(), "{}", text(&rotated));
+    let since = Instant::now();
+    while locked(&seen.signed_by).is_subset(&before) {
+        ensure!(since.elapsed() < Duration::from_secs(30), "no token is signed with the new key");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     seen.now("PostgreSQL restarts");
     postgres.stop("fast")?;
@@ -334,5 +356,27 @@ async fn replicas_are_killed_and_replaced_and_nobody_notices() -> Result<()> {
         assert!(outcomes.get(what).is_some_and(|count| *count >= 20), "{what}: {outcomes:?}");
     }
     assert!(proxy.requests()?.values().all(|count| *count > 200), "{:?}", proxy.requests()?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL and HAProxy")]
+async fn of_20_who_refresh_at_once_through_the_proxy_one_succeeds() -> Result<()> {
+    let (_postgres, world, _replicas, proxy) = World::start().await?;
+    for round in 0..20 {
+        let browser = Browser::at(vec![&world.url])?; // it keeps no connection: each request has its own
+        let client = browser.register(&["http://localhost/callback"]).await?;
+        let answer = browser.consent(&browser.request(&client, &[]), "alice", &["mcp:read", "mcp:tools"]).await?;
+        let granted = browser.token(&redemption(&client, &answer["code"])).await?.json();
+        let token = granted["refresh_token"].as_str().with_context(|| granted.to_string())?;
+        let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", token)];
+        let before = proxy.requests()?;
+        let replies = Reply::of_all((0..20).map(|_| browser.post("/token", &form))).await?;
+        assert_one_is_granted(round, &replies);
+        let after = proxy.requests()?;
+        let busy =
+            after.iter().filter(|(name, count)| **count > before.get(*name).copied().unwrap_or_default()).count();
+        assert!(busy >= 2, "round {round} had {busy} replica: {before:?} {after:?}");
+    }
     Ok(())
 }

@@ -9,8 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::{Reply, Server, command, gen_token, text};
-use jsonwebtoken::decode_header;
+use integration_tests::{Reply, Server, browser::kid, command, gen_token, text};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{task::spawn_blocking, time::sleep};
@@ -48,10 +47,6 @@ fn states(keys: &Path) -> Result<Vec<(String, String)>> {
     let list: Value = serde_json::from_str(&good(keys, &["list", "--json"])?)?;
     let word = |key: &Value, name: &str| key[name].as_str().unwrap_or_default().to_owned();
     Ok(list.as_array().context("no list")?.iter().map(|key| (word(key, "kid"), word(key, "state"))).collect())
-}
-
-fn kid(token: &str) -> Result<String> {
-    decode_header(token)?.kid.context("no kid")
 }
 
 /// The files of further keys.
