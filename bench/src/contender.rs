@@ -44,7 +44,7 @@ const fn contender(name: &'static str, program: Program, guarded: bool, works: &
 }
 
 /// All there are. The first is the limit.
-pub static CONTENDERS: [Contender; 14] = [
+pub static CONTENDERS: [Contender; 15] = [
     contender("bare", Program::Bare, false, &[Echo]),
     contender("bare, verifying", Program::Bare, true, &[Echo]),
     contender("step4", Program::Step, false, &[Echo, Modern, List]),
@@ -53,6 +53,7 @@ pub static CONTENDERS: [Contender; 14] = [
     contender("step9", Program::Step, true, &[Echo, Modern, List, Tokens, Flood]),
     Contender { env: &[("RUST_LOG", "off")], ..contender("step9, log off", Program::Step, true, &[Echo]) },
     contender("step10", Program::StepAtIssuer, true, &[Echo, Tokens]),
+    contender("step12", Program::StepAtIssuer, true, &[Echo, Tokens]),
     contender("rmcp", Program::Rmcp, false, &[Echo]),
     contender("rmcp, verifying", Program::Rmcp, true, &[Echo, Modern, List, Flood]),
     contender("Go SDK", Program::Go, true, &[Echo]),
@@ -225,7 +226,10 @@ fn target() -> Result<PathBuf> {
 }
 
 /// Where cargo puts what it builds.
-fn release() -> Result<PathBuf> {
+///
+/// # Errors
+/// If cargo's target folder cannot be found.
+pub fn release() -> Result<PathBuf> {
     Ok(target()?.join("release"))
 }
 

@@ -4,10 +4,13 @@
 //! noisy machine hits all alike; every answer's content is checked. The map: [`contender`] says who takes part and
 //! how each is built, [`process`] starts and watches them, [`tokens`] signs what is sent, [`work`] has the requests
 //! and judges the answers, [`load`] runs wrk, [`measure`] goes round, [`report`] shows it; [`soak`] is another kind
-//! of measurement: long, and with many connections, which [`crowd`] holds.
+//! of measurement: long, and with many connections, which [`crowd`] holds. `grants` measures what people and machines ask of an
+//! authorization server.
 
 mod contender;
 mod crowd;
+#[cfg(feature = "grants")]
+mod grants;
 mod load;
 mod measure;
 mod numbers;
@@ -43,6 +46,11 @@ enum Subcommands {
     /// Full load for a long time, then peers that never read, then 10,000 idle connections: does anything grow, or give
     /// way?
     Soak(SoakArgs),
+    /// Access tokens, whole log-ins and notes in a second: step 12 on SQLite and on PostgreSQL, and a real Keycloak
+    ///
+    /// It needs PostgreSQL's programs (Debian: postgresql). Without Java 17, or Maven, Keycloak is left out.
+    #[cfg(feature = "grants")]
+    Grants(grants::GrantsArgs),
 }
 
 #[derive(clap::Args)]
@@ -105,6 +113,8 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         None => run(&args.measure),
         Some(Subcommands::Soak(args)) => soak::soak(args),
+        #[cfg(feature = "grants")]
+        Some(Subcommands::Grants(args)) => grants::grants(args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -201,6 +201,7 @@ fn targets(report: &mut Report) {
         ("step9", "echo", "TypeScript SDK", 50.0),
         ("step9", "echo", "step9, log off", 0.95),
         ("step10", "echo", "step9", 0.95),
+        ("step12", "echo", "step10", 0.9),
     ] {
         let what = format!("{one} {one_work}, to {other}");
         let ratio = ratio((one, one_work), (other, "echo"));

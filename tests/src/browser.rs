@@ -73,7 +73,13 @@ impl<'a> Browser<'a> {
         // No connection is kept: while a test waits for another program, the server may close it, and the test would not see it.
         let client =
             reqwest::Client::builder().no_proxy().redirect(Policy::none()).pool_max_idle_per_host(0).build()?;
-        Ok(Browser { urls, requests: AtomicUsize::default(), client, cookies: Mutex::default() })
+        Ok(Self::with(client, urls))
+    }
+
+    /// The same with a client's connections. The client follows no redirects.
+    #[must_use]
+    pub fn with(client: reqwest::Client, urls: Vec<&'a str>) -> Self {
+        Browser { urls, requests: AtomicUsize::default(), client, cookies: Mutex::default() }
     }
 
     /// The URL of the server whose turn it is.

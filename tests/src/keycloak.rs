@@ -72,7 +72,10 @@ pub async fn shared() -> Result<&'static RwLock<Keycloak>> {
 
 impl Keycloak {
     /// On the page's port, or another where that is taken.
-    async fn start() -> Result<Self> {
+    ///
+    /// # Errors
+    /// If `start.sh` fails.
+    pub async fn start() -> Result<Self> {
         let free = |port| TcpListener::bind(("127.0.0.1", port)).and_then(|listener| listener.local_addr());
         let port = free(PAGES_PORT).or_else(|_| free(0))?.port();
         let data = tempfile::tempdir()?.keep();
