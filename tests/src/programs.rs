@@ -50,7 +50,7 @@ const PROGRAMS: &str = "build --bin step* --bin auth-server --bin gen-token --bi
 ///
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
 pub fn unset(command: &mut Command) {
-    let own = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR"];
+    let own = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR"];
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if own.contains(&&*text)
