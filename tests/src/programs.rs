@@ -45,7 +45,7 @@ const PROGRAMS: &str = "build --bin step* --bin auth-server --bin gen-token --bi
     --example actix --example axum --example rmcp"; // of resource-server
 
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
-const OWN: [&str; 4] = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR"];
+const OWN: [&str; 5] = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR"];
 
 /// Runs this command of cargo: what it has built of these kinds, by name.
 fn build(command: &str, kinds: &[&str]) -> Result<HashMap<String, PathBuf>> {
