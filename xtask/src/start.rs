@@ -24,7 +24,10 @@ pub enum Stub {
 /// Writes step `n` to the folder `stepN` in `mine`, which is made if it is not there. Returns the step's lessons.
 pub fn start(root: &Path, mine: &Path, n: u8, stub: Stub) -> Result<Vec<Lesson>> {
     let lessons = of_step(root, n)?;
-    ensure!(!lessons.is_empty(), "no lesson is about step {n}: those of the book are about the steps 1 to 9");
+    ensure!(
+        lessons.iter().any(|lesson| !lesson.stubs.is_empty()),
+        "no lesson leaves a function of step {n} to you: those of the steps 1 to 9 do"
+    );
     let (step, target) = (format!("step{n}"), mine.join(format!("step{n}")));
     ensure!(
         !target.exists(),
