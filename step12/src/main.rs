@@ -112,8 +112,6 @@ async fn serve(args: Args) -> Result<()> {
     let guards = web::Data::new(Guards::new(&listener)?);
     let notes = Notes::open(&args.notes).await?;
     let url = &listener.public_url;
-    // A proxy may take the path off or not, so this server could not tell which page `/account/login` is.
-    ensure!(url.path() != "/account", "--public-url: /account is the path of a page of this server");
     let places = args.well_known.places(url)?;
     let server = ResourceServer::new(url.resource()).metadata_url(places.protected_resource());
     // Either we sign the tokens, as in step 9, or the issuers named with --issuer do.
@@ -198,8 +196,7 @@ async fn serve(args: Args) -> Result<()> {
             .configure(|app| {
                 let Some((published, auth_server)) = &own else { return };
                 app.app_data(published.clone()).app_data(web::Data::new(auth_server.metadata()));
-                let paths = places.authorization_server_paths();
-                app.service(web::resource(paths).get(documents::authorization_server));
+                app.service(web::resource(places.authorization_server_paths()).get(documents::authorization_server));
                 if places.below {
                     app.service(web::resource(OPENID_CONFIGURATION).get(documents::openid_configuration));
                 }

@@ -21,10 +21,11 @@ pub struct WellKnownArgs {
 
 impl WellKnownArgs {
     /// # Errors
-    /// If there is no path to be below.
+    /// If there is no path to be below, or the path is one that this server has a page at.
     pub fn places(&self, public_url: &PublicUrl) -> Result<Places> {
         let below = self.well_known_below_path;
-        // At the root the other name would promise OpenID Connect.
+        // A proxy may take the path off or not, so the server could not tell which page `/account/login` is.
+        ensure!(public_url.path() != "/account", "--public-url: /account is the path of a page of this server");
         ensure!(!below || !public_url.path().is_empty(), "--well-known-below-path: --public-url has no path");
         Ok(Places { url: public_url.clone(), below })
     }
@@ -41,19 +42,19 @@ pub struct Places {
 impl Places {
     /// The URL of the protected resource's document (RFC 9728 §3.1). Only the challenge leads to the one below the path.
     pub fn protected_resource(&self) -> String {
-        match self.below {
-            true => self.url.join(PROTECTED_RESOURCE),
-            false => self.url.at_origin(&format!("{PROTECTED_RESOURCE}{}/mcp", self.url.path())),
+        if self.below {
+            return self.url.join(PROTECTED_RESOURCE);
         }
+        self.url.at_origin(&format!("{PROTECTED_RESOURCE}{}/mcp", self.url.path()))
     }
 
     /// The URL of the authorization server's document (RFC 8414 §3.1). Below an issuer's path, clients look for no name but
     /// OpenID Connect's (MCP 2026-07-28 "Authorization Server Metadata Discovery").
     pub fn authorization_server(&self) -> String {
-        match self.below {
-            true => self.url.join(OPENID_CONFIGURATION),
-            false => self.url.at_origin(&format!("{AUTHORIZATION_SERVER}{}", self.url.path())),
+        if self.below {
+            return self.url.join(OPENID_CONFIGURATION);
         }
+        self.url.at_origin(&format!("{AUTHORIZATION_SERVER}{}", self.url.path()))
     }
 
     /// The paths of the authorization server's document, as they are asked for here.
