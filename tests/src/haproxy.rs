@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    net::TcpListener,
+    os::fd::OwnedFd,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -30,30 +32,33 @@ impl HaProxy {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/haproxy.cfg");
         let names = ["MCP_REPLICA_1", "MCP_REPLICA_2", "MCP_REPLICA_3"].into_iter();
         let env = names.zip(replicas.map(|replica| format!("127.0.0.1:{replica}")));
-        let env = env.chain([("MCP_PUBLIC_HOST", format!("localhost:{port}"))]);
-        Self::run(&fs::read_to_string(config)?, port, env, "/ready")
+        let env =
+            env.chain([("MCP_PUBLIC_HOST", format!("localhost:{port}")), ("MCP_BIND", format!("127.0.0.1:{port}"))]);
+        Self::run(&fs::read_to_string(config)?, port, Stdio::null(), env, "/ready")
     }
 
-    /// One in front of a replica and, in the mind of its clients, of other applications: it leads on only what `rules` (of a
-    /// frontend) say, to the backend `whole`, or to `taken_off`, which takes the first part off the path. `ready`: what to ask
-    /// for `/ready`.
+    /// One with this listener, in front of a replica and, as far as its clients know, of other applications. It leads on only
+    /// what `rules` (of a frontend) say: to the backend `whole`, or to `taken_off`, which takes the first part off the path.
+    /// `ready`: where the replica says that it can serve.
     ///
     /// # Errors
     /// The same.
-    pub fn gateway(port: u16, replica: u16, rules: &str, ready: &'static str) -> Result<Self> {
+    pub fn gateway(listener: TcpListener, replica: u16, rules: &str, ready: &'static str) -> Result<Self> {
         let config = format!(
             "defaults\n mode http\n timeout connect 1s\n timeout client 30s\n timeout server 30s\n\
-             frontend gateway\n bind \"${{MCP_BIND}}\"\n{rules}\n default_backend nothing\n\
+             frontend gateway\n bind fd@0\n{rules}\n default_backend nothing\n\
              backend nothing\n http-request return status 404\n\
              backend whole\n server one 127.0.0.1:{replica}\n\
              backend taken_off\n http-request replace-path '^/[^/]+(/.*)$' '\\1'\n server one 127.0.0.1:{replica}\n"
         );
-        Self::run(&config, port, [], ready)
+        let port = listener.local_addr()?.port();
+        Self::run(&config, port, OwnedFd::from(listener).into(), [], ready)
     }
 
     fn run(
         config: &str,
         port: u16,
+        stdin: Stdio,
         env: impl IntoIterator<Item = (&'static str, String)>,
         ready: &'static str,
     ) -> Result<Self> {
@@ -65,8 +70,7 @@ impl HaProxy {
         let mut command = Command::new(program.unwrap_or_default());
         let file = folder.path().join("haproxy.cfg");
         fs::write(&file, config)?;
-        command.arg("-db").arg("-f").arg(file).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        command.env("MCP_BIND", format!("127.0.0.1:{port}")).envs(env);
+        command.arg("-db").arg("-f").arg(file).stdin(stdin).stdout(log.try_clone()?).stderr(log).envs(env);
         Ok(HaProxy { child: command.spawn()?, folder, url: format!("http://localhost:{port}"), ready })
     }
 

@@ -33,14 +33,13 @@ struct Gateway {
 impl Gateway {
     /// A server at `/tools` of this proxy, which leads nothing else on but what `rules` say.
     fn start(kind: &str, rules: &[&str], args: &[&str]) -> Result<Self> {
-        let free = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
-        let [own, public] = [free[0].local_addr()?.port(), free[1].local_addr()?.port()];
-        drop(free);
-        let (port, url) = (own.to_string(), format!("http://localhost:{public}/tools"));
-        let args = [&["--port", &port, "--public-url", &url][..], args].concat();
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let url = format!("http://localhost:{}/tools", listener.local_addr()?.port());
+        let args = [&["--public-url", &url][..], args].concat();
         let server = Server::start_in_env("step12", &args, &[("MCP_DEV_PASSWORD", PASSWORD)])?;
         let rules = format!("use_backend {kind} if {{ path_beg /tools/ }}\n{}", rules.join("\n"));
-        let mut proxy = HaProxy::gateway(public, own, &rules, "/tools/ready")?;
+        let port = server.url().rsplit(':').next().context("no port")?.parse()?;
+        let mut proxy = HaProxy::gateway(listener, port, &rules, "/tools/ready")?;
         Runtime::new()?.block_on(proxy.is_ready())?;
         Ok(Gateway { proxy, server })
     }
@@ -212,25 +211,20 @@ fn every_url_that_the_server_names_leads_to_it() -> Result<()> {
     Ok(())
 }
 
-/// A server whose public URL is its own, with `/tools`.
+/// The tests are the proxy.
 fn below_path() -> Result<Server> {
-    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-    Server::start_with(
-        "step12",
-        &["--port", &port.to_string(), "--public-url", &format!("http://localhost:{port}/tools")],
-    )
+    Server::start_with("step12", &["--public-url", "https://gw.example/tools"])
 }
 
 #[tokio::test]
 async fn a_token_is_for_the_resource_with_the_path_and_no_other() -> Result<()> {
     let server = below_path()?;
-    let (origin, issuer) = (server.url(), format!("{}/tools", server.url()));
-    let (ours, other) = (format!("{issuer}/mcp"), format!("{origin}/mcp"));
+    let (origin, issuer, ours) = ("https://gw.example", "https://gw.example/tools", "https://gw.example/tools/mcp");
     for (what, from, args, reason) in [
-        ("ours", issuer.as_str(), vec![], None),
-        ("the host's", &issuer, vec!["--audience", other.as_str()], Some("audience")),
-        ("a longer one", &issuer, vec!["--audience", "http://localhost/tools/mcp/"], Some("audience")),
-        ("of the issuer without the path", origin, vec!["--audience", &ours], Some("issuer")),
+        ("ours", issuer, vec![], None),
+        ("the host's", issuer, vec!["--audience", "https://gw.example/mcp"], Some("audience")),
+        ("a longer one", issuer, vec!["--audience", "https://gw.example/tools/mcp/"], Some("audience")),
+        ("of the issuer without the path", origin, vec!["--audience", ours], Some("issuer")),
     ] {
         let token = gen_token(&server.keys(), from, &[&["--username", "alice"], &args[..]].concat())?;
         for path in ["/tools/mcp", "/mcp"] {
