@@ -5,7 +5,7 @@ mod keys;
 
 use std::io::IsTerminal;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 #[cfg(feature = "keys")]
 pub use keys::{KeyArgs, ScopeArgs, TrustArgs};
@@ -53,24 +53,43 @@ pub struct ServerArgs {
     pub show_exchange: bool,
 }
 
-/// An http(s) URL without path, query, fragment or user: an MCP server has a host name of its own. Every URL that this
-/// server shows is this one with a path behind it.
+/// An http(s) URL without query, fragment or user, and without a slash at the end. Every URL that this server shows is this
+/// one with a path behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
 impl PublicUrl {
+    /// The URL of a server that has a host name of its own: it has no path.
+    ///
     /// # Errors
     /// If `text` is not such a URL.
     pub fn parse(text: &str) -> Result<Self> {
+        let url = Self::with_path(text)?;
+        ensure!(
+            url.path().is_empty(),
+            "{text:?} has a path, which only step 12 can have: it must look like https://mcp.example"
+        );
+        Ok(url)
+    }
+
+    /// The same, but it may have a path: the server shares its host name with others.
+    ///
+    /// # Errors
+    /// If `text` is not such a URL.
+    pub fn with_path(text: &str) -> Result<Self> {
         let Ok(url) = Url::parse(text) else { bail!("{text:?} is not a URL: it must look like https://mcp.example") };
-        let plain = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.path().trim_end_matches('/').is_empty();
+        let plain =
+            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) || !plain {
-            bail!("{text:?} must look like https://mcp.example: http or https, without user, path, query or fragment");
+            bail!("{text:?} must look like https://mcp.example: http or https, without user, query or fragment");
         }
+        // As it is written: clients compare it letter for letter, and the parser has resolved `..` and `%2e` in its copy.
+        let path = text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        ensure!(
+            (path.is_empty() || path.split('/').all(is_segment)) && url.path().trim_matches('/') == path,
+            "{text:?}: its path must look like /tools or /a/b: letters, digits and -._~ between single slashes, and no part begins with a dot"
+        );
         Ok(PublicUrl(url.as_str().trim_end_matches('/').to_owned()))
     }
 
@@ -78,9 +97,19 @@ impl PublicUrl {
         &self.0
     }
 
+    /// Its path, such as `/tools`; empty if it has none.
+    pub fn path(&self) -> &str {
+        self.0.match_indices('/').nth(2).map_or("", |(slash, _)| &self.0[slash..])
+    }
+
     /// This URL with `path` behind it, which begins with a slash.
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)
+    }
+
+    /// The URL of a path on the same host, which begins with a slash.
+    pub fn at_origin(&self, path: &str) -> String {
+        format!("{}{path}", self.0.strip_suffix(self.path()).unwrap_or(&self.0))
     }
 
     /// The same as a parsed URL.
@@ -95,6 +124,13 @@ impl PublicUrl {
     pub fn resource(&self) -> String {
         self.join("/mcp")
     }
+}
+
+/// Whether this may stand between two slashes of a public URL: it means the same to every client and proxy. No segment begins
+/// with a dot, so none is `..` or `.well-known`.
+fn is_segment(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    !text.is_empty() && !text.starts_with('.') && text.bytes().all(plain)
 }
 
 /// Whether a URL's host is this computer, by its name alone.

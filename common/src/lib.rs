@@ -13,7 +13,7 @@
 //! What only some steps need are features, so that the first steps build without the rest:
 //!
 //! - `schemas` (step 3): how tools are described;
-//! - `keys` (step 5): `keys`, the RSA key pair; `oauth`, `claims`, `files`, which the roles of OAuth share, from the crate
+//! - `keys` (step 5): `keys`, the RSA key pair; `oauth`, `claims`, `files`, `well_known`, which the roles of OAuth share, from the crate
 //!   `oauth`;
 //! - `guards`: the rule of step 1, for servers that are no steps.
 
@@ -45,4 +45,4 @@ mod schema;
 pub mod server;
 
 #[cfg(feature = "keys")]
-pub use ::oauth::{claims, files};
+pub use ::oauth::{claims, files, well_known};

@@ -1,8 +1,9 @@
-//! The address of a client behind a proxy, as the proxy says it: one that the operator names, and nobody else.
+//! What a proxy in front changes. The address of a client is what the proxy says: one that the operator names, and nobody else.
+//! The path of the public URL may be in front of a request's path, or the proxy has taken it off.
 
 use std::net::{IpAddr, SocketAddr};
 
-use actix_http::{RequestHead, header::HeaderMap};
+use actix_http::{RequestHead, Uri, header::HeaderMap, uri::PathAndQuery};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
@@ -65,6 +66,21 @@ impl ProxyArgs {
             }
         }
         client
+    }
+}
+
+/// Takes the path of the public URL off a request's path. Some proxies do so, others do not: behind both, each route has one
+/// name here, and it counts everywhere (guards, routes, limits).
+pub(crate) fn take_off(path: &str, request: &mut RequestHead) {
+    if path.is_empty() {
+        return;
+    }
+    let rest = request.uri.path_and_query().and_then(|whole| whole.as_str().strip_prefix(path));
+    let Some(Ok(rest)) = rest.filter(|rest| rest.starts_with('/')).map(str::parse::<PathAndQuery>) else { return };
+    let mut parts = request.uri.clone().into_parts();
+    parts.path_and_query = Some(rest);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        request.uri = uri;
     }
 }
 

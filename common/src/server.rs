@@ -44,6 +44,14 @@ impl ServerArgs {
     /// # Errors
     /// If the port is busy, the host unknown, or the public URL or an allowed origin is not valid.
     pub fn bind(self) -> Result<Listener> {
+        self.bind_as(PublicUrl::parse)
+    }
+
+    /// The same, for public URLs of another form.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn bind_as(self, parse: fn(&str) -> Result<PublicUrl>) -> Result<Listener> {
         if let Some(url) = &self.public_url {
             require_https("--public-url", url, self.allow_insecure_http)?;
         }
@@ -51,7 +59,7 @@ impl ServerArgs {
             if self.host == "localhost" { bind_loopback(self.port)? } else { vec![bind(&self.host, self.port)?] };
         let port = sockets[0].local_addr()?.port();
         let public_url = match &self.public_url {
-            Some(url) => PublicUrl::parse(url).context("--public-url")?,
+            Some(url) => parse(url).context("--public-url")?,
             None => PublicUrl::parse(&format!("http://localhost:{port}"))?,
         };
         Listener::new(sockets, public_url, self)
@@ -212,8 +220,9 @@ impl Listener {
             socket2::SockRef::from(&socket).listen(WAITING)?;
             let (app, limits, stopping) = (app.clone(), Arc::clone(&limits), server.graceful_shutdown_signal());
             let (address, proxy) = (socket.local_addr()?, self.proxy.clone());
+            let path = self.public_url.path().to_owned();
             server = server.listen(address.to_string(), socket, move || {
-                connections::http(app(), Arc::clone(&limits), address, proxy.clone(), stopping.clone())
+                connections::http(app(), Arc::clone(&limits), address, proxy.clone(), path.clone(), stopping.clone())
             })?;
         }
         let server = server.run();

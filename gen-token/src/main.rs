@@ -104,7 +104,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let server = args.server.clone().unwrap_or_else(|| format!("http://localhost:{}", args.port));
-    let server = PublicUrl::parse(&server).context("--server")?;
+    let server = PublicUrl::with_path(&server).context("--server")?;
     let keys = if args.generate_keys { KeyPair::replace(&args.keys)? } else { KeyPair::load_or_create(&args.keys)? };
     if args.generate_keys {
         KeyFolder::open(&args.keys)?.remove(|key| key.from > 0)?; // further keys are old ones too

@@ -42,7 +42,7 @@ pub struct DoctorArgs {
 /// Says what it finds; true if nothing is wrong.
 pub async fn examine(args: &DoctorArgs) -> Result<bool> {
     ensure!(args.issuers.elsewhere()?, "doctor: say whom to check, with --issuer URL");
-    let public_url = PublicUrl::parse(args.public_url.as_deref().unwrap_or(LOCAL)).context("--public-url")?;
+    let public_url = PublicUrl::with_path(args.public_url.as_deref().unwrap_or(LOCAL)).context("--public-url")?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
     let mut report = Report::new();
     for issuer in args.issuers.issuers()? {

@@ -5,8 +5,10 @@ use actix_web::{HttpResponse, web};
 use common::{config::PublicUrl, oauth::AuthorizationServerMetadata};
 use resource_server::ResourceServer;
 use serde::Serialize;
+use serde_json::json;
 
-pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+use crate::well_known::Places;
+
 pub const JWKS: &str = "/.well-known/jwks.json";
 pub const DOCUMENTATION: &str = "/docs";
 
@@ -22,10 +24,10 @@ pub struct OAuthUrls {
 
 impl OAuthUrls {
     /// `ours`: whether this program is the issuer.
-    pub fn new(resource_server: &ResourceServer, public_url: &PublicUrl, ours: bool) -> Self {
+    pub fn new(places: &Places, public_url: &PublicUrl, ours: bool) -> Self {
         OAuthUrls {
-            protected_resource: resource_server.metadata_url().to_owned(),
-            authorization_server: ours.then(|| public_url.join(AUTHORIZATION_SERVER)),
+            protected_resource: places.protected_resource(),
+            authorization_server: ours.then(|| places.authorization_server()),
             jwks: ours.then(|| public_url.join(JWKS)),
         }
     }
@@ -56,6 +58,15 @@ impl<'a> OAuthMeta<'a> {
 /// RFC 8414; a client accepts this document only from the issuer (§3.3).
 pub async fn authorization_server(metadata: web::Data<AuthorizationServerMetadata>) -> HttpResponse {
     HttpResponse::Ok().json(&**metadata)
+}
+
+/// The same, under the name of OpenID Connect, of which some clients want two members more: `sub` is the same for every client,
+/// and no algorithm signs ID tokens, since there are none.
+pub async fn openid_configuration(metadata: web::Data<AuthorizationServerMetadata>) -> HttpResponse {
+    let mut metadata = AuthorizationServerMetadata::clone(&metadata);
+    let wanted = [("subject_types_supported", json!(["public"])), ("id_token_signing_alg_values_supported", json!([]))];
+    metadata.other.extend(wanted.map(|(name, value)| (name.to_owned(), value)));
+    HttpResponse::Ok().json(metadata)
 }
 
 /// `resource_documentation`: this step's own README.

@@ -2,7 +2,8 @@
 //!
 //! The map is step 10's. [`notes`] are in SQLite or in PostgreSQL, as is what the authorization server keeps; while the database
 //! is away, [`methods`] says when to come again; [`health`] tells those who restart a replica from those who send it requests.
-//! [`keys`] are replaced while all replicas run.
+//! [`keys`] are replaced while all replicas run. Behind a proxy that they share with others, [`well_known`] says where clients
+//! find the documents.
 
 mod auth;
 mod caller;
@@ -21,6 +22,7 @@ mod permissions;
 mod prompts;
 mod tools;
 mod user_tools;
+mod well_known;
 
 use std::{
     pin::pin,
@@ -35,11 +37,12 @@ use auth_server::cli::{AuthArgs, Host};
 use clap::{Parser, Subcommand};
 use common::{
     claims::SCOPES,
-    config::{HELP, KeyArgs, ScopeArgs, ServerArgs},
+    config::{HELP, KeyArgs, PublicUrl, ScopeArgs, ServerArgs},
     http,
     proxy::ProxyArgs,
     readiness::Readiness,
     server,
+    well_known::OPENID_CONFIGURATION,
 };
 use doctor::DoctorArgs;
 use documents::{OAuthMeta, OAuthUrls};
@@ -52,6 +55,7 @@ use methods::{Call, Methods};
 use notes::{Notes, NotesArgs};
 use resource_server::{ResourceServer, actix};
 use serde_json::json;
+use well_known::WellKnownArgs;
 
 /// An MCP server, step by step.
 #[derive(Parser)]
@@ -71,6 +75,8 @@ struct Args {
     notes: NotesArgs,
     #[command(flatten)]
     proxy: ProxyArgs,
+    #[command(flatten)]
+    well_known: WellKnownArgs,
     /// For how long to go on once told to stop, with /ready red, so that a proxy sends nothing more
     #[arg(long, env = "MCP_DRAIN", value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     drain: Duration,
@@ -100,13 +106,14 @@ async fn main() -> ExitCode {
 async fn serve(args: Args) -> Result<()> {
     let elsewhere = args.issuers.elsewhere()?;
     let scopes = args.scopes.basic()?;
-    let mut listener = args.server.bind()?;
+    let mut listener = args.server.bind_as(PublicUrl::with_path)?;
     listener.behind(args.proxy);
     let draining = listener.drain(args.drain);
     let guards = web::Data::new(Guards::new(&listener)?);
     let notes = Notes::open(&args.notes).await?;
     let url = &listener.public_url;
-    let server = ResourceServer::new(url.resource());
+    let places = args.well_known.places(url)?;
+    let server = ResourceServer::new(url.resource()).metadata_url(places.protected_resource());
     // Either we sign the tokens, as in step 9, or the issuers named with --issuer do.
     let (server, own, folder) = match elsewhere {
         true if args.keys.public_key.is_some() => bail!("--public-key: with --issuer, keys come from there"),
@@ -132,7 +139,7 @@ async fn serve(args: Args) -> Result<()> {
     let server = server.scopes(SCOPES).basic_scopes(scopes).name("MCP authorization, step by step");
     let server = server.documentation(url.join(documents::DOCUMENTATION)).allow_insecure_http(); // the listener allows it or not
     let (resource_server, tasks) = server.start().await?;
-    let urls = OAuthUrls::new(&resource_server, url, own.is_some());
+    let urls = OAuthUrls::new(&places, url, own.is_some());
 
     let tools = Arc::new(user_tools::add(tools::tools(), &notes));
     let (required, listed, called) = (tools.clone(), tools.clone(), tools);
@@ -189,7 +196,10 @@ async fn serve(args: Args) -> Result<()> {
             .configure(|app| {
                 let Some((published, auth_server)) = &own else { return };
                 app.app_data(published.clone()).app_data(web::Data::new(auth_server.metadata()));
-                app.service(web::resource(documents::AUTHORIZATION_SERVER).get(documents::authorization_server));
+                app.service(web::resource(places.authorization_server_paths()).get(documents::authorization_server));
+                if places.below {
+                    app.service(web::resource(OPENID_CONFIGURATION).get(documents::openid_configuration));
+                }
                 app.service(web::resource(documents::JWKS).get(keys::jwks));
                 auth_server.configure(app);
             })

@@ -1,6 +1,7 @@
 //! Step 11 as a person runs it: a terminal to read, a browser that opens what the program asks for.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
@@ -15,8 +16,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use reqwest::Url;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
-use crate::command;
+use crate::{browser::Browser, command};
 
 /// Nothing that a test starts may take longer: a hang is a failure.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -149,6 +151,20 @@ impl Client {
         let opened = fs::read_to_string(self.folder.path().join("opened")).unwrap_or_default();
         Ok(Outcome { code: status.code(), stdout, stderr, opened })
     }
+}
+
+/// A person at the log-in and consent pages of the server at this origin, who allows these scopes. Returns where the browser is sent
+/// in the end.
+///
+/// # Errors
+/// If a page is not what it should be.
+pub fn person(origin: &str, url: &str, user: &str, scopes: &[&str]) -> Result<String> {
+    let path = url.strip_prefix(origin).context("another server's page")?;
+    let asked: BTreeMap<String, String> = Url::parse(url)?.query_pairs().into_owned().collect();
+    let redirect_uri = asked.get("redirect_uri").context("no redirect_uri")?;
+    let answer = Runtime::new()?.block_on(Browser::at(vec![origin])?.consent(path, user, scopes))?;
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(answer).finish();
+    Ok(format!("{redirect_uri}?{query}"))
 }
 
 /// What a browser does without a person: it follows redirects, wherever they lead.

@@ -1,8 +1,10 @@
-//! A real HAProxy with `deploy/haproxy.cfg`, on a free port. It is stopped when it is dropped.
+//! A real HAProxy on a free port, with `deploy/haproxy.cfg` or rules of a test. It is stopped when it is dropped.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    net::TcpListener,
+    os::fd::OwnedFd,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -17,6 +19,8 @@ pub struct HaProxy {
     child: Child,
     folder: TempDir,
     url: String,
+    /// Where a replica says that it can serve.
+    ready: &'static str,
 }
 
 impl HaProxy {
@@ -25,19 +29,49 @@ impl HaProxy {
     /// # Errors
     /// If it is not installed, or does not start.
     pub fn start(port: u16, replicas: [u16; 3]) -> Result<Self> {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/haproxy.cfg");
+        let names = ["MCP_REPLICA_1", "MCP_REPLICA_2", "MCP_REPLICA_3"].into_iter();
+        let env = names.zip(replicas.map(|replica| format!("127.0.0.1:{replica}")));
+        let env =
+            env.chain([("MCP_PUBLIC_HOST", format!("localhost:{port}")), ("MCP_BIND", format!("127.0.0.1:{port}"))]);
+        Self::run(&fs::read_to_string(config)?, port, Stdio::null(), env, "/ready")
+    }
+
+    /// One with this listener, in front of a replica and, as far as its clients know, of other applications. It leads on only
+    /// what `rules` (of a frontend) say: to the backend `whole`, or to `taken_off`, which takes the first part off the path.
+    /// `ready`: where the replica says that it can serve.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn gateway(listener: TcpListener, replica: u16, rules: &str, ready: &'static str) -> Result<Self> {
+        let config = format!(
+            "defaults\n mode http\n timeout connect 1s\n timeout client 30s\n timeout server 30s\n\
+             frontend gateway\n bind fd@0\n{rules}\n default_backend nothing\n\
+             backend nothing\n http-request return status 404\n\
+             backend whole\n server one 127.0.0.1:{replica}\n\
+             backend taken_off\n http-request replace-path '^/[^/]+(/.*)$' '\\1'\n server one 127.0.0.1:{replica}\n"
+        );
+        let port = listener.local_addr()?.port();
+        Self::run(&config, port, OwnedFd::from(listener).into(), [], ready)
+    }
+
+    fn run(
+        config: &str,
+        port: u16,
+        stdin: Stdio,
+        env: impl IntoIterator<Item = (&'static str, String)>,
+        ready: &'static str,
+    ) -> Result<Self> {
         let program =
             ["haproxy", "/usr/sbin/haproxy"].into_iter().find(|name| Command::new(name).arg("-v").output().is_ok());
         needs("HAProxy", program.is_some())?;
         let folder = tempfile::tempdir()?;
         let log = File::create(folder.path().join("log"))?;
         let mut command = Command::new(program.unwrap_or_default());
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/haproxy.cfg");
-        command.arg("-db").arg("-f").arg(config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        command.env("MCP_BIND", format!("127.0.0.1:{port}")).env("MCP_PUBLIC_HOST", format!("localhost:{port}"));
-        for (name, replica) in ["MCP_REPLICA_1", "MCP_REPLICA_2", "MCP_REPLICA_3"].into_iter().zip(replicas) {
-            command.env(name, format!("127.0.0.1:{replica}"));
-        }
-        Ok(HaProxy { child: command.spawn()?, folder, url: format!("http://localhost:{port}") })
+        let file = folder.path().join("haproxy.cfg");
+        fs::write(&file, config)?;
+        command.arg("-db").arg("-f").arg(file).stdin(stdin).stdout(log.try_clone()?).stderr(log).envs(env);
+        Ok(HaProxy { child: command.spawn()?, folder, url: format!("http://localhost:{port}"), ready })
     }
 
     /// What the world calls all replicas.
@@ -54,7 +88,7 @@ impl HaProxy {
         let client = reqwest::Client::builder().no_proxy().build()?;
         loop {
             ensure!(self.child.try_wait()?.is_none(), "it has ended: {}", self.log()?);
-            let reply = Reply::of(client.get(format!("{}/ready", self.url))).await;
+            let reply = Reply::of(client.get(format!("{}{}", self.url, self.ready))).await;
             if reply.is_ok_and(|reply| reply.status == 200) {
                 return Ok(());
             }

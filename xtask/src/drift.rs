@@ -52,7 +52,7 @@ const STEPS: [Allowed; 11] = [
     },
     Allowed {
         step: 12,
-        new: &["keys.rs", "migrations/postgres/0001_notes.sql"],
+        new: &["keys.rs", "migrations/postgres/0001_notes.sql", "well_known.rs"],
         differs: &["documents.rs", "health.rs", "methods.rs", "notes.rs", "user_tools.rs"],
         longer: Some("what SQLite alone did is said once more, for either database"),
         ..NOTHING

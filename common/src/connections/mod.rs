@@ -51,19 +51,20 @@ use self::{
 };
 use crate::{
     http::{error_response, wrap_body},
-    proxy::ProxyArgs,
+    proxy::{self, ProxyArgs},
     requests::Arrived,
 };
 
 /// How long, in seconds, a client that was told 503 should wait.
 const RETRY_AFTER: &str = "5";
 
-/// HTTP on the connections of one address.
+/// HTTP on the connections of one address. `path`: that of the public URL.
 pub(crate) fn http<F, S, B>(
     app: F,
     limits: Arc<Limits>,
     address: SocketAddr,
     proxy: Option<Arc<ProxyArgs>>,
+    path: String,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
@@ -79,6 +80,7 @@ where
         if let Some(proxy) = &proxy {
             proxy.apply(request.head_mut());
         }
+        proxy::take_off(&path, request.head_mut());
         let turn = request.conn_data::<Rc<Turn>>().cloned();
         let refused = turn.as_ref().is_some_and(|turn| turn.refused);
         if let Some(turn) = &turn

@@ -33,6 +33,7 @@ async fn account_page(state: &State, http: &HttpRequest) -> Result<HttpResponse>
     let consents = state.store.consents(&account.sub).await?;
     let page = AccountPage {
         user: account.name,
+        action: state.at(PAGE),
         csrf: state.form_token(Form::Account, &session, ""),
         allowed: consents.into_iter().map(|consent| allowed(state, consent)).collect(),
     };
@@ -54,8 +55,8 @@ fn allowed(state: &State, consent: Consent) -> Allowed {
 }
 
 /// `GET /account/login`: reloading the page after a wrong password starts again.
-pub(crate) async fn start_again() -> HttpResponse {
-    see_other(PAGE).finish()
+pub(crate) async fn start_again(state: web::Data<State>) -> HttpResponse {
+    see_other(&state.at(PAGE)).finish()
 }
 
 /// `POST /account/login`: back to the page, with a session.
@@ -81,7 +82,7 @@ pub(crate) async fn change(state: web::Data<State>, http: HttpRequest, body: Res
         (Some("log_out"), _) => match state.store.end_session(&Digest::of(session.expose_secret())).await {
             Ok(()) => {
                 tracing::info!(event = "log_out", "the person has ended the session");
-                see_other(PAGE).cookie(state.no_session()).finish()
+                see_other(&state.at(PAGE)).cookie(state.no_session()).finish()
             }
             Err(cause) => internal(&cause),
         },
@@ -91,7 +92,7 @@ pub(crate) async fn change(state: web::Data<State>, http: HttpRequest, body: Res
                     events::client(client);
                     tracing::info!(event = "consent_withdrawn", "the client's codes and refresh tokens have ended");
                 }
-                see_other(PAGE).finish()
+                see_other(&state.at(PAGE)).finish()
             }
             Err(cause) => internal(&cause),
         },

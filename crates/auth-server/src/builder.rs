@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use aws_lc_rs::hmac;
 use governor::Quota;
 use jsonwebtoken::EncodingKey;
@@ -52,8 +52,8 @@ pub struct Builder {
 }
 
 impl AuthServer {
-    /// One that signs with this RSA key. `issuer`: its own URL, without a slash at the end, under which the endpoints are
-    /// mounted at the root.
+    /// One that signs with this RSA key. `issuer`: its own URL, without a slash at the end, under which browsers and clients
+    /// reach what [`AuthServer::configure`] mounts. Where it has a path, that is the path of a scope, or a proxy takes it off.
     #[allow(clippy::new_ret_no_self, reason = "it takes a few words more to say what is wanted")]
     pub fn new(issuer: impl Into<String>, key: EncodingKey) -> Builder {
         Builder {
@@ -126,7 +126,7 @@ impl Builder {
     /// Opens the database, and makes what is missing in it.
     ///
     /// # Errors
-    /// If the database or the file of clients cannot be used, a resource is not the URL of an MCP server, or the key is not
+    /// If the issuer is not a URL, the database or the file of clients cannot be used, a resource is not the URL of an MCP server, or the key is not
     /// an RSA key.
     pub async fn open(self) -> Result<AuthServer> {
         let keys = Keys::new([(0, self.key)])?;
@@ -143,7 +143,9 @@ impl Builder {
         let schemes = AppSchemes::new(&self.app_schemes);
         let listed = self.clients.as_deref().map(|file| client::read_file(file, &schemes)).transpose()?;
         let document_options = cimd::Options::new(self.loopback_client_ids, schemes.clone(), store.clock().clone());
+        let path = Url::parse(self.issuer.as_str()).map(|url| url.path().trim_end_matches('/').to_owned());
         let state = State {
+            path: path.with_context(|| format!("the issuer {} is not a URL", self.issuer))?,
             issuer: self.issuer,
             resources: self.resources,
             keys,

@@ -34,13 +34,14 @@ pub(crate) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn at(&self, path: &str) -> String {
-        if self.query.is_empty() { path.to_owned() } else { format!("{path}?{}", self.query) }
+    fn at(&self, state: &State, path: &str) -> String {
+        let path = state.at(path);
+        if self.query.is_empty() { path } else { format!("{path}?{}", self.query) }
     }
 
     /// The answer that sends the browser on.
-    pub fn go_on(&self) -> HttpResponseBuilder {
-        see_other(&self.at(self.next))
+    pub fn go_on(&self, state: &State) -> HttpResponseBuilder {
+        see_other(&self.at(state, self.next))
     }
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn page(
         server: state.issuer.as_str().split_once("://").map_or(state.issuer.as_str(), |(_, host)| host).to_owned(),
         username: username.chars().take(LONGEST_NAME).collect(),
         client: entry.client.map(str::to_owned),
-        action: entry.at(entry.action),
+        action: entry.at(state, entry.action),
         csrf: state.form_token(Form::LogIn, &cookie, entry.query),
         problem,
     };
@@ -122,7 +123,7 @@ async fn checked(
     state.store.remove_expired().await?;
     let Some(session) = state.begin_session(http, &account).await? else { return Ok(Err(LogIn::Wrong)) };
     let device = state.remember_browser(http, &account).await?;
-    Ok(Ok(entry.go_on().cookie(session).cookie(device).finish()))
+    Ok(Ok(entry.go_on(state).cookie(session).cookie(device).finish()))
 }
 
 /// The form, if it was made for this browser and this request.

@@ -30,7 +30,7 @@ static STYLE_DIGEST: LazyLock<String> =
 #[derive(Template)]
 #[template(path = "login.html")]
 pub struct LoginPage {
-    /// The host, and the port if it is not the scheme's own, of this server.
+    /// This server's URL without its scheme.
     pub server: String,
     /// What was typed before.
     pub username: String,
@@ -83,6 +83,7 @@ pub struct ScopeChoice {
 #[template(path = "account.html")]
 pub struct AccountPage {
     pub user: String,
+    pub action: String,
     pub csrf: String,
     pub allowed: Vec<Allowed>,
 }
@@ -211,6 +212,7 @@ mod tests {
         let error = ErrorPage { problem: HOSTILE.into(), hint: "Start again from the program that sent you here." };
         let account = AccountPage {
             user: HOSTILE.into(),
+            action: HOSTILE.into(),
             csrf: HOSTILE.into(),
             allowed: vec![Allowed {
                 client_id: HOSTILE.into(),
@@ -225,7 +227,7 @@ mod tests {
         for (page, times) in [
             (html(&login(None)), 6),
             (html(&consent(vec![choice(HOSTILE, true)])), 10),
-            (html(&account), 9),
+            (html(&account), 11),
             (html(&error), 1),
         ] {
             assert!(!page.contains("<script"), "{page}");

@@ -86,7 +86,7 @@ impl AuthServer {
     }
 
     /// The same, and the documents about it: its metadata (RFC 8414), and its keys (RFC 7517). For an application that has
-    /// none of its own at these paths.
+    /// none of its own at these paths, and an issuer without a path: one with a path has its metadata elsewhere (§3.1).
     pub fn configure_all(&self, app: &mut ServiceConfig) {
         self.configure(app);
         let (metadata, keys) = (self.metadata.clone(), self.clone());

@@ -32,7 +32,9 @@ impl State {
     /// The cookie's name carries a digest of the issuer: cookies ignore ports (RFC 6265 §8.5), and
     /// another server on this host must not overwrite ours.
     fn cookie_name(&self, kind: &str) -> String {
-        // `__Host-`: no other host of the domain, and no plain http, can set it (RFC 6265bis §4.1.3.2).
+        // `__Host-`: no other host of the domain, and no plain http, can set it (RFC 6265bis §4.1.3.2). It goes to all paths of
+        // the host. A narrower one could be set from other hosts, and would hide nothing from other applications on this
+        // one: their scripts have our origin, and can open our pages with it (§8.5).
         let prefix = if self.issuer.as_str().starts_with("https:") { "__Host-" } else { "" };
         format!("{prefix}{kind}_{}", short(self.issuer.as_str()))
     }

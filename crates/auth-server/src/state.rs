@@ -22,6 +22,8 @@ use crate::{
 /// What the endpoints share.
 pub(crate) struct State {
     pub issuer: Issuer,
+    /// The path of its URL, without a slash at the end.
+    pub path: String,
     /// What tokens are issued for.
     pub resources: Vec<Resource>,
     pub keys: Keys,
@@ -44,6 +46,11 @@ pub(crate) enum ClientProblem {
 }
 
 impl State {
+    /// The path of a page of ours for browsers, which know it below the issuer.
+    pub fn at(&self, page: &str) -> String {
+        format!("{}{page}", self.path)
+    }
+
     /// The client of this id, wherever it is known from: the operator's file, its own document, or its registration.
     ///
     /// # Errors

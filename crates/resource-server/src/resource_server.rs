@@ -72,6 +72,7 @@ struct Config {
     basic_scopes: Option<Vec<String>>,
     name: Option<String>,
     documentation: Option<String>,
+    metadata_url: Option<String>,
     times: Times,
     insecure_http: bool,
 }
@@ -195,6 +196,13 @@ impl<Trust> Builder<Trust> {
         self
     }
 
+    /// The URL of the protected-resource document, on the resource's origin: challenges name it. For a server behind a proxy that
+    /// does not forward the resource's well-known place (RFC 9728 §3.1), which is the default.
+    pub fn metadata_url(mut self, url: impl Into<String>) -> Self {
+        self.config.metadata_url = Some(url.into());
+        self
+    }
+
     /// How the issuers' keys are renewed.
     pub fn times(mut self, times: Times) -> Self {
         self.config.times = times;
@@ -275,7 +283,7 @@ impl Config {
             dpop_bound_access_tokens_required: false,
             other: Map::new(),
         };
-        Ok((Issuers::new(list, opaque), Document::new(metadata, self.insecure_http)?))
+        Ok((Issuers::new(list, opaque), Document::new(metadata, self.metadata_url.as_deref(), self.insecure_http)?))
     }
 }
 

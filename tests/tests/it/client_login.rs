@@ -2,7 +2,6 @@
 //! at the official TypeScript SDK's example server, in `tests/interop/client.mjs`. And at servers of the Python and Go SDKs.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::Write,
     net::{TcpListener, TcpStream},
@@ -18,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use integration_tests::{
     Server,
     browser::{Browser, PASSWORD, start},
-    client::{Client, follow},
+    client::{Client, follow, person},
     interop, program, programs,
     signer::rsa_key,
     text,
@@ -28,21 +27,10 @@ use regex::Regex;
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 use serde_json::{Value, json};
 
-/// The person at the log-in and consent pages. Returns where the browser is sent in the end.
-fn person(server: &Server, url: &str, user: &str, scopes: &[&str]) -> Result<String> {
-    let path = url.strip_prefix(server.url()).context("another server's page")?;
-    let asked: BTreeMap<String, String> = reqwest::Url::parse(url)?.query_pairs().into_owned().collect();
-    let redirect_uri = asked.get("redirect_uri").context("no redirect_uri")?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    let answer = runtime.block_on(Browser::new(server)?.consent(path, user, scopes))?;
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(answer).finish();
-    Ok(format!("{redirect_uri}?{query}"))
-}
-
 /// Alice, who allows these scopes, at a browser on the same computer.
 fn alice(server: &Arc<Server>, scopes: &'static [&'static str]) -> impl Fn(&str) + Send + 'static {
     let server = server.clone();
-    move |url| follow(&person(&server, url, "alice", scopes).expect("the person"))
+    move |url| follow(&person(server.url(), url, "alice", scopes).expect("the person"))
 }
 
 fn nobody(url: &str) {
@@ -100,7 +88,7 @@ fn one_log_in_and_every_command() -> Result<()> {
     // Another person's log-in, with the existing registration.
     let who = server.clone();
     let outcome = client.run(&["login"], move |url| {
-        follow(&person(&who, url, "bob", &["mcp:read", "mcp:tools"]).expect("the person"));
+        follow(&person(who.url(), url, "bob", &["mcp:read", "mcp:tools"]).expect("the person"));
     })?;
     assert!(outcome.code == Some(0) && outcome.stdout.contains("mcp:read mcp:tools"), "{outcome:?}");
     assert!(run(&["call", "whoami"])?.stdout.contains("\"username\":\"bob\""));
@@ -130,7 +118,7 @@ fn a_narrow_consent_is_widened_when_a_tool_needs_more() -> Result<()> {
     let who = server.clone();
     let outcome = client.run(&["call", "echo", "message=hi"], move |url| {
         assert!(url.contains("scope=mcp%3Aread+mcp%3Atools"), "{url}");
-        follow(&person(&who, url, "alice", &["mcp:read", "mcp:tools"]).expect("the person"));
+        follow(&person(who.url(), url, "alice", &["mcp:read", "mcp:tools"]).expect("the person"));
     })?;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "hi\n"), "{outcome:?}");
     Ok(())
@@ -146,7 +134,7 @@ fn over_ssh_the_last_pages_address_is_pasted() -> Result<()> {
     let keyboard_of = std::sync::Mutex::new(move |text: &str| writeln!(keyboard, "{text}"));
     let who = server.clone();
     let outcome = client.wait(child, move |url| {
-        let answer = person(&who, url, "alice", ALL).expect("the person");
+        let answer = person(who.url(), url, "alice", ALL).expect("the person");
         let mut paste = keyboard_of.lock().expect("the keyboard");
         paste("https://evil.example/callback?code=x").expect("to paste");
         paste(&answer).expect("to paste");

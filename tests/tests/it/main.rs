@@ -25,6 +25,7 @@ mod manage;
 mod memory;
 mod notes;
 mod operations;
+mod path;
 mod people;
 mod permissions;
 mod postgres;

@@ -42,8 +42,8 @@ pub(crate) async fn authorize(state: web::Data<State>, http: HttpRequest) -> Htt
 }
 
 /// `GET /login`: reloading the page after a wrong password starts the log-in again.
-pub(crate) async fn start_again(http: HttpRequest) -> HttpResponse {
-    entry(&http, None).go_on().finish()
+pub(crate) async fn start_again(state: web::Data<State>, http: HttpRequest) -> HttpResponse {
+    entry(&http, None).go_on(&state).finish()
 }
 
 /// `POST /login`: back to the authorization endpoint, with a session.
@@ -87,7 +87,7 @@ async fn consent_page(
         app_scheme: asked.app_scheme(),
         loopback_only: asked.loopback_only(),
         user: account.name.clone(),
-        action: format!("/authorize?{}", http.query_string()),
+        action: format!("{}?{}", state.at("/authorize"), http.query_string()),
         csrf: state.form_token(Form::Consent, session, http.query_string()),
         scopes: asked
             .scopes
