@@ -10,6 +10,8 @@ SCRIPT="tests/${0##*/}" STEP='' URL='' KEYS='' GEN_TOKEN='' SERVER='' LAUNCHED='
 STATUS='' HEADERS='' BODY='' PASSED=0 FAILED=0
 META='"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}'
 ACCEPT='Accept: application/json, text/event-stream'
+# Of people on a server that was started with MCP_DEV_PASSWORD; they allow the scopes in ALLOW (empty: all).
+PASSWORD='correct horse battery staple' ALLOW='' LAST_PAGE='' LAST_PLACE=''
 
 green='' red='' plain=''
 if [ -t 1 ] || [ -n "${CLICOLOR_FORCE:-}" ]; then green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'; fi
@@ -25,7 +27,8 @@ usage() {
         report=' [--auth-check FILE]'
         text+="
   --auth-check FILE
-                   also write what auth-check finds in the server to FILE, as JSON; it registers clients there"
+                   also write what auth-check finds in the server to FILE, as JSON; it registers clients there, and from step 7 on
+                   alice logs in if the script has started the server"
     fi
     cat <<END
 Usage: $SCRIPT [--only LESSON] [--program FILE | --url URL$keys]$report
@@ -121,6 +124,7 @@ start_server() {
     [ -n "$BINARY" ] || BINARY=$(build "step$STEP") || exit 1
     KEYS=$TMP/keys
     [ "$STEP" -lt 5 ] || args+=(--keys "$KEYS")
+    [ -z "$REPORT" ] || export MCP_DEV_PASSWORD=$PASSWORD
     launch "step$STEP" "${args[@]}"
     SERVER=$LAUNCHED
 }
@@ -186,10 +190,56 @@ finish() {
 
 # Writes what auth-check finds to REPORT. That it finds something (1) is for the reader of the report to judge.
 auth_check() {
-    local outcome=0
+    local outcome=0 pid there visited='' login=()
+    [ "$STEP" -lt 7 ] || [ -z "$SERVER" ] || login=(--login --paste)
+    mkfifo "$TMP/paste" && exec 3<>"$TMP/paste" || die 'no pipe to auth-check'
     "$AUTH_CHECK" "$URL/mcp" --issuer-key "$KEYS/mcp_private_key.pem" --active --quiet --json "$REPORT" \
-        >/dev/null 2>"$TMP/auth-check" || outcome=$?
+        ${login[@]+"${login[@]}"} <&3 >/dev/null 2>"$TMP/auth-check" &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        there=$(sed -n 's/^  \(http.*\)$/\1/p' "$TMP/auth-check" | tail -1)
+        if [ -n "$there" ] && [ "$there" != "$visited" ]; then
+            visited=$there
+            person "$there"
+            # An empty line says that the server has shown a page and led nowhere.
+            [[ $LAST_PLACE != "$URL"* ]] || LAST_PLACE=''
+            printf '%s\n' "$LAST_PLACE" >&3
+        fi
+        sleep 0.05
+    done
+    wait "$pid" || outcome=$?
+    exec 3>&-
     [ $outcome -le 1 ] || die "auth-check cannot judge the server: $(cat "$TMP/auth-check")"
+}
+
+# The value of an attribute in the first tag on standard input that is like the pattern.
+attribute() { grep -o "<$1[^>]*>" | head -1 | sed -n "s/.* $2=\"\([^\"]*\)\".*/\1/p" | sed 's/&#38;/\&/g; s/&amp;/\&/g; s/&#61;/=/g; s/&#43;/+/g'; }
+
+# browse URL CURL-ARGUMENTS…: leaves LAST_PAGE, and in LAST_PLACE where it was found. Nobody may listen where a client waits.
+browse() {
+    LAST_PLACE=$(curl_ -L -b "$TMP/cookies" -c "$TMP/cookies" -H "Origin: $URL" -o "$TMP/page" -w '%{url_effective}' \
+        "${@:2}" "$1" 2>"$TMP/curl")
+    LAST_PAGE=$(cat "$TMP/page")
+}
+
+# person URL: alice logs in, and allows the scopes, as a browser would send it.
+person() {
+    local action csrf scopes=() scope
+    : >"$TMP/page"
+    browse "$1"
+    if [[ $LAST_PAGE == *'name="password"'* ]]; then
+        action=$(attribute form action <<<"$LAST_PAGE")
+        csrf=$(attribute 'input[^>]*name="csrf"' value <<<"$LAST_PAGE")
+        browse "$URL$action" --data-urlencode username=alice --data-urlencode "password=$PASSWORD" \
+            --data-urlencode "csrf=$csrf"
+    fi
+    [[ $LAST_PAGE == *'name="decision"'* ]] || return 0
+    action=$(attribute form action <<<"$LAST_PAGE")
+    csrf=$(attribute 'input[^>]*name="csrf"' value <<<"$LAST_PAGE")
+    for scope in ${ALLOW:-mcp:read mcp:tools mcp:prompts}; do
+        [[ $LAST_PAGE != *"value=\"$scope\""* ]] || scopes+=(--data-urlencode "scope=$scope")
+    done
+    browse "$URL$action" --data-urlencode "csrf=$csrf" --data-urlencode decision=allow ${scopes[@]+"${scopes[@]}"}
 }
 
 # --- asking -------------------------------------------------------------------------------------

@@ -28,32 +28,10 @@ prepare
 unset SSH_CONNECTION
 [ -n "$CLIENT" ] || CLIENT=$(build step11) || exit 1
 STEP=9 LESSON=11
-MCP_DEV_PASSWORD='correct horse battery staple'
-export MCP_DEV_PASSWORD MCP_CREDENTIALS=$TMP/credentials
+export MCP_DEV_PASSWORD=$PASSWORD MCP_CREDENTIALS=$TMP/credentials
 start_server
 
-CODE='' OUT='' ERR='' VISITS=0 ALLOW=''
-
-# The value of an attribute in the first tag on standard input that is like the pattern.
-attribute() { grep -o "<$1[^>]*>" | head -1 | sed -n "s/.* $2=\"\([^\"]*\)\".*/\1/p" | sed 's/&#38;/\&/g; s/&amp;/\&/g; s/&#61;/=/g; s/&#43;/+/g'; }
-
-# person URL: alice logs in and allows the scopes in ALLOW (empty: all), as a browser would send it.
-person() {
-    local page action csrf scopes=() scope browser=(-L -b "$TMP/cookies" -c "$TMP/cookies" -H "Origin: $URL")
-    page=$(curl_ "${browser[@]}" "$1")
-    action=$(attribute form action <<<"$page")
-    csrf=$(attribute 'input[^>]*name="csrf"' value <<<"$page")
-    if [[ $page == *'name="password"'* ]]; then
-        page=$(curl_ "${browser[@]}" --data-urlencode username=alice --data-urlencode "password=$MCP_DEV_PASSWORD" \
-            --data-urlencode "csrf=$csrf" "$URL$action")
-        action=$(attribute form action <<<"$page")
-        csrf=$(attribute 'input[^>]*name="csrf"' value <<<"$page")
-    fi
-    for scope in ${ALLOW:-mcp:read mcp:tools mcp:prompts}; do
-        [[ $page != *"value=\"$scope\""* ]] || scopes+=(--data-urlencode "scope=$scope")
-    done
-    LAST_PAGE=$(curl_ "${browser[@]}" --data-urlencode "csrf=$csrf" --data-urlencode decision=allow "${scopes[@]}" "$URL$action")
-}
+CODE='' OUT='' ERR='' VISITS=0
 
 # client ARGUMENTS…: leaves CODE, OUT, ERR, and in VISITS how often it sent the person to the browser.
 client() {

@@ -1,7 +1,5 @@
 //! How the server under test is asked with a token.
 
-use std::collections::BTreeSet;
-
 use oauth::scope::Scopes;
 use serde_json::Value;
 
@@ -33,13 +31,6 @@ impl Context {
             None if self.tokens.login.is_some() => Ok(self.granted().await?.access_token),
             None => Err(Unmet(Needs::Token.as_str().to_owned())),
         }
-    }
-
-    /// The token of the log-in, if it has exactly these scopes.
-    pub async fn logged_in_with(&self, scopes: &str) -> Option<String> {
-        let granted = self.granted().await.ok()?;
-        let all = |text| first_scopes(text).into_iter().collect::<BTreeSet<_>>();
-        (all(granted.scope.as_deref()?) == all(scopes)).then_some(granted.access_token)
     }
 
     /// The audience and the scopes that tokens need: the resource and all scopes that the server names.

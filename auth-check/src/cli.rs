@@ -31,8 +31,10 @@ Ways to tokens:
                       `scopes`: what it was granted, if you know. `audience`: it is for another server.
   --mock-issuer[=URL] auth-check is the authorization server. Tell yours to trust the issuer that it names.
   --issuer-key FILE   the private key of a development issuer that your server trusts already.
-  --login             log in with your browser, four or five times mostly, and at most 16. The client is yours
+  --login             log in with your browser, six to eight times mostly, and at most 20. The client is yours
                       (--client-id, perhaps the https URL of its metadata document), or it registers (--active).
+
+Certificates of https: those count that this computer trusts. On Linux, SSL_CERT_FILE=ca.pem names other authorities.
 
 The policy file:
   fail-under = \"SHOULD\"                what is only a MAY does not fail the run

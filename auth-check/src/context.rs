@@ -68,6 +68,16 @@ pub enum Operation {
     Call(String),
 }
 
+/// An operation that was tried with a token that may lack a scope.
+pub struct Tried {
+    /// The operation.
+    pub operation: Operation,
+    /// The scopes of the token.
+    pub scopes: String,
+    /// The request, and the answer.
+    pub exchange: Exchange,
+}
+
 /// What all checks share.
 pub struct Context {
     /// Sends requests.
@@ -90,7 +100,7 @@ pub struct Context {
     pub(crate) places: OnceCell<Result<Vec<Place>, Unmet>>,
     pub(crate) servers: OnceCell<Result<Servers, Unmet>>,
     pub(crate) key_sets: OnceCell<Result<KeySets, Unmet>>,
-    pub(crate) scopeless: OnceCell<(Operation, Exchange)>,
+    pub(crate) lacking: OnceCell<Tried>,
 }
 
 impl Context {
@@ -111,7 +121,7 @@ impl Context {
             places: OnceCell::new(),
             servers: OnceCell::new(),
             key_sets: OnceCell::new(),
-            scopeless: OnceCell::new(),
+            lacking: OnceCell::new(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use oauth::address;
-use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
+use rustls::{CertificateError, ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -136,10 +136,21 @@ impl Http {
         let port = request.url.port_or_known_default().unwrap_or(80);
         let stream = TcpStream::connect((host.as_str(), port)).await?;
         if request.url.scheme() == "https" {
-            let stream = self.tls()?.connect(ServerName::try_from(host)?, stream).await?;
+            let stream = self.tls()?.connect(ServerName::try_from(host)?, stream).await.map_err(of_tls)?;
             return converse(stream, request, bytes).await;
         }
         converse(stream, request, bytes).await
+    }
+}
+
+/// Says what to do if the certificate of a private authority is refused.
+fn of_tls(error: std::io::Error) -> anyhow::Error {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => anyhow::anyhow!(
+            "its certificate is of an authority that is not trusted here; if that is yours, name its file in \
+             SSL_CERT_FILE on Linux, or have this computer trust it"
+        ),
+        _ => error.into(),
     }
 }
 

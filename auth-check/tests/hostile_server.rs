@@ -271,7 +271,7 @@ async fn a_challenge_that_cannot_be_read_is_said_to_be_so() {
     let mut settings = server.settings().await;
     settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
     let context = Context::new(settings);
-    let findings = judge(&context, "TOK-24").await.unwrap();
+    let findings = judge(&context, "CHAL-17").await.unwrap();
     assert!(findings[0].what.contains("breaks the grammar: "), "{findings:?}");
     let server =
         Server::start(move |line, base| if line == "POST /mcp" { broken.to_owned() } else { documents(line, base) });

@@ -1,4 +1,4 @@
-//! A real HAProxy on a free port, with `deploy/haproxy.cfg` or rules of a test. It is stopped when it is dropped.
+//! A real HAProxy on a free port, with `deploy/haproxy.cfg`, with rules of a test, or as the end of TLS. It is stopped when it is dropped.
 
 use std::{
     collections::BTreeMap,
@@ -55,6 +55,22 @@ impl HaProxy {
         Self::run(&config, port, OwnedFd::from(listener).into(), [], ready)
     }
 
+    /// Ends TLS at this listener with the certificate and the key in `pem`, for the server on another port of this computer.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn tls(listener: TcpListener, pem: &Path, server: u16) -> Result<Self> {
+        let config = format!(
+            "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
+             listen tls\n bind fd@0 ssl crt {}\n server step 127.0.0.1:{server}\n",
+            pem.display()
+        );
+        let port = listener.local_addr()?.port();
+        let mut proxy = Self::run(&config, port, OwnedFd::from(listener).into(), [], "/ready")?;
+        proxy.url = format!("https://localhost:{port}");
+        Ok(proxy)
+    }
+
     fn run(
         config: &str,
         port: u16,
@@ -65,7 +81,6 @@ impl HaProxy {
         let program =
             ["haproxy", "/usr/sbin/haproxy"].into_iter().find(|name| Command::new(name).arg("-v").output().is_ok());
         needs("HAProxy", program.is_some())?;
-        let folder = tempfile::tempdir()?;
         let log = File::create(folder.path().join("log"))?;
         let mut command = Command::new(program.unwrap_or_default());
         let file = folder.path().join("haproxy.cfg");
@@ -74,7 +89,7 @@ impl HaProxy {
         Ok(HaProxy { child: command.spawn()?, folder, url: format!("http://localhost:{port}"), ready })
     }
 
-    /// What the world calls all replicas.
+    /// What the world calls what is behind it.
     pub fn url(&self) -> &str {
         &self.url
     }

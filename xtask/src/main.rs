@@ -94,8 +94,8 @@ enum Task {
     /// Runs tests/test_stepN.sh against it, on a free port and with keys of its own. Each line has the number of the lesson that
     /// teaches what was checked; at the end are the chapters of those that failed.
     ///
-    /// From step 6 on, a whole step is then judged by auth-check too. What it finds comes with what to change and the number of the
-    /// lesson, and fails the check; what only a later lesson brings is marked "later", and does not.
+    /// From step 6 on, a whole step is then judged by auth-check too, from step 7 on with a log-in. What it finds comes with what to
+    /// change and the number of the lesson, and fails the check; what only a later lesson brings is marked "later", and does not.
     Check {
         /// The step's number [default: the newest in mine; with --task, that of the lesson]
         #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]

@@ -52,6 +52,10 @@ pub async fn endpoint(request: &HttpRequest, body: &[u8], state: &State) -> Http
         Ok(claims) => claims,
         Err(Refused::Failure) => return HttpResponse::InternalServerError().finish(),
         Err(Refused::Expired) if state.has("expired-forbidden") => return HttpResponse::Forbidden().finish(),
+        Err(Refused::Expired) if state.has("quotes-in-description") => {
+            let error = "invalid_token\", error_description=\"the claim \"exp\" has passed";
+            return refuse(StatusCode::UNAUTHORIZED, Some(error), state);
+        }
         Err(_) if state.has("bad-token-forbidden") => return HttpResponse::Forbidden().finish(),
         Err(_) if state.has("repeats-token") => {
             let mut refusal = challenge(StatusCode::UNAUTHORIZED, Some("invalid_token"), state);

@@ -164,7 +164,7 @@ fn check_claims(claims: &Map<String, Value>, trusted: &str, state: &State) -> Re
     let audiences: Vec<&str> = match claims.get("aud") {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
-        None => Vec::new(),
+        None | Some(Value::Null) => Vec::new(),
         Some(_) => return Err(Refused::Bad),
     };
     let resource = state.resource();
@@ -176,13 +176,15 @@ fn check_claims(claims: &Map<String, Value>, trusted: &str, state: &State) -> Re
             || state.has("aud-by-part") && one.contains(&resource)
     };
     bad(!(audiences.iter().any(fits) || nobody && state.has("aud-optional")))?;
+    bad(claims.get("iss").is_some_and(|iss| !iss.is_string() && !iss.is_null()))?;
     let issuer = text("iss");
     let known = issuer == trusted
         || state.has("no-iss-check") && !issuer.is_empty()
         || state.has("iss-optional") && issuer.is_empty();
     bad(!known)?;
     let sub = claims.get("sub");
-    bad(sub.is_some_and(|sub| !sub.is_string()) || text("sub").is_empty() && !state.has("sub-optional"))
+    bad(sub.is_some_and(|sub| !sub.is_string() && !sub.is_null())
+        || text("sub").is_empty() && !state.has("sub-optional"))
 }
 
 /// Asks for an address, as no server should whom a token tells to.

@@ -68,8 +68,8 @@ pub const CHECKS: &[Check] = &[
         title: "The authorization server's two documents name the same endpoints.",
         levels: SHOULD,
         clause: Clause {
-            text: "RFC 8414 §5: OpenID Connect's document and OAuth's describe one server",
-            link: "https://www.rfc-editor.org/rfc/rfc8414#section-5",
+            text: "RFC 9068 §4: a server that publishes both OAuth's and OpenID Connect's document MUST have consistent values in them",
+            link: "https://www.rfc-editor.org/rfc/rfc9068#section-4",
         },
         fix: "Serve the same members in both documents.",
         needs: Needs::Nothing,

@@ -1,6 +1,6 @@
 //! What the server says to those who have no good token (RFC 6750 §3).
 
-use super::refusals;
+use super::{refusals, token_trials};
 use crate::{
     check::{Check, MUST, SHOULD, SHOULD_2025_11, SHOULD_2026_07, run},
     model::{Clause, Level, Needs, Revision},
@@ -210,5 +210,18 @@ pub const CHECKS: &[Check] = &[
         needs: Needs::Nothing,
         after: &[],
         run: run!(refusals::other_methods),
+    },
+    Check {
+        id: "CHAL-17",
+        title: "The challenge to an expired or changed token can be read by the grammar of HTTP.",
+        levels: MUST,
+        clause: Clause {
+            text: "RFC 9110 §11.6.1: WWW-Authenticate is a list of challenges; RFC 6750 §3: no quotes and backslashes in `error_description`",
+            link: "https://www.rfc-editor.org/rfc/rfc6750#section-3",
+        },
+        fix: "Write sentences of your own into `error_description`, without quotes and backslashes: the words of a library may have some.",
+        needs: Needs::Jwt,
+        after: &["CHAL-03"],
+        run: run!(token_trials::readable),
     },
 ];

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn each_hostile_token_belongs_to_a_check_and_each_such_check_has_one() {
-        let table: HashSet<_> = crate::hostile::TABLE.iter().map(|row| row.check).collect();
+        let table: HashSet<_> = crate::hostile::TABLE.iter().filter_map(|row| row.check).collect();
         assert!(table.iter().all(|id| find(id).is_some()), "{table:?}");
     }
 
@@ -108,10 +108,11 @@ mod tests {
         let (header, claims) = taken_apart(&good).unwrap();
         let bait = "http://localhost/bait".parse().unwrap();
         let forge = Forge { good: &good, header, claims, trusted: None, foreign: &key, bait: &bait };
-        let without_key = |row: &&crate::hostile::Hostile| find(row.check).is_some_and(|it| it.needs == Needs::Jwt);
+        let without_key =
+            |row: &&crate::hostile::Hostile| row.check.and_then(find).is_some_and(|it| it.needs == Needs::Jwt);
         for row in TABLE.iter().filter(without_key) {
             // Else the check would pass without having tried all.
-            assert!((row.make)(&forge).is_some(), "{}: {}", row.check, row.name);
+            assert!((row.make)(&forge).is_some(), "{}", row.name);
         }
         assert!(TABLE.iter().filter(without_key).count() > 10);
     }

@@ -1,9 +1,12 @@
 //! Scopes, and how a client learns that it needs more of them (MCP "Scope Challenge Handling").
 
+use oauth::scope::is_scope;
+use serde_json::Value;
+
 use crate::{
     access::first_scopes,
     check::{Check, MUST, SHOULD_2025_11, run},
-    context::{Context, Operation},
+    context::{Context, Operation, Tried},
     message::Exchange,
     model::{Clause, Judged, Needs, Unmet},
 };
@@ -20,6 +23,11 @@ const SELECTION: Clause = Clause {
 const MAX_NAME: usize = 128;
 /// How many of the scopes that a 403 names are left out, one at a time.
 const MAX_TRIED: usize = 10;
+
+/// How many log-ins look for a token that lacks a scope.
+const MAX_FEWER: usize = 3;
+/// They are about the log-in itself (OpenID Connect Core §3.1.2.1, §5.4, §11), so no resource needs them.
+const OF_NO_RESOURCE: [&str; 4] = ["offline_access", "openid", "profile", "email"];
 
 /// What a scope is turned into.
 type Change = fn(&str) -> String;
@@ -121,29 +129,74 @@ pub const CHECKS: &[Check] = &[
 
 /// The operation with a token that has exactly these scopes.
 async fn with(context: &Context, operation: &Operation, scopes: &str) -> Result<Exchange, Unmet> {
-    let token = match context.tokens.with_scopes(&context.purpose().await?, scopes) {
-        Some(token) => Some(token),
-        None => context.logged_in_with(scopes).await,
-    };
-    let needed = || Unmet(format!("a token with exactly the scopes {scopes:?} (--token-file, or a key)"));
-    context.operate(operation, &token.ok_or_else(needed)?).await
+    context.operate(operation, &token(context, scopes).await?).await
 }
 
-/// The operation that is tried, with a token that has no scopes: it is sent once. To see the tools may take no scope; then
-/// it is a call.
-async fn scopeless(context: &Context) -> Result<&(Operation, Exchange), Unmet> {
-    let tried = async || {
-        let listed = with(context, &Operation::List, "").await?;
-        if let Some(call) = reading_tool(&listed).map(Operation::Call) {
-            let called = with(context, &call, "").await?;
-            // Any other answer is about the call itself.
-            if called.came.is_success() || matches!(called.came.status, 401 | 403) {
-                return Ok((call, called));
+async fn token(context: &Context, scopes: &str) -> Result<String, Unmet> {
+    match context.tokens.with_scopes(&context.purpose().await?, scopes) {
+        Some(token) => Ok(token),
+        None if context.tokens.login.is_some() && !scopes.is_empty() => context.logged_in_with(scopes).await,
+        None => Err(Unmet(format!("a token with exactly the scopes {scopes:?} (--token-file, or a key)"))),
+    }
+}
+
+/// What is tried with a token that has no scopes; or, as a log-in always asks for some, with others than those that the
+/// request needs.
+async fn lacking(context: &Context) -> Result<&Tried, Unmet> {
+    let find = async || {
+        let mut unmet = match token(context, "").await {
+            Ok(token) => return tried(context, "", &token).await,
+            Err(unmet) => unmet,
+        };
+        for scopes in fewer(context).await? {
+            match token(context, &scopes).await {
+                Ok(token) => {
+                    let tried = tried(context, &scopes, &token).await?;
+                    if !tried.exchange.came.is_success() || OF_NO_RESOURCE.contains(&&*scopes) {
+                        return Ok(tried);
+                    }
+                    // One scope may stand for others, so this one may be enough.
+                    unmet = Unmet("a log-in whose scopes are not enough for tools/list or a call".to_owned());
+                }
+                Err(why) => unmet = why,
             }
         }
-        Ok((Operation::List, listed))
+        Err(unmet)
     };
-    context.scopeless.get_or_try_init(tried).await
+    context.lacking.get_or_try_init(find).await
+}
+
+/// The operation that needs a scope, and the answer: to see the tools may take none; then it is a call.
+async fn tried(context: &Context, scopes: &str, token: &str) -> Result<Tried, Unmet> {
+    let of = |operation, exchange| Tried { operation, scopes: scopes.to_owned(), exchange };
+    let listed = context.operate(&Operation::List, token).await?;
+    if let Some(call) = reading_tool(&listed).map(Operation::Call) {
+        let called = context.operate(&call, token).await?;
+        // Any other answer is about the call itself.
+        if called.came.is_success() || matches!(called.came.status, 401 | 403) {
+            return Ok(of(call, called));
+        }
+    }
+    Ok(of(Operation::List, listed))
+}
+
+/// What a log-in can ask for that may lack something: scopes that are of no resource, others than those of the 401, and
+/// each of these alone.
+async fn fewer(context: &Context) -> Result<Vec<String>, Unmet> {
+    if context.tokens.login.is_none() {
+        return Ok(Vec::new());
+    }
+    let endpoints = context.endpoints().await?;
+    let challenge = context.anonymous().await?.came.challenge("scope").unwrap_or_default();
+    let asked = first_scopes(&challenge);
+    let known = endpoints.json["scopes_supported"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let all = context.purpose().await?.scopes;
+    let mut others: Vec<&str> =
+        first_scopes(&all).into_iter().chain(known).filter(|one| !asked.contains(one)).collect();
+    others.sort_unstable_by_key(|one| (!OF_NO_RESOURCE.contains(one), *one));
+    others.dedup();
+    let each = asked.iter().copied().filter(|_| asked.len() > 1);
+    Ok(others.into_iter().chain(each).filter(|one| is_scope(one)).take(MAX_FEWER).map(str::to_owned).collect())
 }
 
 /// The first tool in a list that changes nothing, as the server says.
@@ -157,21 +210,23 @@ fn reading_tool(listed: &Exchange) -> Option<String> {
 
 /// The operation, the 403, and the scopes that it names.
 async fn refused(context: &Context) -> Result<(&Operation, &Exchange, Vec<String>), Unmet> {
-    let (operation, exchange) = scopeless(context).await?;
+    let Tried { operation, exchange, .. } = lacking(context).await?;
     let scopes = exchange.came.challenge("scope").unwrap_or_default();
     Ok((operation, exchange, first_scopes(&scopes).into_iter().map(str::to_owned).collect()))
 }
 
 async fn enforced(context: &Context) -> Judged {
-    let (operation, exchange) = scopeless(context).await?;
+    let Tried { operation, scopes, exchange } = lacking(context).await?;
     let status = exchange.came.status;
     let tried = match operation {
         Operation::List => "tools/list is".to_owned(),
         Operation::Call(tool) => format!("tools/list and a call of {tool} are"),
     };
+    let token =
+        if scopes.is_empty() { "token without scopes".to_owned() } else { format!("token for {scopes:?} alone") };
     let what = match status {
-        200..300 => format!("{tried} allowed to a token without scopes, though the 401 asks for some."),
-        _ => format!("A token without scopes is answered with {status}, not 403."),
+        200..300 => format!("{tried} allowed to a {token}, though the 401 asks for others."),
+        _ => format!("A {token} is answered with {status}, not 403."),
     };
     Ok(exchange.found_if(status != 403, what))
 }
@@ -180,7 +235,9 @@ async fn error(context: &Context) -> Judged {
     let (_, exchange, _) = refused(context).await?;
     let error = exchange.came.challenge("error");
     let missing = error.as_deref() != Some("insufficient_scope");
-    Ok(exchange.found_if(missing, format!("The challenge of the 403 says {error:?}.")))
+    let what = exchange.came.unreadable_challenge();
+    let what = what.unwrap_or_else(|| format!("The challenge of the 403 says {:?}.", error.unwrap_or_default()));
+    Ok(exchange.found_if(missing, what))
 }
 
 async fn named(context: &Context) -> Judged {

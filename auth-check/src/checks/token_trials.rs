@@ -35,13 +35,9 @@ pub async fn refused(context: &Context, id: &'static str) -> Judged {
             judge(&format!("a token for {audience}"), token).await?;
         }
     }
-    let rows = TABLE.iter().filter(|row| row.check == id);
-    match context.jwt().await {
-        Ok((good, header, claims)) => {
-            let bait = context.attacker.server.bait(id);
-            let trusted = context.tokens.mint.as_ref().map(|mint| &*mint.key);
-            let forge = Forge { good: &good, header, claims, trusted, foreign: &context.attacker.key, bait: &bait };
-            for (name, token) in rows.filter_map(|row| Some((row.name, (row.make)(&forge)?))) {
+    match forged(context, id).await {
+        Ok(tokens) => {
+            for (name, token) in tokens {
                 judge(name, &token).await?;
             }
         }
@@ -60,6 +56,30 @@ pub async fn refused(context: &Context, id: &'static str) -> Judged {
     Ok(found)
 }
 
+/// The rows of the table that have this id, as far as there is a key for them.
+async fn forged(context: &Context, id: &str) -> Result<Vec<(&'static str, String)>, Unmet> {
+    let (good, header, claims) = context.jwt().await?;
+    let bait = context.attacker.server.bait(id);
+    let trusted = context.tokens.mint.as_ref().map(|mint| &*mint.key);
+    let forge = Forge { good: &good, header, claims, trusted, foreign: &context.attacker.key, bait: &bait };
+    let rows = TABLE.iter().filter(|row| row.check == Some(id));
+    Ok(rows.filter_map(|row| Some((row.name, (row.make)(&forge)?))).collect())
+}
+
+/// What is said of tokens that were good once, or are good elsewhere: it may be in the words of a library.
+pub async fn readable(context: &Context) -> Judged {
+    let mut tokens = forged(context, "TOK-05").await?;
+    tokens.extend(forged(context, "TOK-06").await?);
+    let foreign = context.tokens.foreign().map(|(_, token)| ("for another server", token.to_owned()));
+    let requests = tokens.into_iter().chain(foreign);
+    let requests = requests.map(|(name, token)| (name, context.legacy("tools/list").bearer(&token)));
+    let wrong = |name, exchange: &Exchange| {
+        let what = exchange.came.unreadable_challenge()?;
+        Some(format!("In the answer to this token: {name}. {what}"))
+    };
+    context.each(requests, wrong).await
+}
+
 pub async fn expired_status(context: &Context) -> Judged {
     let probe = context.probe().await?;
     let purpose = context.purpose().await?;
@@ -69,10 +89,7 @@ pub async fn expired_status(context: &Context) -> Judged {
     let exchange = context.send(probe.bearer(&mint.token(&claims))).await?;
     let status = exchange.came.status;
     let error = exchange.came.challenge("error").unwrap_or_default();
-    let what = match exchange.came.unreadable_challenge() {
-        Some(why) => format!("An expired token is answered with {status}, and no client can read why. {why}"),
-        None => format!("An expired token is answered with {status} and error {error:?}."),
-    };
+    let what = format!("An expired token is answered with {status} and error {error:?}.");
     Ok(exchange.found_if(status != 401 || error != "invalid_token", what))
 }
 

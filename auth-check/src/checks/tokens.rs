@@ -259,7 +259,7 @@ pub const CHECKS: &[Check] = &[
         },
         fix: "Answer 401 with `error=\"invalid_token\"`, so that clients fetch a new token.",
         needs: Needs::Key,
-        after: &["CHAL-10", "TOK-01", "TOK-06"],
+        after: &["CHAL-10", "TOK-01", "TOK-06", "CHAL-17"],
         run: run!(token_trials::expired_status),
     },
     Check {

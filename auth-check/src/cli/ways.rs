@@ -27,8 +27,8 @@ async fn login(args: &CheckArgs) -> Result<Login> {
     let known = args.client_id.clone().map(|id| KnownClient { id, secret });
     let terminal = Terminal::new(args.paste, args.redirect_uri.clone()).await?;
     eprintln!(
-        "auth-check: the browser opens four or five times for most servers (two, if they give no refresh tokens), and at most {MAX_ROUNDS} times; \
-         each code and each refresh token can be tried only once"
+        "auth-check: the browser opens six to eight times for most servers, and at most {MAX_ROUNDS} times; each code and each refresh \
+         token can be tried only once, and a token for fewer scopes takes a log-in of its own"
     );
     Ok(Login::new(Box::new(terminal), known))
 }

@@ -81,6 +81,16 @@ impl Context {
         self.spend(&self.fresh(why).await?).await
     }
 
+    /// The tokens of a log-in that asks for these scopes and no others.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub async fn granted_for(&self, scopes: &str) -> Result<Granted, Unmet> {
+        let round = self.round_for(&[("scope", scopes)], "for a token with fewer scopes").await?;
+        let code = round.code()?;
+        self.spend(&self.form(&round, code).await?).await
+    }
+
     /// A token request with a code of one more log-in.
     ///
     /// # Errors

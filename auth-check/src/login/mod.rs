@@ -5,8 +5,8 @@
 //!
 //! - [`client`], [`parties`]: who asks, and whom; [`rounds`]: the browser's way, and its answer; [`grant`]: the token
 //!   endpoint;
-//! - [`codes`], [`refreshes`], [`revocations`], [`bound`]: what is tried with codes, refresh tokens, tokens that are taken
-//!   back, and a token that is bound to a key;
+//! - [`codes`], [`scopes`], [`refreshes`], [`revocations`], [`bound`]: what is tried with codes, tokens for fewer scopes,
+//!   refresh tokens, tokens that are taken back, and a token that is bound to a key;
 //! - [`outcome`]: what came of all that;
 //! - [`terminal`]: the browser of whoever sits at a terminal.
 
@@ -19,12 +19,13 @@ use std::{
 };
 
 use oauth::secret::SecretString;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
 use self::{
     client::{Client, Endpoints},
     outcome::{Bound, First, Refreshes, Revocations, Trials},
+    scopes::Narrow,
 };
 use crate::model::Unmet;
 
@@ -37,10 +38,11 @@ pub mod parties;
 pub mod refreshes;
 pub mod revocations;
 pub mod rounds;
+pub mod scopes;
 pub mod terminal;
 
 /// The most times that the browser opens.
-pub const MAX_ROUNDS: u32 = 16;
+pub const MAX_ROUNDS: u32 = 20;
 
 /// Where the browser goes, and where it may come back to.
 pub struct Visit<'a> {
@@ -91,6 +93,8 @@ pub struct Login {
     refreshes: OnceCell<Result<Refreshes, Unmet>>,
     revocations: OnceCell<Result<Revocations, Unmet>>,
     bound: OnceCell<Result<Bound, Unmet>>,
+    /// Tokens for other scopes than the first log-in's.
+    narrow: Mutex<Vec<Narrow>>,
 }
 
 impl Login {
@@ -108,6 +112,7 @@ impl Login {
             refreshes: OnceCell::new(),
             revocations: OnceCell::new(),
             bound: OnceCell::new(),
+            narrow: Mutex::default(),
         }
     }
 

@@ -103,7 +103,15 @@ impl Context {
     /// # Errors
     /// If nobody comes back.
     pub async fn round(&self, why: &str) -> Result<Round, Unmet> {
-        let round = self.visit(self.question(&[]).await?, why, false).await?;
+        self.round_for(&[], why).await
+    }
+
+    /// One log-in, for an authorization request that was [changed](Self::question).
+    ///
+    /// # Errors
+    /// If nobody comes back.
+    pub async fn round_for(&self, change: &[(&str, &str)], why: &str) -> Result<Round, Unmet> {
+        let round = self.visit(self.question(change).await?, why, false).await?;
         round.ok_or_else(|| Unmet("a log-in that comes back to the client".to_owned()))
     }
 

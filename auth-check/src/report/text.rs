@@ -109,7 +109,8 @@ pub fn explain(check: &Check) -> String {
     if !check.after.is_empty() {
         let _ = writeln!(text, "  After:   {} (if it finds something, this one is blocked)", check.after.join(", "));
     }
-    let tokens: Vec<_> = crate::hostile::TABLE.iter().filter(|row| row.check == check.id).map(|row| row.name).collect();
+    let tokens: Vec<_> =
+        crate::hostile::TABLE.iter().filter(|row| row.check == Some(check.id)).map(|row| row.name).collect();
     for (number, name) in tokens.iter().enumerate() {
         let _ = writeln!(text, "  {} {name}", if number == 0 { "Tokens: " } else { "        " });
     }

@@ -1,4 +1,4 @@
-//! JSON in which no object has a member twice: two readers would take different ones (RFC 7519 §4, RFC 8725 §2.4).
+//! JSON in which no object has a member twice: two readers would take different ones (RFC 7519 §4, RFC 7515 §10.12).
 
 use std::fmt;
 

@@ -44,9 +44,30 @@ impl login::Browser for Alice {
     }
 }
 
+/// `login`: Alice logs in; step 6 has no authorization server.
+async fn settings(server: &Arc<Server>, mint: Option<Mint>, login: bool) -> Settings {
+    let login = login.then(|| Box::new(Login::new(Box::new(Alice(Arc::clone(server))), None)));
+    let foreign = Arc::new(RsaKey::generate().unwrap());
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let issuer = IssuerServer::start(any, None, &json!({ "keys": [] }), &foreign.key_set()).await.unwrap();
+    Settings {
+        target: format!("{}/mcp", server.url()).parse().unwrap(),
+        revision: Revision::R2026_07_28,
+        mine: Vec::new(),
+        tokens: Tokens { mint, login, ..Tokens::default() },
+        attacker: Attacker { key: foreign, server: issuer },
+        audience: None,
+        active: true,
+        patience: 0,
+    }
+}
+
+fn start(step: &str) -> Arc<Server> {
+    Arc::new(Server::start_in_env(step, &["--keys", KEYS], &[("MCP_DEV_PASSWORD", PASSWORD)]).unwrap())
+}
+
 #[tokio::test]
 async fn auth_check_finds_in_each_step_what_it_does_not_teach_yet_and_nothing_else() {
-    let foreign = Arc::new(RsaKey::generate().unwrap());
     for (step, expected) in [
         // Metadata comes with step 7, scopes with step 8.
         ("step6", &["CHAL-04", "CHAL-06", "PRM-01"][..]),
@@ -55,25 +76,10 @@ async fn auth_check_finds_in_each_step_what_it_does_not_teach_yet_and_nothing_el
         ("step8", &[]),
         ("step9", &[]),
     ] {
-        let server = Server::start_in_env(step, &["--keys", KEYS], &[("MCP_DEV_PASSWORD", PASSWORD)]);
-        let server = Arc::new(server.unwrap());
-        // Step 6 has no authorization server.
-        let login = (step != "step6").then(|| Box::new(Login::new(Box::new(Alice(Arc::clone(&server))), None)));
+        let server = start(step);
         let key = Arc::new(read_key(&Path::new(KEYS).join("mcp_private_key.pem")).unwrap());
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let settings = Settings {
-            target: format!("{}/mcp", server.url()).parse().unwrap(),
-            revision: Revision::R2026_07_28,
-            mine: Vec::new(),
-            tokens: Tokens { mint: Some(Mint { key, issuer: server.url().to_owned() }), login, ..Tokens::default() },
-            attacker: Attacker {
-                key: Arc::clone(&foreign),
-                server: IssuerServer::start(any, None, &json!({ "keys": [] }), &foreign.key_set()).await.unwrap(),
-            },
-            audience: None,
-            active: true,
-            patience: 0,
-        };
+        let mint = Mint { key, issuer: server.url().to_owned() };
+        let settings = settings(&server, Some(mint), step != "step6").await;
         let results = run(settings, |_, _, _| {}).await.unwrap();
         let found: Vec<_> = results.found().map(|(verdict, _)| verdict.check.id).collect();
         assert_eq!(found, expected, "{step}: {}", report::text::report(&results));
@@ -85,5 +91,17 @@ async fn auth_check_finds_in_each_step_what_it_does_not_teach_yet_and_nothing_el
         // Ours gives no tokens that are bound to a key.
         let not_run: Vec<_> = not_run.map(|one| one.check.id).filter(|id| !id.starts_with("DPOP-")).collect();
         assert_eq!(expected.is_empty(), not_run.is_empty(), "{step}: {not_run:?}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_log_in_alone_scopes_are_tried_with_tokens_for_fewer_of_them() {
+    let server = start("step9");
+    let results = run(settings(&server, None, true).await, |_, _, _| {}).await.unwrap();
+    let report = report::text::report(&results);
+    assert_eq!(results.found().count(), 0, "{report}");
+    for verdict in results.verdicts.iter().filter(|one| one.check.prefix() == "SCOPE") {
+        // That one takes scopes that nobody grants.
+        assert_eq!(verdict.outcome == Outcome::Passed, verdict.check.id != "SCOPE-07", "{report}");
     }
 }

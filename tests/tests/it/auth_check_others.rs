@@ -64,6 +64,7 @@ async fn fastmcp_with_its_documented_verifier() -> Result<()> {
         "TOK-07",   // A token without `exp` is accepted, and one without
         "TOK-14",   // `sub`.
         "TOK-15",   // `typ` is not looked at,
+        "TOK-20",   // To Python, true is the number 1: so is an `nbf`.
         "TOK-21",   // nor is `cnf`.
         "PLACE-05", // Of two Authorization headers the first counts.
         "SCOPE-01", // A missing scope is answered with 401, not 403.
@@ -79,13 +80,13 @@ async fn the_typescript_sdk_with_its_documented_middleware() -> Result<()> {
     let results = judged(|issuer| Foreign::start(node.arg(script("protected.mjs")).arg(issuer))).await?;
     let expected = [
         "CHAL-05",  // The 401 says invalid_token where no token was sent.
+        "CHAL-17",  // The SDK puts jose's words into the challenge, with their quotes, so it cannot be read.
         "TRAN-01",  // Origin is not looked at. (Host is.)
         "TOK-14",   // jose is not told that `sub` must be there,
         "TOK-15",   // nor which `typ`;
         "TOK-20",   // it does not look at what `sub` is,
         "TOK-21",   // nor at `cnf`,
         "TOK-22",   // and takes padding. The SDK takes the token up to a space, whatever follows.
-        "TOK-24",   // The SDK puts jose's words into the challenge, with their quotes, so it cannot be read.
         "PLACE-05", // Of two Authorization headers the first counts.
     ];
     expect(&results, &expected)

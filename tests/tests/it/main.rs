@@ -2,6 +2,7 @@
 
 mod attacks;
 mod auth_check;
+mod auth_check_https;
 mod auth_check_others;
 mod book;
 mod browser;

@@ -7,9 +7,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use integration_tests::{Server, programs, readme::root, text};
 use regex::Regex;
+use serde_json::Value;
 
 fn script(step: u8) -> Result<Command> {
     let mut command = Command::new("bash");
@@ -55,6 +56,19 @@ fn a_script_judges_one_lesson_or_those_of_a_step_and_lists_them_all() -> Result<
     ] {
         let output = script(3)?.args(args).output()?;
         assert!(output.status.code() == Some(2) && text(&output).contains(says), "{args:?}: {}", text(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_auth_check_finds_in_a_step_has_what_takes_a_log_in() -> Result<()> {
+    let report = tempfile::NamedTempFile::new()?;
+    let output = script(7)?.args(["--only", "7.1", "--auth-check"]).arg(report.path()).output()?;
+    assert!(output.status.success(), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&std::fs::read(report.path())?)?;
+    let checks = report["checks"].as_array().context("no checks")?;
+    for id in ["FLOW-15", "REF-04", "REV-03", "TOK-23"] {
+        assert!(checks.iter().any(|check| check["id"] == id && check["outcome"] == "passed"), "{id}: {report:#}");
     }
     Ok(())
 }
