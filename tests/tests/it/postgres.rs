@@ -43,6 +43,11 @@ impl Replicas {
     async fn start() -> Result<Self> {
         let postgres = Postgres::new()?;
         let database = postgres.database("mcp").await?;
+        // A default that some choose, and with which what counts behind a lock would count too little.
+        let mut connection = PgConnection::connect(&database).await?;
+        sqlx::query("ALTER DATABASE mcp SET default_transaction_isolation = 'repeatable read'")
+            .execute(&mut connection)
+            .await?;
         let keys = tempfile::tempdir()?;
         let servers = [replica(&database, keys.path())?, replica(&database, keys.path())?];
         Ok(Replicas { servers, database, keys, _postgres: postgres })

@@ -80,7 +80,7 @@ impl Database {
     /// done again.
     ///
     /// # Errors
-    /// Those of the work; nothing was changed then.
+    /// Those of the work; nothing was changed then, unless the answer to the last statement, `COMMIT`, was lost.
     pub async fn transaction<T>(
         &self,
         lock: Option<&str>,

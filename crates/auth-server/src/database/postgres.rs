@@ -42,9 +42,15 @@ fn options(text: &str) -> Result<PgConnectOptions> {
         // Passwords, hashes and notes pass: the library would do without TLS if the other side says so.
         options = options.ssl_mode(PgSslMode::VerifyFull);
     }
-    // The server gives up as well, also where we have gone in the middle of a transaction.
-    let limits = [("statement_timeout", "1500"), ("idle_in_transaction_session_timeout", "5000")];
-    Ok(options.application_name("mcp-auth").options(limits))
+    let settings = [
+        // What counts behind a lock must see what others have committed before it had the lock, whatever the database's
+        // own default is.
+        ("default_transaction_isolation", "read committed"),
+        // The server gives up as well, also where we have gone in the middle of a transaction.
+        ("statement_timeout", "1500"),
+        ("idle_in_transaction_session_timeout", "5000"),
+    ];
+    Ok(options.application_name("mcp-auth").options(settings))
 }
 
 /// Whether what is sent stays on this computer.
