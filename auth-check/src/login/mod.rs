@@ -24,8 +24,7 @@ use url::Url;
 
 use self::{
     client::{Client, Endpoints},
-    outcome::{Bound, First, Refreshes, Revocations, Trials},
-    scopes::Narrow,
+    outcome::{Bound, First, Narrow, Refreshes, Revocations, Trials},
 };
 use crate::model::Unmet;
 

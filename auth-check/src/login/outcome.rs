@@ -122,6 +122,13 @@ pub struct Refreshes {
     pub reused: Result<(Exchange, Exchange), Unmet>,
 }
 
+/// What came of a log-in for fewer scopes.
+pub struct Narrow {
+    pub(super) scopes: String,
+    /// The access token.
+    pub(super) token: Result<String, Unmet>,
+}
+
 /// What came of taking one refresh token back.
 pub struct Revocations {
     /// The answer to another client that does, and whether the token has ended.

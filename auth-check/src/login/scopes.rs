@@ -2,17 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::outcome::Granted;
+use super::outcome::{Granted, Narrow};
 use crate::{access::first_scopes, context::Context, model::Unmet};
 
 /// The most log-ins that are for fewer scopes.
 const MAX_NARROW: usize = 6;
-
-/// What came of one of them.
-pub struct Narrow {
-    scopes: String,
-    token: Result<String, Unmet>,
-}
 
 fn same(one: &str, other: &str) -> bool {
     let all = |text| first_scopes(text).into_iter().collect::<BTreeSet<_>>();

@@ -63,9 +63,9 @@ async fn fastmcp_with_its_documented_verifier() -> Result<()> {
         "TRAN-03",  // nor is Host.
         "TOK-07",   // A token without `exp` is accepted, and one without
         "TOK-14",   // `sub`.
-        "TOK-15",   // `typ` is not looked at,
+        "TOK-15",   // `typ` is not looked at.
         "TOK-20",   // To Python, true is the number 1: so is an `nbf`.
-        "TOK-21",   // nor is `cnf`.
+        "TOK-21",   // `cnf` is not looked at.
         "PLACE-05", // Of two Authorization headers the first counts.
         "SCOPE-01", // A missing scope is answered with 401, not 403.
     ];
