@@ -1,13 +1,9 @@
 //! How an authorization server is configured and opened.
 
-use std::{
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::hmac;
-use governor::Quota;
 use jsonwebtoken::EncodingKey;
 use oauth::{
     identifiers::{Issuer, Resource},
@@ -21,22 +17,12 @@ use crate::{
     client,
     database::Location,
     keys::Keys,
-    limits::Limits,
     refresh_token::RefreshTokens,
     server::AuthServer,
     state::State,
     store::Store,
     users::Users,
 };
-
-/// How many clients may register themselves from one address, in a minute and in an hour, and from all in a minute. So
-/// one address cannot fill the table within the hour for which a new client is protected.
-const REGISTRATIONS: [Quota; 2] = [Quota::per_minute(number(30)), Quota::per_hour(number(200))];
-const REGISTRATIONS_OF_ALL: NonZeroU32 = number(120);
-
-const fn number(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).expect("it is not 0")
-}
 
 /// An authorization server that is not open yet ([`AuthServer::new`]).
 pub struct Builder {
@@ -155,7 +141,6 @@ impl Builder {
             schemes,
             form_key: hmac::Key::new(hmac::HMAC_SHA256, &store.secret("forms").await?),
             refresh_tokens: RefreshTokens::new(&store.secret("refresh tokens").await?),
-            registrations: Limits::new(&REGISTRATIONS, REGISTRATIONS_OF_ALL, store.clock()),
             store,
         };
         Ok(AuthServer::opened(state))

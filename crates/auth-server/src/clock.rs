@@ -29,6 +29,11 @@ impl Clock {
         chrono::Utc::now().timestamp()
     }
 
+    /// The same in milliseconds.
+    pub(crate) fn millis(&self) -> i64 {
+        chrono::Utc::now().timestamp_millis()
+    }
+
     /// The same for what is kept in memory: it never goes back.
     pub fn instant(&self) -> Instant {
         Instant::now()
@@ -68,6 +73,10 @@ mod moved {
 
         pub fn now(&self) -> i64 {
             self.started.0 + i64::from(self.ahead.load(Ordering::SeqCst))
+        }
+
+        pub(crate) fn millis(&self) -> i64 {
+            self.now() * 1000
         }
 
         pub fn instant(&self) -> Instant {

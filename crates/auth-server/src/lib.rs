@@ -36,7 +36,6 @@ pub mod database;
 mod events;
 mod failure;
 mod keys;
-mod limits;
 mod login;
 mod pages;
 mod params;

@@ -120,7 +120,6 @@ async fn checked(
         LogIn::Welcome(account) => account,
         other => return Ok(Err(other)),
     };
-    state.store.remove_expired().await?;
     let Some(session) = state.begin_session(http, &account).await? else { return Ok(Err(LogIn::Wrong)) };
     let device = state.remember_browser(http, &account).await?;
     Ok(Ok(entry.go_on(state).cookie(session).cookie(device).finish()))

@@ -16,6 +16,7 @@ use crate::{
     failure::Failure,
     params, peer,
     state::State,
+    store::Added,
 };
 
 /// `POST /register` (RFC 7591 §3.1).
@@ -40,9 +41,12 @@ async fn answer(state: &State, http: &HttpRequest, body: Result<Body, BodyError>
     }
     let metadata = ClientMetadata::parse(&body.0).map_err(|refused| Failure::bad(refused.error, refused.why))?;
     let metadata = checked(metadata, &state.schemes)?;
-    state.registrations.check(&peer::network(peer::address(http))).map_err(|seconds| {
-        Failure::too_many("Too many clients register at the moment, or too many from your address.", seconds)
-    })?;
+    let too_many =
+        |seconds| Failure::too_many("Too many clients register at the moment, or too many from your address.", seconds);
+    let address = peer::network(peer::address(http)).to_string();
+    if let Some(seconds) = state.store.registration_wait(&address).await? {
+        return Err(too_many(seconds));
+    }
     state.store.remove_expired().await?;
     let id = ClientId::new(uuid::Uuid::new_v4().to_string());
     let secret = match metadata.token_endpoint_auth_method.as_deref() {
@@ -50,8 +54,10 @@ async fn answer(state: &State, http: &HttpRequest, body: Result<Body, BodyError>
         _ => None,
     };
     let digest = secret.as_ref().map(|secret| Digest::of(secret.expose_secret()));
-    let Some(at) = state.store.add_client(&id, digest.as_ref(), &metadata).await? else {
-        return Err(Failure::too_many("There are too many clients; try again in an hour.", 3600));
+    let at = match state.store.add_client(&id, digest.as_ref(), &metadata, &address).await? {
+        Added::At(at) => at,
+        Added::Wait(seconds) => return Err(too_many(seconds)),
+        Added::Full => return Err(Failure::too_many("There are too many clients; try again in an hour.", 3600)),
     };
     events::client(id.as_str());
     tracing::info!(event = "client_registered", "a client registered itself");

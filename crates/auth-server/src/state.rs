@@ -1,6 +1,6 @@
 //! What the endpoints share.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::collections::HashMap;
 
 use aws_lc_rs::hmac;
 use oauth::{
@@ -12,7 +12,6 @@ use crate::{
     cimd::{self, Fetcher},
     client::Client,
     keys::Keys,
-    limits::Limits,
     refresh_token::RefreshTokens,
     resource,
     store::Store,
@@ -35,7 +34,6 @@ pub(crate) struct State {
     pub fetcher: Fetcher,
     pub form_key: hmac::Key,
     pub refresh_tokens: RefreshTokens,
-    pub registrations: Limits<IpAddr>,
 }
 
 /// Why a client is not known.

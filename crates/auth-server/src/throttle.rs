@@ -1,82 +1,77 @@
 //! How many guesses a password may cost. Failures are counted for each browser in which the person has logged in
 //! before, and for all other browsers together: so strangers cannot lock out a person who comes back, and many of
 //! them get no more guesses than one (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+//!
+//! The counters are in the database (`store/failures.rs`): all replicas count together, and a restart forgets nothing.
 
-use std::{
-    collections::{HashMap, hash_map::RandomState},
-    hash::BuildHasher,
-    time::{Duration, Instant},
-};
-
+use aws_lc_rs::hmac;
 use oauth::secret::Digest;
 
 /// How many failures a counter allows before people must wait.
-const FREE: u32 = 5;
-const LONGEST_WAIT: u64 = 60;
-/// A counter without a failure for so long starts anew.
-const MEMORY: Duration = Duration::from_mins(15);
+const FREE: i64 = 5;
+/// In seconds.
+const LONGEST_WAIT: i64 = 60;
+/// A counter without a failure for so long starts anew, in seconds.
+const MEMORY: i64 = 15 * 60;
 
 /// The counters of failures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Counter {
     /// A known browser, by the digest of its device cookie. A person has at most ten.
     Browser(Digest),
-    /// A name, in any other browser. Names share 65,536 counters, by a secret hash: nobody can fill the table, push
-    /// a counter out of it, or find a name that shares one with somebody's. Names that do not exist are counted too,
-    /// so that nobody can tell.
+    /// A name, in any other browser. Names share 65,536 counters, by a hash with a secret: nobody can fill the table,
+    /// push a counter out of it, or find a name that shares one with somebody's. Names that do not exist are counted
+    /// too, so that nobody can tell.
     Name(u16),
 }
 
-/// Recent failures to log in.
-#[derive(Default)]
-pub(crate) struct Failures {
-    counters: HashMap<Counter, Failed>,
-    names: RandomState,
+impl Counter {
+    /// The counter of a name in a browser that is not known.
+    pub fn of_name(key: &hmac::Key, name: &str) -> Self {
+        let hash = hmac::sign(key, name.as_bytes());
+        Counter::Name(u16::from_be_bytes([hash.as_ref()[0], hash.as_ref()[1]]))
+    }
+
+    /// What it is called in the database.
+    pub fn key(&self) -> String {
+        match self {
+            Counter::Browser(digest) => digest.as_str().to_owned(),
+            Counter::Name(number) => format!("name {number}"),
+        }
+    }
 }
 
 /// Failures in a row.
-struct Failed {
-    times: u32,
-    last: Instant,
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Failures {
+    pub times: i64,
+    /// When the last one was, in milliseconds since 1970.
+    pub last: i64,
 }
 
 impl Failures {
-    /// The counter of a name in a browser that is not known.
-    pub fn counter(&self, name: &str) -> Counter {
-        #[allow(clippy::cast_possible_truncation)] // only 16 bits are wanted
-        Counter::Name(self.names.hash_one(name) as u16)
-    }
-
     /// How many seconds until the next try is allowed; `None`: it is allowed now.
-    pub fn wait(&self, counter: &Counter, now: Instant) -> Option<u64> {
-        let failed = self.counters.get(counter).filter(|failed| failed.counts(now))?;
-        let left = (failed.last + failed.delay()).duration_since(now);
-        (!left.is_zero()).then(|| left.as_secs() + u64::from(left.subsec_nanos() > 0))
+    pub fn wait(&self, now: i64) -> Option<u64> {
+        let left = u64::try_from(self.last + self.delay() * 1000 - now).ok()?;
+        (self.counts(now) && left > 0).then_some(left.div_ceil(1000))
     }
 
-    /// Says how many failures in a row there are now.
-    pub fn add(&mut self, counter: Counter, now: Instant) -> u32 {
-        self.counters.retain(|_, failed| failed.counts(now));
-        let failed = self.counters.entry(counter).or_insert(Failed { times: 0, last: now });
-        failed.times = failed.times.saturating_add(1);
-        failed.last = now;
-        failed.times
+    /// With one more.
+    pub fn and_one(&self, now: i64) -> Self {
+        Failures { times: if self.counts(now) { self.times.saturating_add(1) } else { 1 }, last: now }
     }
 
-    pub fn forget(&mut self, counter: &Counter) {
-        self.counters.remove(counter);
-    }
-}
-
-impl Failed {
-    fn counts(&self, now: Instant) -> bool {
-        now.duration_since(self.last) < MEMORY
+    /// A failure far in the future does not count either: the clock was set back.
+    fn counts(&self, now: i64) -> bool {
+        now.abs_diff(self.last) < MEMORY.unsigned_abs() * 1000
     }
 
     /// 1 s, 2 s, 4 s and so on.
-    fn delay(&self) -> Duration {
-        let beyond = self.times.checked_sub(FREE);
-        Duration::from_secs(beyond.map_or(0, |n| (1 << n.min(6)).min(LONGEST_WAIT)))
+    fn delay(&self) -> i64 {
+        match self.times - FREE {
+            beyond @ 0.. => (1 << beyond.min(6)).min(LONGEST_WAIT),
+            _ => 0,
+        }
     }
 }
 
@@ -88,39 +83,47 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_a_minute_and_ends() {
-        let (mut failures, mut now) = (Failures::default(), Instant::now());
-        let (x, y) = (Counter::Browser(Digest::of("x")), Counter::Browser(Digest::of("y")));
+        let (mut failures, mut now) = (Failures::default(), 1_800_000_000_000);
         let mut waits = Vec::new();
         for _ in 0..13 {
-            failures.add(x.clone(), now);
-            let wait = failures.wait(&x, now);
-            assert_eq!(failures.wait(&y, now), None);
+            failures = failures.and_one(now);
+            let wait = failures.wait(now);
             waits.push(wait.unwrap_or(0));
-            now += Duration::from_secs(wait.unwrap_or(0));
-            assert_eq!(failures.wait(&x, now), None);
+            if let Some(wait) = wait {
+                now += wait.cast_signed() * 1000 - 1;
+                assert_eq!(failures.wait(now), Some(1), "a millisecond is left");
+                now += 1;
+            }
+            assert_eq!(failures.wait(now), None);
         }
         assert_eq!(waits, [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        failures.add(x.clone(), now);
-        let later = now + Duration::from_mins(14);
-        assert_eq!(failures.add(x.clone(), later), 15, "still remembered");
-        assert_eq!(failures.wait(&x, later), Some(60));
-        assert_eq!(failures.add(x.clone(), later + MEMORY), 1);
-        assert_eq!(failures.wait(&x, later + MEMORY), None);
+        failures = failures.and_one(now);
+        let later = now + 14 * 60_000;
+        failures = failures.and_one(later);
+        assert_eq!((failures.times, failures.wait(later)), (15, Some(60)), "still remembered");
+        failures = failures.and_one(later + MEMORY * 1000);
+        assert_eq!((failures.times, failures.wait(failures.last)), (1, None));
     }
 
     #[test]
-    fn names_that_are_made_up_neither_reset_a_counter_nor_grow_the_table() {
-        let (mut failures, now) = (Failures::default(), Instant::now());
-        let alice = failures.counter("alice");
-        for _ in 0..8 {
-            failures.add(alice.clone(), now);
-        }
-        let wait = failures.wait(&alice, now).unwrap();
-        for number in 0..2_000 {
-            failures.add(failures.counter(&format!("name {number}")), now);
-        }
-        assert!(failures.wait(&alice, now).unwrap() >= wait);
-        let all: HashSet<_> = (0..200_000).map(|number| failures.counter(&format!("name {number}"))).collect();
-        assert!((60_000..=1 << 16).contains(&all.len()), "{}", all.len());
+    fn a_clock_that_was_set_back_locks_nobody_out_for_long() {
+        let failures = Failures { times: 9, last: 1_800_000_000_000 };
+        assert_eq!(failures.wait(failures.last - 60_000), Some(76));
+        assert_eq!(failures.wait(failures.last - MEMORY * 1000), None);
+        assert_eq!(failures.and_one(failures.last - MEMORY * 1000).times, 1);
+    }
+
+    #[test]
+    fn names_that_are_made_up_share_65536_counters_that_only_the_secret_tells() {
+        let key = |secret: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let (ours, theirs) = (key(b"our secret"), key(b"another secret"));
+        let counters =
+            |key| -> Vec<_> { (0..200_000).map(|number| Counter::of_name(key, &format!("name {number}"))).collect() };
+        let (all, others) = (counters(&ours), counters(&theirs));
+        let distinct: HashSet<_> = all.iter().collect();
+        assert!((60_000..=1 << 16).contains(&distinct.len()), "{}", distinct.len());
+        let same = all.iter().zip(&others).filter(|(one, other)| one == other).count();
+        assert!(same < 50, "{same} names have the same counter with another secret");
+        assert_eq!(all, counters(&ours), "another replica with the same secret");
     }
 }

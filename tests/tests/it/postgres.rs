@@ -176,6 +176,104 @@ async fn a_user_keeps_at_most_1000_notes_at_all_replicas_together() -> Result<()
     Ok(())
 }
 
+/// Opens the log-in page and sends its form: the answer.
+async fn log_in(browser: &Browser<'_>, path: &str, password: &str) -> Result<Reply> {
+    let login = browser.open(path).await?;
+    let form = [("username", "alice"), ("password", password), ("csrf", &login.csrf)];
+    browser.send(browser.post(&login.action, &form)).await
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn who_guesses_gets_as_many_tries_at_two_replicas_as_at_one() -> Result<()> {
+    let replicas = Replicas::start().await?;
+    let first = Browser::new(&replicas.servers[0])?;
+    let client = first.register(&["http://localhost/callback"]).await?;
+    let path = first.request(&client, &[("resource", "")]);
+    let mut guesses = Vec::new();
+    for server in &replicas.servers {
+        let browser = Browser::new(server)?;
+        let login = browser.open(&path).await?;
+        let cookies = browser.cookies.lock().unwrap().clone();
+        let (name, value) = cookies.iter().next().context("no cookie")?;
+        let form = [("username", "alice"), ("password", "wrong"), ("csrf", &login.csrf)];
+        guesses.push(browser.post(&login.action, &form).header("Cookie", format!("{name}={value}")));
+    }
+    let guess = |number: usize| guesses[number % 2].try_clone().context("no copy");
+    let replies = at_once((0..40).map(guess).collect::<Result<Vec<_>>>()?.into_iter()).await?;
+    let wrong = replies.iter().filter(|reply| reply.status == 401).count();
+    assert!((5..=7).contains(&wrong), "five, and one or two if it took seconds: {wrong}");
+    assert!(replies.iter().all(|reply| reply.status == 401 || reply.status == 429), "{replies:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn strangers_at_one_replica_lock_alice_out_of_no_browser_that_another_replica_knows() -> Result<()> {
+    let mut replicas = Replicas::start().await?;
+    let device = |browser: &Browser<'_>| {
+        let mut cookies = browser.cookies.lock().unwrap().clone();
+        cookies.retain(|name, _| name.starts_with("mcp_device_"));
+        cookies
+    };
+    let mut known = {
+        let [one, other] = [Browser::new(&replicas.servers[0])?, Browser::new(&replicas.servers[1])?];
+        let client = one.register(&["http://localhost/callback"]).await?;
+        let path = one.request(&client, &[("resource", "")]);
+        assert_eq!(log_in(&one, &path, PASSWORD).await?.status, 303);
+        let known = device(&one);
+        one.cookies.lock().unwrap().clear();
+        let mut seen = Vec::new();
+        for number in 0..8 {
+            let browser = if number % 2 == 0 { &one } else { &other };
+            seen.push(log_in(browser, &path, "wrong").await?.status.as_u16());
+        }
+        assert_eq!(seen[..5], [401; 5]);
+        assert!(seen[5..].contains(&429), "four at each replica, which are eight together: {seen:?}");
+        known
+    };
+    // As if there had been more of them: nobody need hurry now.
+    let mut database = PgConnection::connect(&replicas.database).await?;
+    let more = sqlx::query("UPDATE failures SET times = times + 20").execute(&mut database).await?;
+    assert_eq!(more.rows_affected(), 1);
+    replicas.servers[0] = replica(&replicas.database, replicas.keys.path())?;
+    for server in &replicas.servers {
+        let browser = Browser::new(server)?;
+        let client = browser.register(&["http://localhost/callback"]).await?;
+        let path = browser.request(&client, &[("resource", "")]);
+        let reply = log_in(&browser, &path, PASSWORD).await?;
+        assert_eq!(reply.status, 429, "she has not used this browser: {reply:?}");
+        browser.cookies.lock().unwrap().extend(known);
+        assert_eq!(log_in(&browser, &path, PASSWORD).await?.status, 303, "she has used this one");
+        known = device(&browser);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn one_address_registers_as_many_clients_at_two_replicas_as_at_one() -> Result<()> {
+    let replicas = Replicas::start().await?;
+    let browser = replicas.browser()?;
+    let metadata = json!({ "redirect_uris": ["http://localhost/callback"], "token_endpoint_auth_method": "none" });
+    let register = |number: usize| {
+        let request = replicas.servers[number % 2].request(reqwest::Method::POST, "/register");
+        request.header("Content-Type", "application/json").body(metadata.to_string())
+    };
+    let mut replies = Vec::new();
+    for _ in 0..15 {
+        replies.extend(at_once((0..4).map(register)).await?);
+    }
+    let registered = replies.iter().filter(|reply| reply.status == 201).count();
+    assert_eq!(registered, 30, "{replies:?}");
+    for _ in 0..2 {
+        let reply = browser.register_as(&metadata).await?;
+        let wait: u64 = reply.header("retry-after").parse().with_context(|| format!("{reply:?}"))?;
+        assert!(reply.status == 429 && (1..=60).contains(&wait), "{reply:?}");
+    }
+    Ok(())
+}
+
 /// Takes the lock that step 12 takes while it saves a note of this person's: a digest of the lock's name.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended(
     translate(rtrim(encode(sha256(convert_to($1, 'UTF8')), 'base64'), '='), '+/', '-_'), 0))";
@@ -232,10 +330,10 @@ async fn replicas_that_start_together_make_the_tables_and_the_people_once() -> R
         let mut database = PgConnection::connect(&url).await?;
         let versions = sqlx::query("SELECT part, version FROM versions ORDER BY part").fetch_all(&mut database).await?;
         let versions: Vec<(String, i64)> = versions.iter().map(|row| (row.get(0), row.get(1))).collect();
-        assert_eq!(versions, [("auth-server".to_owned(), 2), ("notes".to_owned(), 1)]);
+        assert_eq!(versions, [("auth-server".to_owned(), 3), ("notes".to_owned(), 1)]);
         let people: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(&mut database).await?;
         let secrets: i64 = sqlx::query_scalar("SELECT count(*) FROM secrets").fetch_one(&mut database).await?;
-        assert_eq!((people, secrets), (4, 2));
+        assert_eq!((people, secrets), (4, 3));
     }
     Ok(())
 }
@@ -306,7 +404,7 @@ async fn a_database_of_the_authorization_server_of_before_is_carried_over_with_i
         assert_eq!(serde_json::from_slice::<Value>(&output.stdout)?, json!([carol]));
     }
     let version: i64 = sqlx::query_scalar("SELECT version FROM versions").fetch_one(&mut database).await?;
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //! forbidden address.
 
 mod document;
+mod limits;
 
 use std::{
     collections::HashMap,
@@ -15,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use governor::Quota;
 use oauth::{
     address::is_public,
     client_metadata::ClientMetadata,
@@ -31,8 +31,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 pub(crate) use self::document::{Problem, is_client_id_url};
-use self::document::{check_head, lifetime, parse};
-use crate::{clock::Clock, limits::Limits};
+use self::{
+    document::{check_head, lifetime, parse},
+    limits::Limits,
+};
+use crate::clock::Clock;
 
 /// The draft recommends 5 kilobytes (§6.6).
 const MAX_BODY: usize = 5 * 1024;
@@ -40,7 +43,7 @@ const MAX_BODY: usize = 5 * 1024;
 const FETCHES_OF_A_HOST: usize = 2;
 const MAX_FETCHES: usize = 32;
 /// How many fetches a minute: nobody may use this server to flood another host.
-const A_MINUTE_OF_A_HOST: Quota = Quota::per_minute(NonZeroU32::new(30).expect("it is not 0"));
+const A_MINUTE_OF_A_HOST: NonZeroU32 = NonZeroU32::new(30).expect("it is not 0");
 const A_MINUTE: NonZeroU32 = NonZeroU32::new(300).expect("it is not 0");
 /// How many documents and how many failures are remembered. They are stored separately, so that failures evict no
 /// documents; and documents that nobody asks for again evict none that are in use.
@@ -88,7 +91,7 @@ struct Inner {
     clock: Clock,
     documents: Cache<String, Arc<Document>>,
     failures: Cache<String, (Problem, Instant)>,
-    limits: Limits<String>,
+    limits: Limits,
     fetches: Semaphore,
     /// The number of fetches under way from each host.
     of_host: Mutex<HashMap<String, usize>>,
@@ -127,7 +130,7 @@ impl Fetcher {
             timeout,
             documents: Cache::new(MAX_DOCUMENTS),
             failures: Cache::new(MAX_FAILURES),
-            limits: Limits::new(&[A_MINUTE_OF_A_HOST], A_MINUTE, &clock),
+            limits: Limits::new(A_MINUTE_OF_A_HOST, A_MINUTE, &clock),
             clock,
             fetches: Semaphore::new(MAX_FETCHES),
             of_host: Mutex::default(),
@@ -177,7 +180,9 @@ impl Inner {
             return Err(Problem::Busy);
         }
         let permit = self.fetches.try_acquire().map_err(|_| Problem::Busy)?;
-        self.limits.check(&host).map_err(|_| Problem::Busy)?;
+        if !self.limits.allow(&host) {
+            return Err(Problem::Busy);
+        }
         of_host.insert(host.clone(), under_way + 1);
         Ok(Turn { inner: self, host, _permit: permit })
     }

@@ -3,13 +3,24 @@
 use anyhow::Result;
 use oauth::{client_metadata::ClientMetadata, identifiers::ClientId, secret::Digest};
 
-use super::{FAMILY_LIFETIME, Store};
+use super::{FAMILY_LIFETIME, Store, registrations};
 use crate::database::query;
 
 /// The most clients that may register themselves. Beyond that, clients that were never used are deleted.
 const MAX_CLIENTS: i64 = 1000;
 /// How long a new client is kept before anybody lets it in, in seconds.
 const PROTECTED: i64 = 3600;
+
+/// Whether there was room for one more client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// In seconds since 1970.
+    At(i64),
+    /// Too many have registered, from the address or from all; the next may after so many seconds.
+    Wait(u64),
+    /// The table is full.
+    Full,
+}
 
 /// A client that registered itself.
 pub(crate) struct Registered {
@@ -55,21 +66,27 @@ impl Store {
         Ok(removal.await?)
     }
 
-    /// One more client. Says when it was added, if there was room. To make room it deletes only clients that are older than
-    /// an hour and that nobody let in for as long as a consent lasts, so they will not come back.
+    /// One more client, from this address. To make room it deletes only clients that are older than an hour and that nobody
+    /// let in for as long as a consent lasts, so they will not come back.
     pub async fn add_client(
         &self,
         id: &ClientId,
         secret: Option<&Digest>,
         metadata: &ClientMetadata,
-    ) -> Result<Option<i64>> {
-        let (at, metadata) = (self.now(), serde_json::to_string(metadata)?);
+        address: &str,
+    ) -> Result<Added> {
+        let metadata = serde_json::to_string(metadata)?;
         let add = self.database.transaction(Some("clients"), async |all| {
+            let at = self.now();
+            let earlier = registrations::earlier(address, at).fetch_one(&mut *all).await?;
+            if let Some(seconds) = registrations::wait(earlier, at) {
+                return Ok(Added::Wait(seconds));
+            }
             let (count,): (i64,) = query("SELECT count(*) FROM clients").fetch_one(&mut *all).await?;
             if count >= MAX_CLIENTS {
                 let unused = query("DELETE FROM clients WHERE created_at < $1 AND used_at < $2");
                 if unused.bind(at - PROTECTED).bind(at - FAMILY_LIFETIME).execute(&mut *all).await? == 0 {
-                    return Ok(None);
+                    return Ok(Added::Full);
                 }
             }
             query("INSERT INTO clients (id, secret_digest, metadata, created_at, used_at) VALUES ($1, $2, $3, $4, 0)")
@@ -79,7 +96,12 @@ impl Store {
                 .bind(at)
                 .execute(&mut *all)
                 .await?;
-            Ok(Some(at))
+            query("INSERT INTO registrations (address, registered_at) VALUES ($1, $2)")
+                .bind(address)
+                .bind(at)
+                .execute(&mut *all)
+                .await?;
+            Ok(Added::At(at))
         });
         Ok(add.await?)
     }

@@ -6,7 +6,9 @@
 mod assertions;
 mod clients;
 mod consents;
+mod failures;
 mod grants;
+mod registrations;
 mod sessions;
 mod users;
 
@@ -21,6 +23,7 @@ use oauth::secret::random_bytes;
 #[cfg(test)]
 pub(crate) use self::grants::CONSENT_LIFETIME;
 pub(crate) use self::{
+    clients::Added,
     consents::Consent,
     grants::{FAMILY_LIFETIME, Family, Grant},
     users::Person,
@@ -37,19 +40,24 @@ const TABLES: Tables = Tables {
         include_str!("../../migrations/0002_people.sql"),
         include_str!("../../migrations/0003_families.sql"),
         include_str!("../../migrations/0004_disabled.sql"),
+        include_str!("../../migrations/0005_limits.sql"),
     ],
     postgres: &[
         include_str!("../../migrations/postgres/0001_tables.sql"),
         include_str!("../../migrations/postgres/0002_disabled.sql"),
+        include_str!("../../migrations/postgres/0003_limits.sql"),
     ],
 };
 
 /// What is deleted, and when; `$1` is now. A code stays as long as the tokens it gave, so that a replay is noticed. A
-/// code that nobody redeemed, and its family, stay for an hour.
-const EXPIRED: [&str; 7] = [
+/// code that nobody redeemed, and its family, stay for an hour. Registrations far in the future are deleted too: the clock
+/// was set back, and they would keep others out for too long.
+const EXPIRED: [&str; 9] = [
     "DELETE FROM sessions WHERE expires_at < $1",
     "DELETE FROM devices WHERE expires_at < $1",
     "DELETE FROM assertions WHERE expires_at < $1",
+    "DELETE FROM failures WHERE last_ms < ($1 - 15 * 60) * 1000",
+    "DELETE FROM registrations WHERE registered_at < $1 - 3600 OR registered_at > $1 + 3600",
     "DELETE FROM consents WHERE given_at < $1 - 30 * 24 * 3600",
     "DELETE FROM families WHERE id IN (SELECT family FROM codes WHERE expires_at < $1 - 3600 AND NOT used)",
     "DELETE FROM families WHERE expires_at < $1",
@@ -179,6 +187,8 @@ mod tests {
             "UPDATE families SET revoked = 1 WHERE user = ?",
             "DELETE FROM sessions WHERE user = ?",
             "DELETE FROM devices WHERE sub = ?",
+            "SELECT * FROM failures WHERE counter = ?",
+            registrations::EARLIER,
         ];
         let mut plans = String::new();
         for statement in EXPIRED.into_iter().chain(often) {
@@ -270,7 +280,7 @@ mod tests {
         let store = Store::open(&file.clone().into()).await.unwrap();
         for statement in [
             "DROP TABLE users; DROP TABLE devices; DROP TABLE sessions; DROP TABLE families; DROP TABLE codes",
-            "DROP TABLE consents; DROP TABLE assertions",
+            "DROP TABLE consents; DROP TABLE assertions; DROP TABLE failures; DROP TABLE registrations",
             "PRAGMA user_version = 0",
             TABLES.sqlite[0],
             "INSERT INTO users VALUES ('alice', 'a hash', 'user')",

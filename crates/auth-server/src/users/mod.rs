@@ -6,19 +6,17 @@ mod account;
 mod manage;
 mod password;
 
-use std::{
-    fmt::Write,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt::Write, net::IpAddr, sync::Arc};
 
+use actix_web::rt;
 use anyhow::{Context, Result, ensure};
+use aws_lc_rs::hmac;
 use oauth::{
     identifiers::Subject,
     secret::{Digest, ExposeSecret, SecretString, random},
 };
 use tokio::task::spawn_blocking;
-use tracing::Span;
+use tracing::Instrument;
 
 use self::password::{hash, readable, verify};
 pub use self::{
@@ -30,7 +28,7 @@ use crate::{
     events, peer,
     queue::{Lane, Queue},
     store::Store,
-    throttle::{Counter, Failures},
+    throttle::Counter,
 };
 
 /// The people whom the first start creates, and their roles.
@@ -70,7 +68,8 @@ pub struct Users {
     /// Stands in for the hash of a name that does not exist, so that it takes as long.
     nobody: Arc<str>,
     queue: Arc<Queue>,
-    failures: Arc<Mutex<Failures>>,
+    /// For the counters of names ([`Counter::Name`]).
+    names: hmac::Key,
 }
 
 impl Users {
@@ -93,7 +92,7 @@ impl Users {
             store: store.clone(),
             nobody: hash(random()?.expose_secret())?.into(),
             queue: Arc::default(),
-            failures: Arc::default(),
+            names: hmac::Key::new(hmac::HMAC_SHA256, &store.secret("names").await?),
         };
         if users.store.people().await?.is_empty() {
             let made_up = || password.cloned().map_or_else(readable, Ok);
@@ -130,7 +129,7 @@ impl Users {
     /// # Errors
     /// If the database cannot be used, or what it holds is not a hash.
     pub(crate) async fn log_in(&self, name: &str, password: &str, from: &Origin) -> Result<LogIn> {
-        let unknown_browser = self.failures().counter(name);
+        let unknown_browser = Counter::of_name(&self.names, name);
         let readable = name.len() <= LONGEST_NAME && password.len() <= LONGEST_PASSWORD;
         let (name, password) = if readable { (name, password.to_owned()) } else { ("", String::new()) };
         let device = from.device.as_ref().map(|device| Digest::of(device.expose_secret()));
@@ -143,48 +142,45 @@ impl Users {
             Some(browser) => (Counter::Browser(browser.clone()), Lane::Browser(browser)),
             None => (unknown_browser, Lane::Address(peer::network(from.address))),
         };
-        // Before the queue, so that nobody waits for a known answer; and again after it, since others may have failed
-        // meanwhile.
-        let wait = || {
-            let seconds = self.failures().wait(&counter, self.store.clock().instant())?;
-            tracing::warn!(event = "log_in_throttled", known_browser = known, seconds, "too many failed before");
-            Some(LogIn::Wait { seconds })
-        };
-        if let Some(wait) = wait() {
-            return Ok(wait);
+        // Before the queue, so that nobody waits for a known answer. Only who has had a turn in it writes: so a flood does
+        // not keep others from writing.
+        if let Some(seconds) = self.store.wait(&counter).await? {
+            return Ok(throttled(known, seconds));
         }
+        self.store.remove_expired().await?;
         let Some(turn) = self.queue.turn(lane).await else {
             tracing::warn!(event = "log_in_throttled", known_browser = known, "too many are waiting");
             return Ok(LogIn::Wait { seconds: 1 });
         };
-        if let Some(wait) = wait() {
-            return Ok(wait);
-        }
+        let (users, name) = (self.clone(), name.to_owned());
+        let checking = async move {
+            let _turn = turn;
+            users.check(&name, password, &counter, known).await
+        };
+        rt::spawn(checking.in_current_span()).await?
+    }
+
+    /// Checks a password in its turn. The try counts as a failure until the password is known to be right.
+    async fn check(&self, name: &str, password: String, counter: &Counter, known: bool) -> Result<LogIn> {
+        let times = match self.store.take_try(counter).await? {
+            Ok(times) => times,
+            Err(seconds) => return Ok(throttled(known, seconds)),
+        };
         let (person, hash) = match self.store.person_named(name).await? {
             Some((person, hash)) => (Some(person), hash),
             None => (None, self.nobody.to_string()),
         };
-        let users = self.clone();
-        let span = Span::current();
-        let checking = spawn_blocking(move || {
-            let (_span, _turn) = (span.entered(), turn);
-            let right = verify(&password, &hash);
-            let disabled = person.as_ref().is_some_and(|person| person.disabled);
-            if let Some(person) = person.filter(|_| !disabled && matches!(right, Ok(true))) {
-                users.failures().forget(&counter);
-                tracing::info!(event = "log_in", known_browser = known, "somebody logged in");
-                return Ok(LogIn::Welcome(person.into()));
-            }
-            let times = users.failures().add(counter, users.store.clock().instant());
-            let why = if disabled { "the person is disabled" } else { "the name or the password was wrong" };
-            tracing::warn!(event = "log_in_failed", known_browser = known, times, why, "nobody logged in");
-            right.map(|_| LogIn::Wrong)
-        });
-        checking.await?
-    }
-
-    fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        let right = spawn_blocking(move || verify(&password, &hash)).await?;
+        let disabled = person.as_ref().is_some_and(|person| person.disabled);
+        if let Some(person) = person.filter(|_| !disabled && matches!(right, Ok(true))) {
+            self.store.forget_failures(counter).await?;
+            tracing::info!(event = "log_in", known_browser = known, "somebody logged in");
+            return Ok(LogIn::Welcome(person.into()));
+        }
+        let why = if disabled { "the person is disabled" } else { "the name or the password was wrong" };
+        tracing::warn!(event = "log_in_failed", known_browser = known, times, why, "nobody logged in");
+        self.store.begin_wait(counter).await?;
+        right.map(|_| LogIn::Wrong)
     }
 
     /// Makes the value of a device cookie for a browser in which the person has logged in; it takes the place of the
@@ -222,6 +218,12 @@ impl Users {
         });
         hashing.await?
     }
+}
+
+/// The answer to somebody who has to wait, since too many failed before.
+fn throttled(known_browser: bool, seconds: u64) -> LogIn {
+    tracing::warn!(event = "log_in_throttled", known_browser, seconds, "too many failed before");
+    LogIn::Wait { seconds }
 }
 
 /// The first accounts with their passwords, for a person to read.
@@ -289,7 +291,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn the_first_start_makes_four_accounts_and_the_second_leaves_them_alone() {
         let (_folder, users) = users().await;
         let four = [
@@ -322,7 +324,7 @@ mod tests {
         );
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn a_first_password_that_is_too_short_is_refused_and_leaves_nobody_behind() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&location(folder.path()).await).await.unwrap();
@@ -340,7 +342,7 @@ mod tests {
         );
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn a_name_that_exists_is_answered_like_one_that_does_not() {
         let (_folder, users) = users().await;
         let (long, huge) = ("n".repeat(257), "p".repeat(1025));
@@ -360,7 +362,7 @@ mod tests {
         assert_eq!(log_in(&users, "alice", PASSWORD, None).await, LogIn::Wait { seconds: 1 });
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn a_name_that_does_not_exist_is_checked_against_a_hash_of_the_same_cost() {
         let (_folder, users) = users().await;
         let cost = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
@@ -369,7 +371,7 @@ mod tests {
         assert!(!format!("{:#}", verify(PASSWORD, "garbage $").unwrap_err()).contains("garbage"));
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn strangers_cannot_lock_out_a_browser_in_which_the_person_has_logged_in() {
         let (_folder, users) = users().await;
         let (alice, bob) = (account("alice", &["user"]), account("bob", &["user"]));
@@ -392,7 +394,7 @@ mod tests {
         assert!(matches!(answer, LogIn::Wait { .. }), "her log-in gives strangers no new guesses: {answer:?}");
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn a_known_browser_is_limited_itself_and_proves_nothing() {
         let (_folder, users) = users().await;
         let alice = account("alice", &["user"]);
@@ -406,7 +408,7 @@ mod tests {
         assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, LogIn::Welcome(alice));
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn a_person_is_known_in_ten_browsers_until_the_password_changes_or_half_a_year_has_passed() {
         let (_folder, users) = users().await;
         let alice = account("alice", &["user"]);
@@ -444,7 +446,7 @@ mod tests {
         assert!(!knows(&fresh, "battery staple").await, "of the time before the password changed");
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn a_name_that_is_given_again_is_somebody_else() {
         let (_folder, users) = users().await;
         users.add("carol", "user", PASSWORD).await.unwrap();
@@ -459,7 +461,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn a_success_clears_the_name() {
         let (_folder, users) = users().await;
         for _ in 0..3 {
@@ -470,7 +472,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn accounts_are_added_with_a_usable_name_roles_and_password_only() {
         let (_folder, users) = users().await;
         users.add("Carol.O-x_1", "guest  user", "12345678").await.unwrap();
@@ -496,13 +498,13 @@ mod tests {
         assert_eq!(users.list().await.unwrap().len(), 5);
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn a_new_password_ends_all_that_the_old_one_began() {
         let (_folder, users) = users().await;
         for name in ["alice", "bob"] {
-            let session = r#"INSERT INTO sessions (digest, "user", expires_at) VALUES ($1, 'user_' || $1, 0)"#;
+            let session = r#"INSERT INTO sessions (digest, "user", expires_at) VALUES ($1, 'user_' || $1, 9999999999)"#;
             let family = r#"INSERT INTO families (id, client_id, "user", scope, resource, expires_at)
-                VALUES ($1, '', 'user_' || $1, '', '', 0)"#;
+                VALUES ($1, '', 'user_' || $1, '', '', 9999999999)"#;
             for statement in [session, family] {
                 query(statement).bind(name).execute(users.store.database()).await.unwrap();
             }
@@ -521,7 +523,7 @@ mod tests {
         assert!(users.set_password("bob", "short").await.is_err());
     }
 
-    #[tokio::test]
+    #[actix_web::test]
     async fn the_database_never_holds_a_password() {
         let (folder, users) = users().await;
         users.set_password("alice", "battery staple").await.unwrap();
