@@ -81,6 +81,7 @@ impl HaProxy {
         let program =
             ["haproxy", "/usr/sbin/haproxy"].into_iter().find(|name| Command::new(name).arg("-v").output().is_ok());
         needs("HAProxy", program.is_some())?;
+        let folder = tempfile::tempdir()?;
         let log = File::create(folder.path().join("log"))?;
         let mut command = Command::new(program.unwrap_or_default());
         let file = folder.path().join("haproxy.cfg");

@@ -200,7 +200,7 @@ async fn who_guesses_gets_as_many_tries_at_two_replicas_as_at_one() -> Result<()
         guesses.push(browser.post(&login.action, &form).header("Cookie", format!("{name}={value}")));
     }
     let guess = |number: usize| guesses[number % 2].try_clone().context("no copy");
-    let replies = at_once((0..40).map(guess).collect::<Result<Vec<_>>>()?.into_iter()).await?;
+    let replies = Reply::of_all((0..40).map(guess).collect::<Result<Vec<_>>>()?.into_iter()).await?;
     let wrong = replies.iter().filter(|reply| reply.status == 401).count();
     assert!((5..=7).contains(&wrong), "five, and one or two if it took seconds: {wrong}");
     assert!(replies.iter().all(|reply| reply.status == 401 || reply.status == 429), "{replies:?}");
@@ -262,7 +262,7 @@ async fn one_address_registers_as_many_clients_at_two_replicas_as_at_one() -> Re
     };
     let mut replies = Vec::new();
     for _ in 0..15 {
-        replies.extend(at_once((0..4).map(register)).await?);
+        replies.extend(Reply::of_all((0..4).map(register)).await?);
     }
     let registered = replies.iter().filter(|reply| reply.status == 201).count();
     assert_eq!(registered, 30, "{replies:?}");
