@@ -88,8 +88,11 @@ impl Client {
         if !args.contains(&"--login-timeout") {
             command.args(["--login-timeout", "30"]);
         }
+        if !args.contains(&"--timeout") {
+            command.args(["--timeout", "5"]);
+        }
         command
-            .args(["--server", &self.server, "--timeout", "5"])
+            .args(["--server", &self.server])
             .args(args)
             .env("MCP_CREDENTIALS", self.credentials())
             .env("PATH", path)
