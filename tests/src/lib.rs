@@ -53,7 +53,6 @@ pub fn command(package: &str) -> Result<Command> {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
         command.env_remove(name);
     }
-    programs::unset(&mut command);
     Ok(command)
 }
 

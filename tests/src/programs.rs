@@ -61,6 +61,16 @@ pub fn unset(command: &mut Command) {
     }
 }
 
+/// `xtask`, which starts cargo, as a person would start it.
+///
+/// # Errors
+/// If it cannot be built.
+pub fn xtask() -> Result<Command> {
+    let mut xtask = Command::new(program("xtask")?);
+    unset(&mut xtask);
+    Ok(xtask)
+}
+
 /// The cargo that has built this program, as a person would start it.
 #[must_use]
 pub fn cargo() -> Command {

@@ -139,7 +139,7 @@ case $1 in
   xtask) shift; exec "$programs/xtask" "$@" ;;
   run) [ "$2 $3" = "-q -p" ] && [ -x "$programs/$4" ] && program=$programs/$4 && shift 4 && {{
     [ "$1" != -- ] || shift
-    exec "$program" "$@"
+    CARGO_MANIFEST_DIR=. exec "$program" "$@" # as cargo tells what it runs
   }} ;;
 esac
 verb=$1; shift

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
-    command, each, interop, program,
+    each, interop, program, programs,
     readme::{Page, root},
     text,
 };
@@ -39,7 +39,7 @@ fn pages() -> Result<Vec<(PathBuf, String, bool)>> {
 #[test]
 fn every_page_is_put_together_and_every_link_leads_somewhere() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let output = command("xtask")?.args(["book", "--markdown"]).arg(folder.path()).output()?;
+    let output = programs::xtask()?.args(["book", "--markdown"]).arg(folder.path()).output()?;
     let text = text(&output);
     println!("{text}");
     assert!(output.status.success(), "{text}");
@@ -91,7 +91,7 @@ fn every_command_in_the_chapters_prints_what_they_show() -> Result<()> {
 #[test]
 #[cfg_attr(not(ci), ignore = "needs Node.js, Chromium")]
 fn every_page_can_be_read_in_chromium_on_a_phone_and_on_a_desktop() -> Result<()> {
-    let built = command("xtask")?.arg("book").output()?;
+    let built = programs::xtask()?.arg("book").output()?;
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let folder = interop::folder(true)?;
     let target = folder.join("../../target");

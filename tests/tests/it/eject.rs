@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::{command, programs, readme::root};
+use integration_tests::{programs, readme::root};
 use reqwest::Url;
 
 fn eject(step: &str, folder: &Path) -> Result<Output> {
-    Ok(command("xtask")?.args(["eject", step]).arg(folder).output()?)
+    Ok(programs::xtask()?.args(["eject", step]).arg(folder).output()?)
 }
 
 fn ejected(step: &str, folder: &Path) -> Result<()> {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use auth_check::checks;
-use integration_tests::{command, each, programs, readme::root, text, workshop::Workshop};
+use integration_tests::{each, programs, readme::root, text, workshop::Workshop};
 use regex::Regex;
 use tempfile::TempDir;
 
@@ -40,7 +40,7 @@ fn folder() -> Result<TempDir> {
 }
 
 fn xtask(args: &[&str], mine: &Path) -> Result<Output> {
-    let mut xtask = command("xtask")?;
+    let mut xtask = programs::xtask()?;
     xtask.args(args).arg("--dir").arg(mine).env("TEST_PROGRAMS", programs::folder()?);
     Ok(xtask.current_dir(root()).output()?)
 }
