@@ -15,25 +15,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use integration_tests::{
-    Reply,
-    browser::{Browser, CHALLENGE, PASSWORD, VERIFIER, parameters, redemption},
-    keycloak::{self, Keycloak},
+    browser::{Browser, PASSWORD},
     postgres::Postgres,
-    rpc,
 };
-use reqwest::{Client, Method};
+use reqwest::Client;
 use rustix::thread::{CpuSet, sched_setaffinity};
-use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
-use url::form_urlencoded;
 
 use crate::{
     contender::{self, Contender},
     load::{self, Load, Pressure},
     numbers::{Spread, percentile},
+    people::{self, keycloak, keycloaks_log_in, log_in, machine},
     process::Server,
     report::Target,
     tokens::{Issuer, SERVER, USERS},
@@ -42,10 +38,6 @@ use crate::{
 
 /// A person may keep 1,000 notes.
 const NOTES: usize = 900;
-const MACHINE: &str = "bench";
-const SECRET: &str = "a secret of a machine";
-/// One of those that the realm allows.
-const KEYCLOAKS_CALLBACK: &str = "http://localhost/callback";
 
 #[derive(clap::Args)]
 pub struct GrantsArgs {
@@ -172,24 +164,9 @@ fn on_core(core: usize) -> Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
-async fn keycloak() -> Result<Keycloak> {
-    keycloak::needs_java()?;
-    let keycloak = Keycloak::start().await?;
-    let machine = json!({
-        "clientId": MACHINE, "secret": SECRET, "publicClient": false, "serviceAccountsEnabled": true,
-        "standardFlowEnabled": false,
-    });
-    keycloak.admin(Method::POST, "/clients", &machine).await?;
-    Ok(keycloak)
-}
-
 fn step12(args: &GrantsArgs, folder: &Path, issuer: &Issuer, env: &[(&str, &str)]) -> Result<Server> {
     fs::create_dir_all(folder)?;
-    let machine = json!([{
-        "client_id": MACHINE, "client_secret": SECRET, "grant_types": ["client_credentials"], "roles": ["user"],
-        "scope": "mcp:read mcp:tools",
-    }]);
-    fs::write(folder.join("clients.json"), machine.to_string())?;
+    fs::write(folder.join("clients.json"), people::listed().to_string())?;
     let mut command = Command::new(contender::release()?.join("step12"));
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
         command.env_remove(name);
@@ -238,67 +215,13 @@ impl Measured<'_> {
     }
 }
 
-/// A machine gets an access token at this token endpoint.
-async fn machine(client: &Client, token_endpoint: &str) -> Result<()> {
-    let form = [("grant_type", "client_credentials"), ("client_id", MACHINE), ("client_secret", SECRET)];
-    is_granted(&Reply::of(post(client, token_endpoint, &form)).await?)
-}
-
-fn post(client: &Client, url: &str, form: &[(&str, &str)]) -> reqwest::RequestBuilder {
-    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    client.post(url).header("Content-Type", "application/x-www-form-urlencoded").body(body)
-}
-
-fn is_granted(reply: &Reply) -> Result<()> {
-    ensure!(reply.status == 200 && reply.json()["access_token"].is_string(), "{reply:?}");
-    Ok(())
-}
-
 impl Replica {
+    /// The next person who has room for it saves a note.
     async fn note(&self, client: &Client, tokens: &[String]) -> Result<()> {
         let number = self.notes.replace(self.notes.get() + 1);
         let token = tokens.get(number / NOTES).context("each person has enough notes: measure for a shorter time")?;
-        let body = rpc("tools/call", json!({ "name": "save_note", "arguments": { "text": "Buy milk" } })).to_string();
-        let request = client.post(format!("{}/mcp", self.server.url)).bearer_auth(token).body(body);
-        let request =
-            request.header("Content-Type", "application/json").header("Accept", "application/json, text/event-stream");
-        let reply = Reply::of(request).await?;
-        ensure!(reply.json()["result"]["structuredContent"]["text"] == "Buy milk", "{reply:?}");
-        Ok(())
+        people::note(client, &self.server.url, token).await
     }
-}
-
-/// Alice logs in and consents, and a client redeems its code.
-async fn log_in(client: &Client, url: &str, registered: &str) -> Result<()> {
-    let browser = Browser::with(client.clone(), vec![url]);
-    let path = browser.request(registered, &[("resource", "")]);
-    let answer = browser.consent(&path, "alice", &["mcp:read", "mcp:tools"]).await?;
-    is_granted(&browser.token(&redemption(registered, answer.get("code").context("no code")?)).await?)
-}
-
-/// One of the realm's people logs in (it asks for no consent), and a client redeems its code.
-async fn keycloaks_log_in(client: &Client, keycloak: &Keycloak) -> Result<()> {
-    const CLIENT: &str = "mcp-test-client";
-    let issuer = keycloak.issuer();
-    let query = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([("response_type", "code"), ("client_id", CLIENT), ("redirect_uri", KEYCLOAKS_CALLBACK)])
-        .extend_pairs([("state", "the state"), ("code_challenge", CHALLENGE), ("code_challenge_method", "S256")])
-        .extend_pairs([("scope", "openid")])
-        .finish();
-    let browser = Browser::with(client.clone(), vec![&issuer]);
-    let page = browser.send(browser.get(&format!("/protocol/openid-connect/auth?{query}"))).await?;
-    let action = page.text.split("action=\"").nth(1).and_then(|rest| rest.split('"').next());
-    let action = action.with_context(|| format!("no form: {page:?}"))?.replace("&amp;", "&");
-    let reply = browser.send(post(client, &action, &[("username", "mcp-user"), ("password", "user123")])).await?;
-    let answer = parameters(reply.header("location")).with_context(|| format!("{reply:?}"))?;
-    let form = [
-        ("grant_type", "authorization_code"),
-        ("client_id", CLIENT),
-        ("code", answer.get("code").context("no code")?),
-        ("redirect_uri", KEYCLOAKS_CALLBACK),
-        ("code_verifier", VERIFIER),
-    ];
-    is_granted(&browser.send(post(client, &format!("{issuer}/protocol/openid-connect/token"), &form)).await?)
 }
 
 /// How long calls take while people log in without a pause, to how long they take without, in turns.

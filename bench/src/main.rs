@@ -14,6 +14,8 @@ mod grants;
 mod load;
 mod measure;
 mod numbers;
+#[cfg(feature = "grants")]
+mod people;
 mod process;
 mod report;
 mod soak;
