@@ -65,7 +65,9 @@ pub fn run_again(on: &str, modules: &[&str], left_out: &[&str]) -> Result<()> {
     let names: Vec<_> = names.filter(wanted).collect();
     let gone = left_out.iter().find(|name| !all.contains(&format!("{name}: test")));
     ensure!(gone.is_none(), "there is no test {gone:?} to be left out");
-    let output = Command::new(&program).arg("--exact").args(&names).env("TEST_STEP12", on).output()?;
+    // Few at a time, since the other tests of the first process run as well.
+    let mut again = Command::new(&program);
+    let output = again.args(["--exact", "--test-threads=2"]).args(&names).env("TEST_STEP12", on).output()?;
     let said = text(&output);
     ensure!(output.status.success() && said.contains(&format!("running {} tests", names.len())), "{said}");
     Ok(())

@@ -135,10 +135,10 @@ async fn of_500_log_ins_whose_every_request_goes_to_another_replica_none_fails()
     let replicas = Arc::new(Replicas::start().await?);
     let client = replicas.browser()?.register(&["http://localhost/callback"]).await?;
     let mut people = JoinSet::new();
-    for person in 0..4 {
+    for person in 0..2 {
         let (replicas, client) = (replicas.clone(), client.clone());
         people.spawn(async move {
-            for number in 0..125 {
+            for number in 0..250 {
                 let browser = replicas.browser()?;
                 let path = browser.request(&client, &[("resource", "")]);
                 let answer = browser.consent(&path, "alice", &["mcp:read", "mcp:tools"]).await?;
@@ -524,6 +524,7 @@ const SQLITE_ONLY_UNITS: [&str; 3] =
 fn on_postgresql_the_authorization_server_passes_its_own_tests() -> Result<()> {
     let postgres = Postgres::start_with(&["fsync=off"])?;
     let mut tests = std::process::Command::new(programs::unit_tests("auth_server")?);
+    tests.arg("--test-threads=2");
     tests.args(SQLITE_ONLY_UNITS.iter().flat_map(|name| ["--skip", name]));
     let output = tests.env("TEST_POSTGRES", postgres.url("postgres")).output()?;
     ensure!(output.status.success(), "{}", text(&output));
