@@ -45,8 +45,7 @@ impl<'a> Instead<'a> {
 }
 
 /// Whether what is started keeps everything in PostgreSQL.
-#[must_use]
-pub fn on_postgresql() -> bool {
+fn on_postgresql() -> bool {
     std::env::var("TEST_STEP12").is_ok_and(|on| on.starts_with("postgres:"))
 }
 
