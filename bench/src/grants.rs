@@ -5,6 +5,7 @@
 use std::{
     cell::Cell,
     env, fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
     sync::{
@@ -32,10 +33,12 @@ use crate::{
     people::{self, keycloak, keycloaks_log_in, log_in, machine},
     process::Server,
     report::Target,
-    tokens::{Issuer, SERVER, USERS},
+    tokens::{Issuer, USERS},
     work::{Prober, Work},
 };
 
+/// What step 12 calls itself: people have a password that is known only on this computer.
+const HERE: &str = "http://localhost:1";
 /// A person may keep 1,000 notes.
 const NOTES: usize = 900;
 
@@ -73,7 +76,7 @@ struct Replica {
 /// If something cannot be started, or an answer is wrong. A Keycloak that cannot be started is left out.
 pub fn grants(args: &GrantsArgs) -> Result<bool> {
     let folder = tempfile::tempdir()?;
-    let issuer = Arc::new(Issuer::new(folder.path().join("keys"), SERVER)?);
+    let issuer = Arc::new(Issuer::of(folder.path().join("keys"), HERE)?);
     contender::build(&[Contender::named("step12").map_err(anyhow::Error::msg)?])?;
     // What is started from here on is on the servers' core.
     let runtime = on_core(args.server_cpu)?;
@@ -166,12 +169,14 @@ fn on_core(core: usize) -> Result<Runtime> {
 
 fn step12(args: &GrantsArgs, folder: &Path, issuer: &Issuer, env: &[(&str, &str)]) -> Result<Server> {
     fs::create_dir_all(folder)?;
-    fs::write(folder.join("clients.json"), people::listed().to_string())?;
+    let clients = folder.join("clients.json");
+    fs::write(&clients, people::listed().to_string())?;
+    fs::set_permissions(&clients, fs::Permissions::from_mode(0o600))?; // it has a secret
     let mut command = Command::new(contender::release()?.join("step12"));
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
         command.env_remove(name);
     }
-    command.args(["--port", "0", "--public-url", SERVER, "--clients", "clients.json", "--keys"]).arg(issuer.folder());
+    command.args(["--port", "0", "--public-url", HERE, "--clients", "clients.json", "--keys"]).arg(issuer.folder());
     command.env("MCP_DEV_PASSWORD", PASSWORD).envs(env.iter().copied()).current_dir(folder);
     Server::start(&args.server_cpu.to_string(), &command)
 }

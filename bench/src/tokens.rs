@@ -19,6 +19,8 @@ const NEVER: f64 = 4e9;
 /// The key pair that all contenders share.
 pub struct Issuer {
     name: String,
+    /// The URL of the server that its tokens are for.
+    server: String,
     folder: PathBuf,
     keys: KeyPair,
 }
@@ -29,7 +31,17 @@ impl Issuer {
     /// # Errors
     /// If it cannot be read or made.
     pub fn new(folder: PathBuf, name: &str) -> Result<Self> {
-        Ok(Issuer { name: name.to_owned(), keys: KeyPair::load_or_create(&folder)?, folder })
+        let (name, server) = (name.to_owned(), SERVER.to_owned());
+        Ok(Issuer { name, server, keys: KeyPair::load_or_create(&folder)?, folder })
+    }
+
+    /// A server that issues its tokens itself.
+    ///
+    /// # Errors
+    /// The same.
+    #[cfg(feature = "grants")]
+    pub fn of(folder: PathBuf, server: &str) -> Result<Self> {
+        Ok(Issuer { server: server.to_owned(), ..Self::new(folder, server)? })
     }
 
     pub fn name(&self) -> &str {
@@ -109,7 +121,7 @@ impl Issuer {
         let user = number % USERS;
         Claims {
             iss: self.name.clone(),
-            aud: Audience::One(Self::audience()),
+            aud: Audience::One(format!("{}/mcp", self.server)),
             sub: format!("user_{user}"),
             preferred_username: Some(format!("user{user}")),
             client_id: Some("bench".to_owned()),
