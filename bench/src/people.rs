@@ -13,7 +13,7 @@ use url::form_urlencoded;
 
 /// What the machine is called, and what it proves itself with.
 const MACHINE: &str = "bench";
-const SECRET: &str = "a secret of a machine";
+const SECRET: &str = "a-secret-of-a-machine";
 /// One of those that the realm allows.
 const KEYCLOAKS_CALLBACK: &str = "http://localhost/callback";
 
@@ -45,8 +45,8 @@ pub async fn keycloak() -> Result<Keycloak> {
 /// # Errors
 /// If it does not.
 pub async fn machine(client: &Client, token_endpoint: &str) -> Result<()> {
-    let form = [("grant_type", "client_credentials"), ("client_id", MACHINE), ("client_secret", SECRET)];
-    is_granted(&Reply::of(post(client, token_endpoint, &form)).await?)
+    let request = post(client, token_endpoint, &[("grant_type", "client_credentials")]);
+    is_granted(&Reply::of(request.basic_auth(MACHINE, Some(SECRET))).await?)
 }
 
 fn post(client: &Client, url: &str, form: &[(&str, &str)]) -> RequestBuilder {
