@@ -148,12 +148,7 @@ impl Contender {
                 command
             }
         };
-        for (name, _) in std::env::vars_os().filter(|(name, _)| {
-            let name = name.to_string_lossy();
-            name.starts_with("MCP_") || name == "RUST_LOG"
-        }) {
-            command.env_remove(name);
-        }
+        without_settings(&mut command);
         if self.guarded {
             command.env(PUBLIC_KEY, issuer.public_key()).env(ISSUER, issuer.name()).env(AUDIENCE, Issuer::audience());
         }
@@ -162,6 +157,16 @@ impl Contender {
         fs::create_dir_all(&folder)?;
         command.current_dir(folder);
         Ok(Ok(command))
+    }
+}
+
+/// Takes the settings of the person who measures from a command.
+pub fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        name.starts_with("MCP_") || name == "RUST_LOG"
+    }) {
+        command.env_remove(name);
     }
 }
 

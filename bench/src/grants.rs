@@ -4,7 +4,7 @@
 
 use std::{
     cell::Cell,
-    env, fs,
+    fs,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
@@ -173,9 +173,7 @@ fn step12(args: &GrantsArgs, folder: &Path, issuer: &Issuer, env: &[(&str, &str)
     fs::write(&clients, people::listed().to_string())?;
     fs::set_permissions(&clients, fs::Permissions::from_mode(0o600))?; // it has a secret
     let mut command = Command::new(contender::release()?.join("step12"));
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_")) {
-        command.env_remove(name);
-    }
+    contender::without_settings(&mut command);
     command.args(["--port", "0", "--public-url", HERE, "--clients", "clients.json", "--keys"]).arg(issuer.folder());
     command.env("MCP_DEV_PASSWORD", PASSWORD).envs(env.iter().copied()).current_dir(folder);
     Server::start(&args.server_cpu.to_string(), &command)

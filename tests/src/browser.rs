@@ -87,17 +87,22 @@ impl<'a> Browser<'a> {
         self.urls[self.requests.fetch_add(1, Relaxed) % self.urls.len()]
     }
 
+    /// A request with the cookies there are.
+    ///
+    /// # Errors
+    /// If a test has panicked with them.
+    pub fn with_cookies(&self, request: reqwest::RequestBuilder) -> Result<reqwest::RequestBuilder> {
+        let cookies = self.cookies.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
+        let jar = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        Ok(if jar.is_empty() { request } else { request.header("Cookie", jar) })
+    }
+
     /// Sends a request with the cookies there are, and keeps those that come back.
     ///
     /// # Errors
     /// If there is no answer.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Reply> {
-        let jar = {
-            let cookies = self.cookies.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
-            cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
-        };
-        let request = if jar.is_empty() { request } else { request.header("Cookie", jar) };
-        let reply = Reply::of(request).await?;
+        let reply = Reply::of(self.with_cookies(request)?).await?;
         for cookie in reply.headers.get_all("set-cookie") {
             let (name, value) =
                 cookie.to_str()?.split(';').next().unwrap_or_default().split_once('=').context("no cookie")?;
@@ -127,14 +132,22 @@ impl<'a> Browser<'a> {
         page(reply)
     }
 
+    /// Opens a log-in page, and sends its form: the answer.
+    ///
+    /// # Errors
+    /// If there is no answer, or no form.
+    pub async fn log_in(&self, path: &str, user: &str, password: &str) -> Result<Reply> {
+        let login = self.open(path).await?;
+        let form = [("username", user), ("password", password), ("csrf", &login.csrf)];
+        self.send(self.post(&login.action, &form)).await
+    }
+
     /// A person logs in and allows these scopes. Returns the redirect's parameters.
     ///
     /// # Errors
     /// If a page is not what it should be.
     pub async fn consent(&self, path: &str, user: &str, scopes: &[&str]) -> Result<BTreeMap<String, String>> {
-        let login = self.open(path).await?;
-        let form = [("username", user), ("password", PASSWORD), ("csrf", &login.csrf)];
-        let reply = self.send(self.post(&login.action, &form)).await?;
+        let reply = self.log_in(path, user, PASSWORD).await?;
         ensure!(reply.status == 303, "{reply:?}");
         let consent = self.open(reply.header("location")).await?;
         let mut form = vec![("csrf", consent.csrf.as_str()), ("decision", "allow")];

@@ -9,9 +9,7 @@ use serde_json::json;
 
 /// Logs somebody in at this request's log-in page. Returns where the browser is sent next.
 async fn log_in(browser: &Browser<'_>, path: &str, user: &str) -> Result<String> {
-    let login = browser.open(path).await?;
-    let form = [("username", user), ("password", PASSWORD), ("csrf", &login.csrf)];
-    let reply = browser.send(browser.post(&login.action, &form)).await?;
+    let reply = browser.log_in(path, user, PASSWORD).await?;
     assert_eq!(reply.status, 303, "{reply:?}");
     Ok(reply.header("location").to_owned())
 }

@@ -57,13 +57,6 @@ impl Managed {
     }
 }
 
-/// Tries to log in; the answer.
-async fn log_in(browser: &Browser<'_>, path: &str, name: &str) -> Result<Reply> {
-    let login = browser.open(path).await?;
-    let form = [("username", name), ("password", PASSWORD), ("csrf", &login.csrf)];
-    browser.send(browser.post(&login.action, &form)).await
-}
-
 /// A person who is logged in lets the client in: the code.
 async fn code(browser: &Browser<'_>, client: &str) -> Result<String> {
     let consent = browser.open(&browser.request(client, &[])).await?;
@@ -92,7 +85,7 @@ fn error(reply: &Reply) -> String {
 /// A browser in which a person is logged in, with an unused code and a refresh token of this client.
 async fn let_in<'a>(server: &'a Server, name: &str, client: &str) -> Result<(Browser<'a>, String, String)> {
     let browser = Browser::new(server)?;
-    let reply = log_in(&browser, &browser.request(client, &[]), name).await?;
+    let reply = browser.log_in(&browser.request(client, &[]), name, PASSWORD).await?;
     ensure!(reply.status == 303, "{reply:?}");
     let redeemed = code(&browser, client).await?;
     let token = refresh_token(&redeem(&browser, client, &redeemed).await?)?;
@@ -125,7 +118,7 @@ async fn who_is_disabled_is_out_at_once_until_they_are_enabled() -> Result<()> {
     assert_eq!(error(&refresh(&alice, &client, &token).await?), "invalid_grant");
     // Right and wrong passwords of hers have one answer, but for the form's token.
     let stranger = Browser::new(server)?;
-    let refused = log_in(&stranger, &path, "alice").await?;
+    let refused = stranger.log_in(&path, "alice", PASSWORD).await?;
     assert_eq!(refused.status, 401, "{refused:?}");
     let login = stranger.open(&path).await?;
     let form = [("username", "alice"), ("password", "a wrong password"), ("csrf", &login.csrf)];
@@ -197,7 +190,7 @@ async fn who_is_removed_is_gone_with_everything_and_nobody_gets_the_sub() -> Res
     assert!(is_log_in_page(&bob.open(&path).await?));
     assert_eq!(error(&redeem(&bob, &client, &unused).await?), "invalid_grant");
     assert_eq!(error(&refresh(&bob, &client, &token).await?), "invalid_grant");
-    assert_eq!(log_in(&bob, &path, "bob").await?.status, 401);
+    assert_eq!(bob.log_in(&path, "bob", PASSWORD).await?.status, 401);
     assert!(managed.list(&["consent", "list"])?.is_empty());
     for name in ["alice", "guest"] {
         managed.must(&["user", "remove", name])?;
@@ -302,7 +295,7 @@ async fn a_person_sees_what_they_have_allowed_withdraws_it_and_logs_out() -> Res
     assert_eq!(refused.status, 403, "{refused:?}");
     let wrong = [("username", "alice"), ("password", "a wrong password"), ("csrf", &login.csrf)];
     assert_eq!(alice.send(alice.post(&login.action, &wrong)).await?.status, 401);
-    let welcome = log_in(&alice, "/account", "alice").await?;
+    let welcome = alice.log_in("/account", "alice", PASSWORD).await?;
     assert_eq!((welcome.status.as_u16(), welcome.header("location")), (303, "/account"));
     let page = alice.open("/account").await?;
     let shown = &page.reply.text;

@@ -21,16 +21,9 @@ use integration_tests::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-/// Tries to log in; the answer.
-async fn log_in(browser: &Browser<'_>, path: &str, name: &str, password: &str) -> Result<Reply> {
-    let login = browser.open(path).await?;
-    let form = [("username", name), ("password", password), ("csrf", &login.csrf)];
-    browser.send(browser.post(&login.action, &form)).await
-}
-
 /// Logs alice in, and forgets the session. This leaves a browser that she has used.
 async fn use_once(browser: &Browser<'_>, path: &str) -> Result<()> {
-    let reply = log_in(browser, path, "alice", PASSWORD).await?;
+    let reply = browser.log_in(path, "alice", PASSWORD).await?;
     ensure!(reply.status == 303, "{reply:?}");
     let device = reply.headers.get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok());
     let device = device.filter(|cookie| cookie.starts_with("mcp_device_")).collect::<Vec<_>>();
@@ -50,13 +43,13 @@ async fn strangers_do_not_lock_alice_out_of_a_browser_that_she_has_used() -> Res
     use_once(&known, &path).await?;
     let mut last = 0;
     for _ in 0..8 {
-        last = log_in(&unknown, &path, "alice", "wrong").await?.status.as_u16();
+        last = unknown.log_in(&path, "alice", "wrong").await?.status.as_u16();
     }
     assert_eq!(last, 429);
-    let reply = log_in(&unknown, &path, "alice", PASSWORD).await?;
+    let reply = unknown.log_in(&path, "alice", PASSWORD).await?;
     assert_eq!(reply.status, 429, "all browsers in which she never logged in count together: {reply:?}");
     assert!(!reply.header("retry-after").is_empty());
-    assert_eq!(log_in(&known, &path, "alice", PASSWORD).await?.status, 303);
+    assert_eq!(known.log_in(&path, "alice", PASSWORD).await?.status, 303);
     use_once(&known, &path).await.unwrap_err(); // she is logged in
 
     // The known browser is limited as well, and is known for her alone.
@@ -65,7 +58,7 @@ async fn strangers_do_not_lock_alice_out_of_a_browser_that_she_has_used() -> Res
     *known.cookies.lock().unwrap() = device;
     let mut seen = Vec::new();
     for _ in 0..7 {
-        seen.push(log_in(&known, &path, "alice", "wrong").await?.status.as_u16());
+        seen.push(known.log_in(&path, "alice", "wrong").await?.status.as_u16());
     }
     assert_eq!(seen[..5], [401; 5]);
     assert!(seen[5..].contains(&429), "{seen:?}");
@@ -163,7 +156,7 @@ async fn a_password_that_comes_too_late_is_said_with_the_command_that_changes_on
     assert!(changed.status.success(), "{changed:?}");
     let browser = Browser::new(&second)?;
     let client = browser.register(&["http://localhost/callback"]).await?;
-    assert_eq!(log_in(&browser, &browser.request(&client, &[]), "alice", "a new password").await?.status, 303);
+    assert_eq!(browser.log_in(&browser.request(&client, &[]), "alice", "a new password").await?.status, 303);
     Ok(())
 }
 
@@ -193,7 +186,7 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     let mut secrets = vec![PASSWORD.to_owned(), "a guess of mine".to_owned(), "my password".to_owned()];
 
     for (name, password) in [("alice", "a guess of mine"), (typed, "a guess of mine"), ("alice", PASSWORD)] {
-        log_in(&browser, &path, name, password).await?;
+        browser.log_in(&path, name, password).await?;
     }
     let decide = async |decision: &str| {
         let consent = browser.open(&path).await?;
@@ -246,7 +239,7 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     }
     let stranger = Browser::new(&server)?;
     for _ in 0..6 {
-        log_in(&stranger, &path, "bob", "a guess of mine").await?;
+        stranger.log_in(&path, "bob", "a guess of mine").await?;
     }
     let mut passwd = command("auth-server")?;
     passwd.args(["--auth-database", text(&database)?, "user", "passwd", "alice"]);

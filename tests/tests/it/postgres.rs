@@ -176,13 +176,6 @@ async fn a_user_keeps_at_most_1000_notes_at_all_replicas_together() -> Result<()
     Ok(())
 }
 
-/// Opens the log-in page and sends its form: the answer.
-async fn log_in(browser: &Browser<'_>, path: &str, password: &str) -> Result<Reply> {
-    let login = browser.open(path).await?;
-    let form = [("username", "alice"), ("password", password), ("csrf", &login.csrf)];
-    browser.send(browser.post(&login.action, &form)).await
-}
-
 #[tokio::test]
 #[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
 async fn who_guesses_gets_as_many_tries_at_two_replicas_as_at_one() -> Result<()> {
@@ -194,10 +187,8 @@ async fn who_guesses_gets_as_many_tries_at_two_replicas_as_at_one() -> Result<()
     for server in &replicas.servers {
         let browser = Browser::new(server)?;
         let login = browser.open(&path).await?;
-        let cookies = browser.cookies.lock().unwrap().clone();
-        let (name, value) = cookies.iter().next().context("no cookie")?;
         let form = [("username", "alice"), ("password", "wrong"), ("csrf", &login.csrf)];
-        guesses.push(browser.post(&login.action, &form).header("Cookie", format!("{name}={value}")));
+        guesses.push(browser.with_cookies(browser.post(&login.action, &form))?);
     }
     let guess = |number: usize| guesses[number % 2].try_clone().context("no copy");
     let replies = Reply::of_all((0..40).map(guess).collect::<Result<Vec<_>>>()?.into_iter()).await?;
@@ -220,13 +211,13 @@ async fn strangers_at_one_replica_lock_alice_out_of_no_browser_that_another_repl
         let [one, other] = [Browser::new(&replicas.servers[0])?, Browser::new(&replicas.servers[1])?];
         let client = one.register(&["http://localhost/callback"]).await?;
         let path = one.request(&client, &[("resource", "")]);
-        assert_eq!(log_in(&one, &path, PASSWORD).await?.status, 303);
+        assert_eq!(one.log_in(&path, "alice", PASSWORD).await?.status, 303);
         let known = device(&one);
         one.cookies.lock().unwrap().clear();
         let mut seen = Vec::new();
         for number in 0..8 {
             let browser = if number % 2 == 0 { &one } else { &other };
-            seen.push(log_in(browser, &path, "wrong").await?.status.as_u16());
+            seen.push(browser.log_in(&path, "alice", "wrong").await?.status.as_u16());
         }
         assert_eq!(seen[..5], [401; 5]);
         assert!(seen[5..].contains(&429), "four at each replica, which are eight together: {seen:?}");
@@ -241,10 +232,10 @@ async fn strangers_at_one_replica_lock_alice_out_of_no_browser_that_another_repl
         let browser = Browser::new(server)?;
         let client = browser.register(&["http://localhost/callback"]).await?;
         let path = browser.request(&client, &[("resource", "")]);
-        let reply = log_in(&browser, &path, PASSWORD).await?;
+        let reply = browser.log_in(&path, "alice", PASSWORD).await?;
         assert_eq!(reply.status, 429, "she has not used this browser: {reply:?}");
         browser.cookies.lock().unwrap().extend(known);
-        assert_eq!(log_in(&browser, &path, PASSWORD).await?.status, 303, "she has used this one");
+        assert_eq!(browser.log_in(&path, "alice", PASSWORD).await?.status, 303, "she has used this one");
         known = device(&browser);
     }
     Ok(())
@@ -358,11 +349,6 @@ async fn who_is_disabled_at_one_replica_is_out_at_all_of_them() -> Result<()> {
         ensure!(output.status.success(), "{}", text(&output));
         Ok(())
     };
-    let log_in = async |browser: &Browser<'_>| -> Result<u16> {
-        let login = browser.open(&path).await?;
-        let form = [("username", "alice"), ("password", PASSWORD), ("csrf", &login.csrf)];
-        Ok(browser.send(browser.post(&login.action, &form)).await?.status.as_u16())
-    };
     manage("disable")?;
     for server in &replicas.servers {
         let replica = Browser::new(server)?;
@@ -372,11 +358,11 @@ async fn who_is_disabled_at_one_replica_is_out_at_all_of_them() -> Result<()> {
         for reply in [replica.token(&form).await?, replica.token(&redemption(&client, &unused)).await?] {
             assert_eq!((reply.status.as_u16(), &reply.json()["error"]), (400, &json!("invalid_grant")), "{reply:?}");
         }
-        assert_eq!(log_in(&Browser::new(server)?).await?, 401);
+        assert_eq!(Browser::new(server)?.log_in(&path, "alice", PASSWORD).await?.status, 401);
     }
     manage("enable")?;
     for server in &replicas.servers {
-        assert_eq!(log_in(&Browser::new(server)?).await?, 303);
+        assert_eq!(Browser::new(server)?.log_in(&path, "alice", PASSWORD).await?.status, 303);
     }
     Ok(())
 }

@@ -70,9 +70,6 @@ async fn while_the_database_is_away_callers_are_told_soon_and_nothing_that_was_a
     let browser = Browser::new(&server)?;
     let client = browser.register(&["http://localhost/callback"]).await?;
     let login = browser.open(&browser.request(&client, &[])).await?;
-    let cookies = browser.cookies.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.clone();
-    let (name, value) = cookies.iter().next().context("no cookie")?;
-    let cookie = format!("{name}={value}");
     let guess = [("username", "alice"), ("password", "wrong"), ("csrf", login.csrf.as_str())];
 
     // Somebody who saves all the time, and comes again when told so.
@@ -117,7 +114,7 @@ async fn while_the_database_is_away_callers_are_told_soon_and_nothing_that_was_a
             ("list_notes", server.modern("tools/call", list).bearer_auth(&token)),
             ("/token", browser.post("/token", &refresh)),
             ("/authorize", browser.get(&browser.request(&client, &[]))),
-            ("/login", browser.post(&login.action, &guess).header("Cookie", &cookie)),
+            ("/login", browser.with_cookies(browser.post(&login.action, &guess))?),
             ("/register", server.request(reqwest::Method::POST, "/register").json(&metadata)),
         ] {
             let asked = Instant::now();

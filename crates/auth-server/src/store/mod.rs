@@ -45,7 +45,7 @@ const TABLES: Tables = Tables {
     postgres: &[
         include_str!("../../migrations/postgres/0001_tables.sql"),
         include_str!("../../migrations/postgres/0002_disabled.sql"),
-        include_str!("../../migrations/postgres/0003_limits.sql"),
+        include_str!("../../migrations/0005_limits.sql"),
     ],
 };
 

@@ -147,7 +147,6 @@ impl Users {
         if let Some(seconds) = self.store.wait(&counter).await? {
             return Ok(throttled(known, seconds));
         }
-        self.store.remove_expired().await?;
         let Some(turn) = self.queue.turn(lane).await else {
             tracing::warn!(event = "log_in_throttled", known_browser = known, "too many are waiting");
             return Ok(LogIn::Wait { seconds: 1 });
@@ -162,6 +161,7 @@ impl Users {
 
     /// Checks a password in its turn. The try counts as a failure until the password is known to be right.
     async fn check(&self, name: &str, password: String, counter: &Counter, known: bool) -> Result<LogIn> {
+        self.store.remove_expired().await?;
         let times = match self.store.take_try(counter).await? {
             Ok(times) => times,
             Err(seconds) => return Ok(throttled(known, seconds)),
