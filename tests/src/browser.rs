@@ -65,7 +65,7 @@ impl<'a> Browser<'a> {
         Self::at(vec![server.url()])
     }
 
-    /// One that goes to the next of these servers with each request, as a proxy without stickiness leads it.
+    /// One that goes to the next of these servers with each request, as a proxy without stickiness sends it.
     ///
     /// # Errors
     /// If there is no HTTP client.

@@ -24,7 +24,7 @@ pub struct HaProxy {
 }
 
 impl HaProxy {
-    /// Leads requests on `port` to these replicas, which are known as `localhost` with that port.
+    /// Forwards requests on `port` to these replicas, which are known as `localhost` with that port.
     ///
     /// # Errors
     /// If it is not installed, or does not start.
@@ -37,8 +37,8 @@ impl HaProxy {
         Self::run(&fs::read_to_string(config)?, port, Stdio::null(), env, "/ready")
     }
 
-    /// One with this listener, in front of a replica and, as far as its clients know, of other applications. It leads on only
-    /// what `rules` (of a frontend) say: to the backend `whole`, or to `taken_off`, which takes the first part off the path.
+    /// One with this listener, in front of a replica and, as far as its clients know, of other applications. It forwards only
+    /// what `rules` (of a frontend) say, to the backend `whole`, or to `taken_off`, which takes the first part off the path.
     /// `ready`: where the replica says that it can serve.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Step 12 below a path of a host that it shares with other applications, behind a real HAProxy that leads on only its part.
+//! Step 12 below a path of a host that it shares with other applications, behind a real HAProxy that forwards only its part.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// A server at `/tools` of this proxy, which leads nothing else on but what `rules` say.
+    /// A server at `/tools` of this proxy, which forwards nothing else but what `rules` say.
     fn start(kind: &str, rules: &[&str], args: &[&str]) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let url = format!("http://localhost:{}/tools", listener.local_addr()?.port());
@@ -131,10 +131,10 @@ fn a_client_that_has_only_the_well_known_places_logs_in() -> Result<()> {
 
 #[test]
 #[cfg_attr(not(ci), ignore = "needs HAProxy")]
-fn behind_a_proxy_that_leads_on_nothing_else_the_documents_below_the_path_are_enough() -> Result<()> {
+fn behind_a_proxy_that_forwards_nothing_else_the_documents_below_the_path_are_enough() -> Result<()> {
     for kind in KINDS {
         from_log_in_to_log_out(&Gateway::start(kind, &[], BELOW)?).context(kind)?;
-        // Without the option a client is sent to places that this proxy does not lead on.
+        // Without the option a client is sent to places that this proxy does not forward.
         let gateway = Gateway::start(kind, &[], &[])?;
         let client = Client::new(&format!("{}/tools/mcp", gateway.proxy.url()))?;
         let outcome = client.run(&["call", "echo", "message=hi"], nobody)?;
