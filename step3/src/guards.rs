@@ -158,7 +158,7 @@ struct Origin {
 }
 
 impl Origin {
-    /// An origin as a browser writes it (RFC 6454 §6.1): scheme, host and port, nothing behind. The option and the
+    /// An origin as a browser writes it (RFC 6454 §6.2): scheme, host and port, nothing behind. The option and the
     /// header share one parser, so that every allowed origin can match.
     fn parse(text: &str) -> Option<Self> {
         let (_, authority) = text.split_once("://")?;

@@ -111,7 +111,7 @@ pub const CHECKS: &[Check] = &[
         levels: MUST,
         clause: Clause {
             text: "MCP transports, Streamable HTTP, \"Security & Endpoint\": Origin is validated on all incoming connections",
-            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint",
+            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-%26-endpoint",
         },
         fix: "Look at Origin before the token, whether there is one or not.",
         needs: Needs::Token,

@@ -24,7 +24,7 @@ const ALGORITHM: Clause = Clause {
     link: "https://www.rfc-editor.org/rfc/rfc8725#section-3.1",
 };
 const RECEIVED: Clause = Clause {
-    text: "RFC 8725 §3.10: received claims and header members (`kid`, `jku`, `x5u`, `jwk`) are not to be trusted",
+    text: "RFC 8725 §3.10: received header members (`kid`, `jku`, `x5u`) are not to be trusted; §3.8: keys must belong to the issuer",
     link: "https://www.rfc-editor.org/rfc/rfc8725#section-3.10",
 };
 

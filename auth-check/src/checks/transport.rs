@@ -11,7 +11,7 @@ use crate::{
 
 const ORIGIN: Clause = Clause {
     text: "MCP transports, Streamable HTTP, \"Security & Endpoint\": an invalid Origin MUST be answered with 403 (before 2025-11-25: MUST be validated)",
-    link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint",
+    link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-%26-endpoint",
 };
 const EVERY_REQUEST: Clause = Clause {
     text: "MCP authorization, \"Token Requirements\": authorization is included in every HTTP request",
@@ -45,7 +45,7 @@ pub const CHECKS: &[Check] = &[
         levels: SHOULD,
         clause: Clause {
             text: "MCP transports, Streamable HTTP, \"Security & Endpoint\": protection from DNS rebinding",
-            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint",
+            link: "https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-%26-endpoint",
         },
         fix: "Compare Host with localhost, 127.0.0.1, [::1] and the public URL's host, and refuse all others.",
         needs: Needs::Nothing,

@@ -61,7 +61,7 @@ impl Code {
 /// # Errors
 /// If the server does not do PKCE.
 pub fn require_pkce(server: &AuthorizationServerMetadata) -> Result<()> {
-    // Without PKCE, a stolen code can be used (OAuth 2.1 §7.5.2).
+    // Without PKCE, a stolen code can be used (OAuth 2.1 §7.5).
     if !lists(server.code_challenge_methods_supported.as_ref(), "S256") {
         return Err(Failure::authorization(
             "the authorization server does not say that it does PKCE with S256 (code_challenge_methods_supported)",

@@ -120,7 +120,7 @@ impl Challenges {
         self.all.iter().filter(|one| !known || one.is(self.in_use)).find_map(|one| one.param(name))
     }
 
-    /// Whether tokens may be bound to a key with this algorithm (RFC 9449 §5.1: `algs`).
+    /// Whether tokens may be bound to a key with this algorithm (RFC 9449 §7.1: `algs`).
     pub fn offers_dpop(&self, algorithm: &str) -> bool {
         let mut offers = self.all.iter().filter(|one| one.is("DPoP"));
         offers.any(|one| one.param("algs").is_none_or(|algs| algs.split(' ').any(|one| one == algorithm)))

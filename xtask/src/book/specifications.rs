@@ -161,7 +161,7 @@ impl Place {
                 })
             }
             Place::OAuth { section } => {
-                Some(format!("https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1{}", section.anchor()))
+                Some(format!("https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13{}", section.anchor()))
             }
             Place::Rfc { number, section } => {
                 Some(format!("https://www.rfc-editor.org/rfc/rfc{number}{}", section.anchor()))

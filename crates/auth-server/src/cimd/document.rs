@@ -12,7 +12,7 @@ use url::Url;
 
 /// The longest URL, in bytes.
 pub(super) const MAX_URL: usize = 2048;
-/// A server may set its own bounds on how long a document is kept (§4.3).
+/// A server may set its own bounds on how long a document is kept (§4.4).
 const SHORTEST: Duration = Duration::from_mins(1);
 const USUAL: Duration = Duration::from_mins(5);
 const LONGEST: Duration = Duration::from_hours(24);
@@ -77,7 +77,7 @@ pub(crate) fn is_client_id_url(client_id: &str) -> Option<Url> {
     (scheme && plain && url.path() != "/" && url.as_str() == client_id).then_some(url)
 }
 
-/// Only a 200 carries a document (§4), as JSON.
+/// Only a 200 carries a document (§4 of version 01 of the draft), as JSON.
 pub(super) fn check_head(response: &Response) -> Result<(), Problem> {
     match response.status() {
         StatusCode::OK => {}
@@ -123,7 +123,7 @@ pub(super) fn parse(body: &[u8], client_id: &str, schemes: &AppSchemes) -> Resul
     Ok(metadata)
 }
 
-/// How long a document stays fresh as HTTP says (§4.3), within our bounds.
+/// How long a document stays fresh as HTTP says (§4.4), within our bounds.
 pub(super) fn lifetime(headers: &HeaderMap) -> Duration {
     fetch::lifetime(headers).unwrap_or(USUAL).clamp(SHORTEST, LONGEST)
 }

@@ -52,7 +52,7 @@ const MAX_FAILURES: usize = 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a failure is remembered, so that repeated requests do not flood another host. The draft forbids caching
-/// failures (§4.3), so that a corrected document is accepted; that is why this is so short.
+/// failures (§4.4), so that a corrected document is accepted; that is why this is so short.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// When to try again if a document is temporarily unavailable, in seconds.
 pub(crate) const RETRY_AFTER: u64 = AFTER_FAILURE.as_secs();

@@ -144,7 +144,7 @@ fn endpoints(metadata: &Metadata, findings: &mut Findings) {
     }
 }
 
-/// Whether a page from elsewhere may read the metadata, and may post to where clients post (Fetch §3.2).
+/// Whether a page from elsewhere may read the metadata, and may post to where clients post (Fetch, "CORS protocol").
 async fn cors(http: &Fetcher, place: &Url, metadata: &Metadata, findings: &mut Findings) {
     let origin = |headers: &HeaderMap| {
         headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).is_some_and(|value| value == "*" || value == BROWSER)
