@@ -60,7 +60,7 @@ fn calls(host: &str, token: &str, count: usize, pipelined: usize) -> Result<()> 
 #[test]
 #[cfg_attr(not(ci), ignore = "needs more than a minute")]
 fn resident_memory_does_not_follow_the_size_of_the_tokens_that_were_seen() -> Result<()> {
-    for step in ["step9", "step10"] {
+    for step in ["step9", "step10", "step12"] {
         let server = Server::start(step)?;
         let host = server.url().trim_start_matches("http://").to_owned();
         let key = EncodingKey::from_rsa_pem(&fs::read(server.keys().join("mcp_private_key.pem"))?)?;

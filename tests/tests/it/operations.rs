@@ -103,7 +103,7 @@ fn no_server_runs_with_a_key_it_cannot_trust() -> Result<()> {
     fs::write(folder.path().join("damaged.pem"), "-----BEGIN PUBLIC KEY-----\nMFww\n-----END PUBLIC KEY-----\n")?;
     fs::write(folder.path().join("weak.pem"), WEAK)?;
     fs::write(folder.path().join("empty.pem"), "")?;
-    for step in ["step5", "step6", "step7", "step8", "step9", "step10"] {
+    for step in ["step5", "step6", "step7", "step8", "step9", "step10", "step12"] {
         for (file, says) in [
             ("missing.pem", "cannot read"),
             ("damaged.pem", "not an RSA public key"),
@@ -146,7 +146,7 @@ fn what_cannot_be_opened_or_understood_is_said_in_one_sentence() -> Result<()> {
 fn a_public_url_that_gives_passwords_and_tokens_to_whoever_listens_is_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path();
-    for step in ["step1", "step5", "step6", "step7", "step8", "step9", "step10", "auth-server"] {
+    for step in ["step1", "step5", "step6", "step7", "step8", "step9", "step10", "step12", "auth-server"] {
         for url in ["http://mcp.example", "HTTP://MCP.EXAMPLE:80/", "http://localhost.example", "http://10.0.0.1:9000"]
         {
             assert_one_sentence(&failure(step, path, &["--public-url", url])?, 1, "--allow-insecure-http");
@@ -170,7 +170,7 @@ fn a_public_url_that_gives_passwords_and_tokens_to_whoever_listens_is_refused() 
 #[test]
 fn an_audience_that_no_token_of_ours_would_have_is_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    for step in ["step7", "step8", "step9", "step10"] {
+    for step in ["step7", "step8", "step9", "step10", "step12"] {
         for audience in ["https://other.example/mcp", "http://localhost:9000", "http://localhost:9000/mcp/"] {
             let args = ["--public-url", "http://localhost:9000", "--audience", audience];
             assert_one_sentence(&failure(step, folder.path(), &args)?, 1, "--audience");
@@ -192,7 +192,7 @@ fn an_audience_that_no_token_of_ours_would_have_is_refused() -> Result<()> {
 #[test]
 fn basic_scopes_that_nobody_can_have_are_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    for step in ["step8", "step9", "step10"] {
+    for step in ["step8", "step9", "step10", "step12"] {
         for scopes in
             ["", " ", ",", "mcp:admin", "mcp:read mcp:admin", "MCP:READ", "mcp:read\tmcp:tools", "offline_access"]
         {
@@ -212,7 +212,7 @@ fn keys_and_databases_that_others_may_change_are_refused() -> Result<()> {
     let made = command("gen-token")?.args(["--username", "alice"]).current_dir(path).output()?;
     assert!(made.status.success(), "{made:?}");
     fs::copy(at("keys/mcp_public_key.pem"), at("key.pem"))?;
-    for step in ["step5", "step6", "step7", "step8", "step9", "step10"] {
+    for step in ["step5", "step6", "step7", "step8", "step9", "step10", "step12"] {
         for mode in [0o777, 0o770, 0o1777] {
             set("keys", mode)?;
             assert_one_sentence(&failure(step, path, &[])?, 1, &format!("(mode {mode:04o})"));
@@ -242,7 +242,7 @@ fn keys_and_databases_that_others_may_change_are_refused() -> Result<()> {
     assert_one_sentence(&failure("step9", path, &["--keys", "linked-keys"])?, 1, "symbolic link");
 
     for (option, other) in [("--database", "--auth-database"), ("--auth-database", "--database")] {
-        for step in ["step9", "step10"] {
+        for step in ["step9", "step10", "step12"] {
             fs::create_dir_all(at("data"))?;
             let args = [option, "data/x.db", other, "other/x.db"];
             for mode in [0o777, 0o770, 0o1777] {
@@ -316,11 +316,15 @@ async fn health_is_unavailable_while_a_database_cannot_be_written() {
         ("step9", "--database", "the database of the notes"),
         ("step10", "--auth-database", "the database of the authorization server"),
         ("step10", "--database", "the database of the notes"),
+        ("step12", "--auth-database", "the database of the authorization server"),
+        ("step12", "--database", "the database of the notes"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("database");
         let server = Server::start_with(step, &[option, file.to_str().unwrap()]).unwrap();
-        let health = async || Reply::of(server.get("/health")).await.unwrap();
+        // Step 12 is asked whether it can serve; to be alive, it needs no database.
+        let path = if step == "step12" { "/ready" } else { "/health" };
+        let health = async || Reply::of(server.get(path)).await.unwrap();
         let well = health().await;
         assert_eq!((well.status.as_u16(), &well.json()["status"]), (200, &json!("ok")), "{step} {option}");
 
