@@ -4,43 +4,27 @@
 
 use std::{
     cell::Cell,
-    fs,
-    os::unix::fs::PermissionsExt,
     path::Path,
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use integration_tests::{
-    browser::{Browser, PASSWORD},
-    postgres::Postgres,
-};
+use integration_tests::postgres::Postgres;
 use reqwest::Client;
-use rustix::thread::{CpuSet, sched_setaffinity};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 use crate::{
     contender::{self, Contender},
     load::{self, Load, Pressure},
     numbers::{Spread, percentile},
-    people::{self, keycloak, keycloaks_log_in, log_in, machine},
-    process::Server,
+    people::{keycloak, keycloaks_log_in, machine},
     report::Target,
+    shared::{self, HERE, Replica, client, on_core},
     tokens::{Issuer, USERS},
     work::{Prober, Work},
 };
-
-/// What step 12 calls itself: people have a password that is known only on this computer.
-const HERE: &str = "http://localhost:1";
-/// A person may keep 1,000 notes.
-const NOTES: usize = 900;
 
 #[derive(clap::Args)]
 pub struct GrantsArgs {
@@ -61,15 +45,6 @@ pub struct GrantsArgs {
     load_cpu: usize,
 }
 
-/// Step 12 on one of the databases.
-struct Replica {
-    server: Server,
-    /// A client that registered itself.
-    client: String,
-    /// The number of the next note.
-    notes: Cell<usize>,
-}
-
 /// Whether all targets were met.
 ///
 /// # Errors
@@ -86,25 +61,20 @@ pub fn grants(args: &GrantsArgs) -> Result<bool> {
     let keycloak = runtime.block_on(keycloak());
     drop(runtime);
     let runtime = on_core(args.load_cpu)?;
-    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
-    let start = |name: &str, env: &[(&str, &str)]| -> Result<_> {
-        let server = step12(args, &folder.path().join(name), &issuer, env)?;
-        let client = runtime.block_on(Browser::at(vec![&server.url])?.register(&["http://localhost/callback"]))?;
-        Ok(Replica { server, client, notes: Cell::default() })
+    let client = client()?;
+    let start = |name: &str, postgres: Option<&str>| {
+        Replica::start(&args.server_cpu.to_string(), &folder.path().join(name), &issuer, postgres)
     };
-    let sqlite = start("sqlite", &[])?;
-    let shared = start("postgres", &[("MCP_DATABASE", &database), ("MCP_AUTH_DATABASE", &database)])?;
+    let sqlite = start("sqlite", None)?;
+    let shared = start("postgres", Some(&database))?;
     let tokens = issuer.tokens(USERS)?;
 
     let mut measured = Measured { args, runtime, rates: Vec::new() };
     for round in 0..=args.rounds {
         eprintln!("{}", if round == 0 { "warming up …".to_owned() } else { format!("round {round} …") });
         for (replica, name) in [(&sqlite, "SQLite"), (&shared, "PostgreSQL")] {
-            let endpoint = format!("{}/token", replica.server.url);
-            measured.rate(round, &format!("access tokens, step12 on {name}"), || machine(&client, &endpoint))?;
-            measured.rate(round, &format!("log-ins, step12 on {name}"), || {
-                log_in(&client, &replica.server.url, &replica.client)
-            })?;
+            measured.rate(round, &format!("access tokens, step12 on {name}"), || replica.machine(&client))?;
+            measured.rate(round, &format!("log-ins, step12 on {name}"), || replica.log_in(&client))?;
             measured.rate(round, &format!("notes, step12 on {name}"), || replica.note(&client, &tokens))?;
         }
         if let Ok(keycloak) = &keycloak {
@@ -151,32 +121,12 @@ pub fn grants(args: &GrantsArgs) -> Result<bool> {
                 true,
             )
         },
-        beside_log_ins(args, folder.path(), &sqlite, &client, &issuer)?,
+        beside_log_ins(args, folder.path(), &sqlite, &issuer)?,
     ];
     for target in &targets {
         println!("{}", target.line());
     }
     Ok(!targets.iter().any(Target::fails))
-}
-
-/// From here on this program, and what it starts, uses this core only.
-fn on_core(core: usize) -> Result<Runtime> {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    sched_setaffinity(None, &cores).context("cannot choose a core")?;
-    Ok(Builder::new_current_thread().enable_all().build()?)
-}
-
-fn step12(args: &GrantsArgs, folder: &Path, issuer: &Issuer, env: &[(&str, &str)]) -> Result<Server> {
-    fs::create_dir_all(folder)?;
-    let clients = folder.join("clients.json");
-    fs::write(&clients, people::listed().to_string())?;
-    fs::set_permissions(&clients, fs::Permissions::from_mode(0o600))?; // it has a secret
-    let mut command = Command::new(contender::release()?.join("step12"));
-    contender::without_settings(&mut command);
-    command.args(["--port", "0", "--public-url", HERE, "--clients", "clients.json", "--keys"]).arg(issuer.folder());
-    command.env("MCP_DEV_PASSWORD", PASSWORD).envs(env.iter().copied()).current_dir(folder);
-    Server::start(&args.server_cpu.to_string(), &command)
 }
 
 struct Measured<'a> {
@@ -218,50 +168,18 @@ impl Measured<'_> {
     }
 }
 
-impl Replica {
-    /// The next person who has room for it saves a note.
-    async fn note(&self, client: &Client, tokens: &[String]) -> Result<()> {
-        let number = self.notes.replace(self.notes.get() + 1);
-        let token = tokens.get(number / NOTES).context("each person has enough notes: measure for a shorter time")?;
-        people::note(client, &self.server.url, token).await
-    }
-}
-
 /// How long calls take while people log in without a pause, to how long they take without, in turns.
-fn beside_log_ins(
-    args: &GrantsArgs,
-    root: &Path,
-    replica: &Replica,
-    client: &Client,
-    issuer: &Arc<Issuer>,
-) -> Result<Target> {
+fn beside_log_ins(args: &GrantsArgs, root: &Path, replica: &Replica, issuer: &Arc<Issuer>) -> Result<Target> {
     let prober = Prober::new(Arc::clone(issuer))?;
     let load = Load::new(load::folder(root, "grants", "beside"), &prober, &replica.server, Work::Echo, true)?;
     let cpus = args.load_cpu.to_string();
     let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: args.seconds };
     let p99 = |sample: load::Sample| percentile(0.99, sample.latencies).map(f64::from).context("no latencies");
-    let (server, url, registered) = (&replica.server, replica.server.url.as_str(), replica.client.as_str());
     let mut ratios = Vec::new();
     for _ in 0..args.rounds {
-        let alone = p99(load.run(server, pressure, None)?)?;
-        let done = AtomicBool::new(false);
-        let beside = thread::scope(|scope| -> Result<_> {
-            let people = scope.spawn(|| {
-                let one = async || {
-                    while !done.load(Relaxed) {
-                        log_in(client, url, registered).await?;
-                    }
-                    anyhow::Ok(())
-                };
-                let runtime = Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(try_join_all((0..args.clients).map(|_| one()))).map(|_| ())
-            });
-            let beside = load.run(server, pressure, None);
-            done.store(true, Relaxed);
-            people.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
-            p99(beside?)
-        })?;
-        ratios.push(beside / alone);
+        let run = || p99(load.run(&replica.server, pressure, None)?);
+        let alone = run()?;
+        ratios.push(shared::beside(args.clients, async |client: &Client| replica.log_in(client).await, run)? / alone);
     }
     Ok(Target::new("p99 of calls while people log in, to without".to_owned(), Ok(Spread::of(ratios)), 3.0, false))
 }

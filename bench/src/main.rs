@@ -5,7 +5,7 @@
 //! how each is built, [`process`] starts and watches them, [`tokens`] signs what is sent, [`work`] has the requests
 //! and judges the answers, [`load`] runs wrk, [`measure`] goes round, [`report`] shows it; [`soak`] is another kind
 //! of measurement: long, and with many connections, which [`crowd`] holds. `grants` measures what people and machines ask of an
-//! authorization server.
+//! authorization server, which [`shared`] and [`people`] do.
 
 mod contender;
 mod crowd;
@@ -18,6 +18,8 @@ mod numbers;
 mod people;
 mod process;
 mod report;
+#[cfg(feature = "grants")]
+mod shared;
 mod soak;
 mod tokens;
 mod work;
@@ -48,6 +50,10 @@ enum Subcommands {
     /// Full load for a long time, then peers that never read, then 10,000 idle connections: does anything grow, or give
     /// way?
     Soak(SoakArgs),
+    /// Full load for a long time on step 12 with a real PostgreSQL, while people log in, machines get tokens, and notes are
+    /// saved: does anything grow?
+    #[cfg(feature = "grants")]
+    SoakPostgres(soak::LoadArgs),
     /// Access tokens, whole log-ins and notes in a second: step 12 on SQLite and on PostgreSQL, and a real Keycloak
     ///
     /// It needs PostgreSQL's programs (Debian: postgresql). Without Java 17, or Maven, Keycloak is left out.
@@ -115,6 +121,8 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         None => run(&args.measure),
         Some(Subcommands::Soak(args)) => soak::soak(args),
+        #[cfg(feature = "grants")]
+        Some(Subcommands::SoakPostgres(args)) => shared::soak_postgres(args),
         #[cfg(feature = "grants")]
         Some(Subcommands::Grants(args)) => grants::grants(args),
     };

@@ -39,21 +39,28 @@ type Latencies = Vec<(u32, u32)>;
 
 #[derive(clap::Args)]
 pub struct SoakArgs {
-    /// How long at full load
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(20..=86_400))]
-    seconds: u32,
-    /// How many different tokens; signing 100,000 takes about a minute
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    tokens: u32,
+    #[command(flatten)]
+    load: LoadArgs,
     /// How many idle connections; with 0 this part is left out
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(..=50_000))]
     idle: u32,
+}
+
+/// How much load there is, for how long.
+#[derive(clap::Args)]
+pub struct LoadArgs {
+    /// How long at full load
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(20..=86_400))]
+    pub seconds: u32,
+    /// How many different tokens; signing 100,000 takes about a minute
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub tokens: u32,
     /// The core of the server
     #[arg(long, default_value_t = 0)]
-    server_cpu: usize,
+    pub server_cpu: usize,
     /// The core of the load
     #[arg(long, default_value_t = 1)]
-    load_cpu: usize,
+    pub load_cpu: usize,
 }
 
 /// Whether everything held.
@@ -70,23 +77,23 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     eprintln!("building step9 …");
     contender::build(&[step9])?;
     let command = step9.prepare(root, &issuer)?.map_err(|missing| anyhow::anyhow!(missing.0))?;
-    eprintln!("signing {} tokens …", args.tokens);
+    eprintln!("signing {} tokens …", args.load.tokens);
     let started = Instant::now();
-    let tokens = issuer.tokens(usize::try_from(args.tokens)?)?;
+    let tokens = issuer.tokens(usize::try_from(args.load.tokens)?)?;
     eprintln!("signed in {:.0} s", started.elapsed().as_secs_f64());
 
     // From here on the bench itself must not use the server's core.
     let mut load_cpu = CpuSet::new();
-    load_cpu.set(args.load_cpu);
+    load_cpu.set(args.load.load_cpu);
     sched_setaffinity(None, &load_cpu).context("cannot choose the core of the load")?;
-    let server = Server::start(&args.server_cpu.to_string(), &command)?;
+    let server = Server::start(&args.load.server_cpu.to_string(), &command)?;
     let at_rest = open_files(&server)?;
     let prober = Prober::new(issuer)?;
-    let mut targets = full_load(args, root, &server, &prober, &tokens)?;
+    let mut targets = full_load(&args.load, root, &server, &prober, &tokens)?;
     drop(tokens);
-    targets.extend(silent_peers(args, root, &server, at_rest, &prober)?);
+    targets.extend(silent_peers(&args.load, root, &server, at_rest, &prober)?);
     if idle > 0 {
-        targets.extend(idle_connections(args, idle, root, &server, at_rest, &prober)?);
+        targets.extend(idle_connections(&args.load, idle, root, &server, at_rest, &prober)?);
     }
     let mut good = true;
     for target in &targets {
@@ -113,7 +120,16 @@ fn raise_file_limit(connections: usize) -> Result<()> {
 }
 
 /// All tokens in turn, for the whole time.
-fn full_load(args: &SoakArgs, root: &Path, server: &Server, prober: &Prober, tokens: &[String]) -> Result<Vec<Target>> {
+///
+/// # Errors
+/// If an answer is wrong.
+pub fn full_load(
+    args: &LoadArgs,
+    root: &Path,
+    server: &Server,
+    prober: &Prober,
+    tokens: &[String],
+) -> Result<Vec<Target>> {
     let answers = prober.answers(&server.host, Work::Tokens, true, tokens.len())?;
     let load = Load::write(load::folder(root, "soak", "tokens"), server, Work::Tokens, true, tokens, &answers, 200)?;
     let seconds = args.seconds / WINDOWS;
@@ -171,7 +187,7 @@ fn full_load(args: &SoakArgs, root: &Path, server: &Server, prober: &Prober, tok
 }
 
 /// Good traffic alone, then beside peers that pipeline requests and never read the answers, in turns.
-fn silent_peers(args: &SoakArgs, root: &Path, server: &Server, at_rest: usize, prober: &Prober) -> Result<Vec<Target>> {
+fn silent_peers(args: &LoadArgs, root: &Path, server: &Server, at_rest: usize, prober: &Prober) -> Result<Vec<Target>> {
     let cpus = args.load_cpu.to_string();
     let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: WITH_IDLE };
     let load = Load::new(load::folder(root, "soak", "beside"), prober, server, Work::Echo, true)?;
@@ -215,7 +231,7 @@ fn p99_beside(whom: &str, alone: Vec<Latencies>, beside: Vec<Latencies>) -> Resu
 
 /// Good traffic alone, then beside connections that do nothing and senders that take their time, in turns.
 fn idle_connections(
-    args: &SoakArgs,
+    args: &LoadArgs,
     idle: usize,
     root: &Path,
     server: &Server,
