@@ -18,7 +18,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::{Reply, Server, needs, readme::root, text};
+use crate::{Reply, Server, free_port, needs, readme::root, text};
 
 /// The audience of the realm's tokens.
 pub const AUDIENCE: &str = "http://localhost:9000/mcp";
@@ -76,8 +76,7 @@ impl Keycloak {
     /// # Errors
     /// If `start.sh` fails.
     pub async fn start() -> Result<Self> {
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).and_then(|listener| listener.local_addr());
-        let port = free(PAGES_PORT).or_else(|_| free(0))?.port();
+        let port = TcpListener::bind(("127.0.0.1", PAGES_PORT)).map_or_else(|_| free_port(), |_| PAGES_PORT);
         let data = tempfile::tempdir()?.keep();
         let (number, folder) = (port.to_string(), data.to_str().context("a folder without a name")?);
         let mut watch = Command::new("sh")

@@ -19,7 +19,9 @@ pub mod world;
 
 use std::{
     fs::{self, File},
+    hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     panic::resume_unwind,
     path::{Path, PathBuf},
@@ -54,6 +56,14 @@ pub fn command(package: &str) -> Result<Command> {
         command.env_remove(name);
     }
     Ok(command)
+}
+
+/// A port for a server that has to be told one. It is below those that systems choose for connections (from 32768 on, by
+/// default), so none takes it before the server listens there.
+pub fn free_port() -> u16 {
+    // A hasher of the standard library is random.
+    let ports = std::iter::repeat_with(|| 10_000 + (RandomState::new().hash_one(()) % 20_000) as u16);
+    ports.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap_or_default()
 }
 
 /// What a program wrote, to both outputs.

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -12,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-use crate::text;
+use crate::{free_port, text};
 
 /// Where its programs may be, if not on the path: Debian has a folder for each version.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -36,7 +35,7 @@ impl Postgres {
         if is_root()? {
             chown(folder.path(), Some(number("-u")?), Some(number("-g")?))?;
         }
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = free_port();
         let postgres = Postgres { programs: programs()?, folder, port };
         postgres.run("initdb", &["--auth=trust", "--username=mcp", "--encoding=UTF8", "--no-sync"])?;
         let port = format!("port={port}");
@@ -62,7 +61,8 @@ impl Postgres {
     /// If it does not start.
     pub fn start(&self) -> Result<()> {
         let log = self.folder.path().join("log");
-        self.run("pg_ctl", &["start", "--wait", "--silent", "--log", log.to_str().context("no UTF-8")?])
+        let started = self.run("pg_ctl", &["start", "--wait", "--silent", "--log", log.to_str().context("no UTF-8")?]);
+        started.with_context(|| fs::read_to_string(log).unwrap_or_default())
     }
 
     /// Stops it: `fast` rolls back and says goodbye, `immediate` is as a crash.
@@ -108,6 +108,15 @@ impl Postgres {
 
     /// Runs one of its programs on its data.
     fn run(&self, program: &str, args: &[&str]) -> Result<()> {
+        let data = self.data();
+        self.tool(program, &[args, &["--pgdata", data.to_str().context("no UTF-8")?]].concat())
+    }
+
+    /// Runs one of its programs, such as `pg_dump`, in its folder.
+    ///
+    /// # Errors
+    /// If it fails; what it has said.
+    pub fn tool(&self, program: &str, args: &[&str]) -> Result<()> {
         let program = self.programs.join(program);
         let mut command = if is_root()? {
             let mut command = Command::new("setpriv");
@@ -117,7 +126,7 @@ impl Postgres {
         } else {
             Command::new(&program)
         };
-        command.args(args).arg("--pgdata").arg(self.data()).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
         // Not a pipe: the server, which goes on, would keep it open.
         let output = self.folder.path().join("output");
         let file = fs::File::create(&output)?;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use integration_tests::{
     Reply, Server,
     browser::{Browser, CALLBACK, CHALLENGE, PASSWORD, claims, page, parameters, redemption, start},
+    free_port,
 };
 use serde_json::json;
 
@@ -539,7 +540,7 @@ async fn clients_consents_and_refresh_tokens_survive_kill_9() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name).to_str().map(str::to_owned).context("a path that is not UTF-8");
     let (database, keys) = (path("auth.db")?, path("keys")?);
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    let port = free_port().to_string();
     let again = || {
         let args = ["--auth-database", &database, "--keys", &keys, "--port", &port];
         Server::start_in_env("step9", &args, &[("MCP_DEV_PASSWORD", PASSWORD)])
@@ -659,7 +660,7 @@ async fn what_is_acknowledged_stays_when_another_program_has_read_the_database()
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name).to_str().map(str::to_owned).context("a path that is not UTF-8");
     let (database, notes, keys) = (path("auth.db")?, path("notes.db")?, path("keys")?);
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    let port = free_port().to_string();
     let again = || {
         let args = ["--auth-database", &database, "--database", &notes, "--keys", &keys, "--port", &port];
         Server::start_in_env("step9", &args, &[("MCP_DEV_PASSWORD", PASSWORD)])

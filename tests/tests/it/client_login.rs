@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::Write,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
@@ -18,7 +18,7 @@ use integration_tests::{
     Server,
     browser::{Browser, PASSWORD, start},
     client::{Client, follow, person},
-    interop, program, programs,
+    free_port, interop, program, programs,
     signer::rsa_key,
     text,
 };
@@ -316,10 +316,10 @@ fn a_person_logs_in_at_servers_built_on_the_python_sdks_classes() -> Result<()> 
 fn the_go_sdks_server_gets_an_answer_to_what_it_asks_in_the_middle_of_a_call() -> Result<()> {
     let everything = "github.com/modelcontextprotocol/go-sdk/examples/server/everything";
     let program = interop::go(everything)?;
-    // It does not accept port 0, and another program may have taken the free port by then, so it tries once more.
+    // It does not accept port 0, and another program may have taken the port by then, so it tries once more.
     let mut running = None;
     for _ in 0..5 {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut server =
             Foreign(Command::new(&program).args(["-http", &address.to_string()]).stderr(Stdio::null()).spawn()?);
         while server.0.try_wait()?.is_none() && running.is_none() {

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
     browser::{claims, kid},
-    has, interop,
+    free_port, has, interop,
     keycloak::{AUDIENCE, Keycloak, PAGES_PORT, needs_java, script, shared},
     needs,
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
@@ -579,7 +579,7 @@ async fn an_interrupted_start_can_be_repeated() -> Result<()> {
     fs::write(&broken, "#!/bin/sh\necho interrupted >&2\nexit 1\n")?;
     fs::set_permissions(&broken, Permissions::from_mode(0o755))?;
     let path = format!("{}:{}", bin.path().display(), std::env::var("PATH")?);
-    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    let port = free_port().to_string();
     for _ in 0..2 {
         let mut start = script(&["--port", &port, "--data", data.path().to_str().context("a folder without a name")?]);
         let output = start.env("PATH", &path).output()?;
@@ -658,7 +658,7 @@ printf %s '{bytes}' >"$folder/$name-$version.tar.gz"
         fs::write(bin.path().join("mvn"), script)?;
         fs::set_permissions(bin.path().join("mvn"), Permissions::from_mode(0o755))?;
     }
-    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+    let port = free_port().to_string();
     let mut start = Command::new(&copy);
     start.args(["--port", &port]).env("PATH", path).env_remove("JAVA_HOME").env_remove("KEYCLOAK_HOME");
     let output = start.envs(home.map(|home| ("KEYCLOAK_HOME", home))).output()?;

@@ -15,6 +15,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use integration_tests::{
     Reply, Server,
     browser::{Browser, CALLBACK, PASSWORD, claims, redemption},
+    free_port,
     signer::{encoding_key, now, rsa_key, signed as token_of},
 };
 use jsonwebtoken::{Algorithm, Header, encode, jwk::Jwk};
@@ -275,8 +276,7 @@ async fn a_client_that_is_its_own_url_logs_a_person_in() -> Result<()> {
 #[tokio::test]
 async fn a_separate_authorization_server_serves_several_mcp_servers() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let free = || -> Result<String> { Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string()) };
-    let (one_port, two_port) = (free()?, free()?);
+    let (one_port, two_port) = (free_port().to_string(), free_port().to_string());
     let (one, two) = (format!("http://localhost:{one_port}/mcp"), format!("http://localhost:{two_port}/mcp"));
     let keys = folder.path().join("keys");
     let args = ["--keys", text(&keys)?, "--resource", &one, "--resource", &two];

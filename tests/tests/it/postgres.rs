@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
     browser::{Browser, PASSWORD, assert_one_is_granted, parameters, redemption},
-    command, gen_token, instead,
+    command, free_port, gen_token, instead,
     postgres::Postgres,
     programs, text,
 };
@@ -28,7 +28,7 @@ struct Replicas {
     servers: [Server; 2],
     database: String,
     keys: TempDir,
-    _postgres: Postgres,
+    postgres: Postgres,
 }
 
 fn replica(database: &str, keys: &Path) -> Result<Server> {
@@ -50,7 +50,7 @@ impl Replicas {
             .await?;
         let keys = tempfile::tempdir()?;
         let servers = [replica(&database, keys.path())?, replica(&database, keys.path())?];
-        Ok(Replicas { servers, database, keys, _postgres: postgres })
+        Ok(Replicas { servers, database, keys, postgres })
     }
 
     /// A browser whose every request goes to another replica.
@@ -414,7 +414,7 @@ async fn a_database_that_cannot_be_used_is_said_without_its_password() -> Result
     sqlx::raw_sql(newer).execute(&mut database).await?;
     let (_, place) = url.split_once('@').context("no user")?;
     let (host, _) = place.split_once('/').context("no name")?;
-    let free = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+    let free = format!("127.0.0.1:{}", free_port());
     for (place, says) in [
         (
             place.to_owned(),
@@ -444,6 +444,39 @@ async fn a_database_that_cannot_be_used_is_said_without_its_password() -> Result
     );
     assert!(again.stderr()?.contains(&hint), "{}", again.stderr()?);
     assert!(!again.stderr()?.contains("hunter2") && !server.stderr()?.contains("hunter2"));
+    Ok(())
+}
+
+/// As `deploy/README.md` says it.
+#[tokio::test]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn a_backup_that_was_made_while_people_work_can_be_restored() -> Result<()> {
+    let replicas = Replicas::start().await?;
+    let alice = replicas.token("alice")?;
+    let browser = replicas.browser()?;
+    let (client, code) = code(&browser).await?;
+    let granted = browser.token(&redemption(&client, &code)).await?.json();
+    let refresh = granted["refresh_token"].as_str().context("no refresh token")?;
+    let form = [("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", refresh)];
+    call(&replicas.servers[0], &alice, "save_note", json!({ "text": "before" })).await?;
+
+    replicas.postgres.tool("pg_dump", &["--format=custom", "--file=mcp.dump", &replicas.database])?;
+    call(&replicas.servers[1], &alice, "save_note", json!({ "text": "after" })).await?;
+    assert_eq!(browser.token(&form).await?.status, 200);
+
+    let again = replicas.postgres.database("mcp_again").await?;
+    replicas.postgres.tool("pg_restore", &[&format!("--dbname={again}"), "mcp.dump"])?;
+    let restored = replica(&again, replicas.keys.path())?;
+    let notes = call(&restored, &alice, "list_notes", json!({})).await?["structuredContent"]["notes"].clone();
+    assert_eq!(notes.as_array().context("no list")?.len(), 1);
+    assert_eq!(notes[0]["text"], "before");
+    let browser = Browser::at(vec![restored.url()])?;
+    let path = browser.request(&client, &[("resource", "")]);
+    browser.consent(&path, "alice", &["mcp:read", "mcp:tools"]).await?;
+    // What was used after the backup is good again, once.
+    assert_eq!(browser.token(&form).await?.status, 200);
+    let second = browser.token(&form).await?;
+    assert_eq!((second.status.as_u16(), &second.json()["error"]), (400, &json!("invalid_grant")), "{second:?}");
     Ok(())
 }
 

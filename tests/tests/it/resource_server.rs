@@ -1,10 +1,10 @@
 //! The library `resource-server` as its own examples use it: with actix-web, with axum, and in front of the official Rust
 //! SDK's server.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use integration_tests::{LEGACY, MODERN, Reply, Server, browser::PASSWORD, gen_token, rpc, with_meta};
+use integration_tests::{LEGACY, MODERN, Reply, Server, browser::PASSWORD, free_port, gen_token, rpc, with_meta};
 use reqwest::Method;
 use rmcp::{
     ServiceExt,
@@ -210,7 +210,7 @@ async fn a_message_is_read_once_and_strictly() -> Result<()> {
 #[tokio::test]
 async fn the_rust_sdk_logs_in_to_its_own_server_and_steps_up() -> Result<()> {
     // The issuer must know the resource, and the resource its issuer.
-    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+    let port = free_port();
     let url = format!("http://localhost:{port}/mcp");
     let issuer = Server::start_in_env("auth-server", &["--resource", &url], &[("MCP_DEV_PASSWORD", PASSWORD)])?;
     let example = Example::start_on("rmcp", port, issuer)?;

@@ -5,7 +5,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    net::TcpListener,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -17,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
     browser::{Browser, PASSWORD, assert_one_is_granted, kid, redemption},
-    command, gen_token,
+    command, free_port, gen_token,
     haproxy::HaProxy,
     postgres::Postgres,
     rpc, text,
@@ -46,9 +45,7 @@ impl World {
     /// PostgreSQL, three replicas, and the proxy, which is ready.
     async fn start() -> Result<(Postgres, World, [Server; 3], HaProxy)> {
         let postgres = Postgres::new()?;
-        let free: Vec<_> = (0..4).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<std::io::Result<_>>()?;
-        let ports: Vec<_> = free.iter().map(|socket| Ok(socket.local_addr()?.port())).collect::<Result<_>>()?;
-        drop(free);
+        let ports: [_; 4] = std::array::from_fn(|_| free_port());
         let (keys, database) = (tempfile::tempdir()?, postgres.database("mcp").await?);
         let world = World {
             url: format!("http://localhost:{}", ports[3]),
