@@ -12,6 +12,7 @@ use bench::{AUDIENCE, ISSUER, PUBLIC_KEY};
 
 use crate::{
     tokens::{Issuer, SERVER},
+    unset::unset,
     work::Work::{self, Echo, Flood, List, Modern, Tokens},
 };
 
@@ -201,6 +202,7 @@ fn installed() -> Result<PathBuf> {
 /// If one does not build.
 pub fn build(contenders: &[&Contender]) -> Result<()> {
     let mut cargo = Command::new(env!("CARGO"));
+    unset(&mut cargo);
     cargo.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
     cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).arg("--target-dir").arg(target()?);
     let ours = contenders.iter().filter(|contender| contender.in_rust());

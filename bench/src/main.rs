@@ -22,6 +22,8 @@ mod report;
 mod shared;
 mod soak;
 mod tokens;
+#[path = "../../tests/src/unset.rs"]
+mod unset;
 mod work;
 
 use std::{fs, path::Path, process::ExitCode};

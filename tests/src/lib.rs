@@ -14,6 +14,7 @@ pub mod programs;
 pub mod provider;
 pub mod readme;
 pub mod signer;
+pub mod unset;
 pub mod workshop;
 pub mod world;
 

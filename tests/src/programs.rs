@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::unset::unset;
+
 /// The path of a program, by the program's name.
 ///
 /// # Errors
@@ -43,23 +45,6 @@ pub fn unit_tests(library: &str) -> Result<PathBuf> {
 /// Those of the bench are not needed. With a test among the targets, dev-dependencies count, as they do for `cargo test`.
 const PROGRAMS: &str = "build --bin step* --bin auth-server --bin gen-token --bin auth-check --bin xtask --test it \
     --example actix --example axum --example rmcp --example log_in_and_call";
-
-/// Takes from a command what cargo has set for this program. If cargo saw it at the command's end, it would build again what
-/// looks at it (ring), and all that needs that, even these tests: here, and again in the cargo that comes next without it.
-/// What the person has set (`CARGO_INCREMENTAL`, …) stays, for the same reason.
-///
-/// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
-pub fn unset(command: &mut Command) {
-    let own = ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR"];
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if own.contains(&&*text)
-            || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|own| text.starts_with(own))
-        {
-            command.env_remove(&name);
-        }
-    }
-}
 
 /// `xtask`, which starts cargo, as a person would start it.
 ///

@@ -23,7 +23,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 
-use crate::{Server, programs, provide_jq};
+use crate::{Server, programs, provide_jq, unset::unset};
 
 /// What a page has for a test.
 pub struct Page {
@@ -223,7 +223,7 @@ fn run(page: &Page, server: &Server, here: &dyn Fn(&str) -> String) -> Result<St
     }
     let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH")?);
     let mut bash = Command::new("bash");
-    programs::unset(&mut bash);
+    unset(&mut bash);
     bash.args(["-c", &script]).current_dir(&folder).env("PATH", path);
     bash.env("MCP_PORT", "0").env("MCP_PUBLIC_URL", server.url()).env_remove("MCP_KEYS").env("NO_COLOR", "1");
     bash.env("TEST_PROGRAMS", programs::folder()?);

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{cargo, ended, findings, lessons, start};
+use crate::{cargo, ended, findings, lessons, start, unset::unset};
 
 /// The first step that asks for a token.
 const AUTHORIZATION: u8 = 6;
@@ -39,7 +39,7 @@ pub fn check(root: &Path, mine: &Path, n: Option<u8>, what: &What) -> Result<Exi
         What::Task(id) => bash.args(["tests/test_task.sh", id, "--step", &n.to_string()]),
         _ => bash.arg(format!("tests/test_step{n}.sh")),
     };
-    bash.arg("--program").arg(program).current_dir(root).stdout(Stdio::piped());
+    unset(&mut bash).arg("--program").arg(program).current_dir(root).stdout(Stdio::piped());
     if let What::Only(id) = what {
         bash.args(["--only", id]);
     }

@@ -12,6 +12,8 @@ mod item;
 mod lessons;
 mod start;
 mod step;
+#[path = "../../tests/src/unset.rs"]
+mod unset;
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -20,6 +22,8 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+
+use self::unset::unset;
 
 /// Commands for reading and maintaining the steps.
 ///
@@ -254,7 +258,8 @@ fn success(yes: bool) -> ExitCode {
 /// Runs a script of the workspace, in the workspace's folder, and ends as it ends.
 fn bash(script: &str, args: &[String]) -> Result<ExitCode> {
     ensure!(root().join(script).is_file(), "there is no {script}");
-    let status = Command::new("bash").arg(script).args(args).current_dir(root()).status().context("cannot run bash")?;
+    let mut bash = Command::new("bash");
+    let status = unset(bash.arg(script).args(args)).current_dir(root()).status().context("cannot run bash")?;
     Ok(ended(status))
 }
 
@@ -265,7 +270,9 @@ fn ended(status: ExitStatus) -> ExitCode {
 
 /// The cargo that runs us.
 fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    unset(&mut cargo);
+    cargo
 }
 
 /// How to come from a folder to the workspace's: `../../`.
