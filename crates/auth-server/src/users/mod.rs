@@ -15,9 +15,10 @@ use oauth::{
     identifiers::Subject,
     secret::{Digest, ExposeSecret, SecretString, random},
 };
+use tokio::task::spawn_blocking;
 use tracing::Instrument;
 
-use self::password::{aside, hash, readable, verify};
+use self::password::{hash, readable, verify};
 pub use self::{
     account::Account,
     manage::{Consent, Person},
@@ -169,7 +170,7 @@ impl Users {
             Some((person, hash)) => (Some(person), hash),
             None => (None, self.nobody.to_string()),
         };
-        let right = aside(move || verify(&password, &hash)).await;
+        let right = spawn_blocking(move || verify(&password, &hash)).await?;
         let disabled = person.as_ref().is_some_and(|person| person.disabled);
         if let Some(person) = person.filter(|_| !disabled && matches!(right, Ok(true))) {
             self.store.forget_failures(counter).await?;
@@ -211,11 +212,11 @@ impl Users {
         );
         let turn = self.queue.turn(Lane::Operator).await.context("too many passwords are being checked")?;
         let password = password.to_owned();
-        let hashing = aside(move || {
+        let hashing = spawn_blocking(move || {
             let _turn = turn;
             hash(&password)
         });
-        hashing.await
+        hashing.await?
     }
 }
 

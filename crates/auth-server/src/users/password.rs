@@ -1,14 +1,11 @@
 //! Passwords, kept as Argon2id hashes (RFC 9106).
 
-use std::thread;
-
 use anyhow::{Result, anyhow};
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{Error, PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use oauth::secret::{SecretString, random_bytes};
-use tokio::sync::oneshot;
 
 /// KiB of memory, passes, lanes: the first choice of OWASP's Password Storage Cheat Sheet. Blocks of more than 32 MiB
 /// go back to the system at once when glibc's allocator frees them (mallopt(3), M_MMAP_THRESHOLD); of less, they may stay.
@@ -16,10 +13,6 @@ use tokio::sync::oneshot;
 const COST: (u32, u32, u32) = (47_104, 1, 1);
 #[cfg(test)]
 const COST: (u32, u32, u32) = (8, 1, 1);
-
-/// How much less: 1.5 % of the share of a thread of the usual priority (sched(7), "The nice value").
-#[cfg(target_os = "linux")]
-const NICE: i32 = 19;
 
 fn argon2() -> Result<Argon2<'static>> {
     let params = Params::new(COST.0, COST.1, COST.2, None)?;
@@ -42,22 +35,6 @@ pub fn verify(password: &str, hash: &str) -> Result<bool> {
     }
 }
 
-/// Does this on a thread of its own, to which the system gives less of a core while others want it: one hash takes a core for
-/// tens of milliseconds, and calls should not wait for it.
-///
-/// # Errors
-/// If there can be no thread; and what is done has its own.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let (sender, done) = oneshot::channel();
-    thread::Builder::new().name("password".to_owned()).spawn(move || {
-        // Elsewhere it would be the priority of the whole process. It is a wish: the work is done without it as well.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::setpriority_process(None, NICE);
-        let _ = sender.send(work()); // nobody waits any more if the server stops
-    })?;
-    done.await?
-}
-
 /// A password of 80 random bits that can be read out and typed: no character looks like another.
 pub fn readable() -> Result<SecretString> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -66,19 +43,4 @@ pub fn readable() -> Result<SecretString> {
         bytes[..16].iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect();
     let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
     Ok(groups.join("-").into())
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use rustix::process::getpriority_process;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn only_the_thread_of_a_hash_gives_way_to_others() {
-        let priority = || Ok(getpriority_process(None)?);
-        let before = priority().unwrap();
-        assert_eq!(aside(priority).await.unwrap(), NICE);
-        assert_eq!(priority().unwrap(), before);
-    }
 }
