@@ -26,9 +26,6 @@ use crate::{
     work::{Prober, Work},
 };
 
-/// Connections that call while people log in, as many as elsewhere in the bench.
-const CALLS: u32 = 64;
-
 #[derive(clap::Args)]
 pub struct GrantsArgs {
     /// Rounds for each kind of work
@@ -176,7 +173,7 @@ fn beside_log_ins(args: &GrantsArgs, root: &Path, replica: &Replica, issuer: &Ar
     let prober = Prober::new(Arc::clone(issuer))?;
     let load = Load::new(load::folder(root, "grants", "beside"), &prober, &replica.server, Work::Echo, true)?;
     let cpus = args.load_cpu.to_string();
-    let pressure = Pressure { cpus: &cpus, threads: 1, connections: CALLS, seconds: args.seconds };
+    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: args.seconds };
     let p99 = |sample: load::Sample| percentile(0.99, sample.latencies).map(f64::from).context("no latencies");
     let mut ratios = Vec::new();
     for _ in 0..args.rounds {

@@ -19,7 +19,6 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 const ORDINARY: &str = "nobody";
 
 pub struct Postgres {
-    programs: PathBuf,
     folder: TempDir,
     port: u16,
 }
@@ -36,7 +35,7 @@ impl Postgres {
             chown(folder.path(), Some(number("-u")?), Some(number("-g")?))?;
         }
         let port = free_port();
-        let postgres = Postgres { programs: programs()?, folder, port };
+        let postgres = Postgres { folder, port };
         postgres.run("initdb", &["--auth=trust", "--username=mcp", "--encoding=UTF8", "--no-sync"])?;
         let port = format!("port={port}");
         let socket = format!("unix_socket_directories={}", postgres.folder.path().display());
@@ -117,7 +116,7 @@ impl Postgres {
     /// # Errors
     /// If it fails; what it has said.
     pub fn tool(&self, program: &str, args: &[&str]) -> Result<()> {
-        let program = self.programs.join(program);
+        let program = find(program)?;
         let mut command = if is_root()? {
             let mut command = Command::new("setpriv");
             command.args(["--reuid", ORDINARY, "--regid", &number("-g")?.to_string(), "--clear-groups", "--"]);
@@ -158,15 +157,15 @@ pub async fn database(server: &str, name: &str) -> Result<String> {
     Ok(format!("{server}/{name}"))
 }
 
-/// The folder of PostgreSQL's programs.
-fn programs() -> Result<PathBuf> {
+/// The path of one of PostgreSQL's programs.
+fn find(program: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&path).collect();
     if let Ok(versions) = fs::read_dir(DEBIAN) {
         folders.extend(versions.filter_map(|version| Some(version.ok()?.path().join("bin"))));
     }
-    let found = folders.into_iter().find(|folder| Path::new(folder).join("initdb").exists());
-    found.with_context(|| format!("this test needs PostgreSQL: initdb is neither on the path nor below {DEBIAN}"))
+    let found = folders.into_iter().map(|folder| folder.join(program)).find(|file| file.exists());
+    found.with_context(|| format!("this test needs PostgreSQL: {program} is neither on the path nor below {DEBIAN}"))
 }
 
 fn is_root() -> Result<bool> {
