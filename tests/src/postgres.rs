@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::chown,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
