@@ -20,8 +20,9 @@ use crate::{
     load::{self, Load, Pressure},
     numbers::{Spread, percentile},
     people::{keycloak, keycloaks_log_in, machine},
-    report::Target,
-    shared::{self, HERE, Replica, client, on_core},
+    process::stay_on,
+    report::{self, Target},
+    shared::{self, HERE, Replica, client, runtime},
     tokens::{Issuer, USERS},
     work::{Prober, Work},
 };
@@ -54,13 +55,15 @@ pub fn grants(args: &GrantsArgs) -> Result<bool> {
     let issuer = Arc::new(Issuer::of(folder.path().join("keys"), HERE)?);
     contender::build(&[Contender::named("step12").map_err(anyhow::Error::msg)?])?;
     // What is started from here on is on the servers' core.
-    let runtime = on_core(args.server_cpu)?;
+    stay_on(args.server_cpu)?;
+    let starting = runtime()?;
     let postgres = Postgres::new()?;
-    let database = runtime.block_on(postgres.database("mcp"))?;
+    let database = starting.block_on(postgres.database("mcp"))?;
     eprintln!("starting Keycloak …");
-    let keycloak = runtime.block_on(keycloak());
-    drop(runtime);
-    let runtime = on_core(args.load_cpu)?;
+    let keycloak = starting.block_on(keycloak());
+    drop(starting);
+    stay_on(args.load_cpu)?;
+    let runtime = runtime()?;
     let client = client()?;
     let start = |name: &str, postgres: Option<&str>| {
         Replica::start(&args.server_cpu.to_string(), &folder.path().join(name), &issuer, postgres)
@@ -123,10 +126,7 @@ pub fn grants(args: &GrantsArgs) -> Result<bool> {
         },
         beside_log_ins(args, folder.path(), &sqlite, &issuer)?,
     ];
-    for target in &targets {
-        println!("{}", target.line());
-    }
-    Ok(!targets.iter().any(Target::fails))
+    Ok(report::print(&targets))
 }
 
 struct Measured<'a> {

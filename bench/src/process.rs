@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// How long a contender may take until it listens.
 const START: Duration = Duration::from_mins(1);
@@ -30,6 +31,16 @@ pub fn pinned(cpus: &str, command: &Command) -> Command {
         pinned.current_dir(folder);
     }
     pinned
+}
+
+/// From here on this program, and what it starts, uses this core only.
+///
+/// # Errors
+/// If there is no such core.
+pub fn stay_on(core: usize) -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores).context("cannot choose a core")
 }
 
 /// A server that said where it listens.

@@ -33,6 +33,14 @@ pub struct Target {
     pub judged: bool,
 }
 
+/// Prints a line for each. Whether none fails the run.
+pub fn print(targets: &[Target]) -> bool {
+    for target in targets {
+        println!("{}", target.line());
+    }
+    !targets.iter().any(Target::fails)
+}
+
 impl Target {
     pub fn new(what: String, seen: Result<Spread, String>, bound: f64, least: bool) -> Self {
         let (seen, not_measured) = match seen {

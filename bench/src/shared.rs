@@ -19,13 +19,13 @@ use integration_tests::{
     postgres::Postgres,
 };
 use reqwest::Client;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     contender::{self, Contender},
     people,
-    process::Server,
+    process::{Server, stay_on},
+    report,
     soak::{LoadArgs, full_load},
     tokens::{Issuer, USERS},
     work::Prober,
@@ -63,8 +63,7 @@ impl Replica {
             command.env("MCP_DATABASE", url).env("MCP_AUTH_DATABASE", url);
         }
         let server = Server::start(cpus, &command)?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let client = runtime.block_on(Browser::at(vec![&server.url])?.register(&["http://localhost/callback"]))?;
+        let client = runtime()?.block_on(Browser::at(vec![&server.url])?.register(&["http://localhost/callback"]))?;
         Ok(Replica { server, client, notes: AtomicUsize::default() })
     }
 
@@ -103,14 +102,11 @@ pub fn client() -> Result<Client> {
     Ok(Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?)
 }
 
-/// From here on this program, and what it starts, uses this core only.
+/// One of this thread alone, and so of its core.
 ///
 /// # Errors
-/// If there is no such core.
-pub fn on_core(core: usize) -> Result<Runtime> {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    sched_setaffinity(None, &cores).context("cannot choose a core")?;
+/// If there can be none.
+pub fn runtime() -> Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
@@ -127,7 +123,7 @@ pub fn beside<T>(
     thread::scope(|scope| {
         let working = scope.spawn(|| {
             // Its connections live as long as the runtime.
-            let (runtime, client, one) = (Builder::new_current_thread().enable_all().build()?, client()?, one);
+            let (runtime, client, one) = (runtime()?, client()?, one);
             let on_and_on = async || {
                 while !done.load(Relaxed) {
                     one(&client).await?;
@@ -154,11 +150,10 @@ pub fn soak_postgres(args: &LoadArgs) -> Result<bool> {
     eprintln!("signing {} tokens …", args.tokens);
     let (tokens, people) = (issuer.tokens(usize::try_from(args.tokens)?)?, issuer.tokens(USERS)?);
     // The database has the server's core.
-    let runtime = on_core(args.server_cpu)?;
+    stay_on(args.server_cpu)?;
     let postgres = Postgres::new()?;
-    let database = runtime.block_on(postgres.database("mcp"))?;
-    drop(runtime);
-    on_core(args.load_cpu)?;
+    let database = runtime()?.block_on(postgres.database("mcp"))?;
+    stay_on(args.load_cpu)?;
     let cpus = args.server_cpu.to_string();
     let replica = Replica::start(&cpus, &folder.path().join("postgres"), &issuer, Some(&database))?;
     let prober = Prober::new(issuer)?;
@@ -176,8 +171,5 @@ pub fn soak_postgres(args: &LoadArgs) -> Result<bool> {
     let targets = beside(8, one, || full_load(args, folder.path(), &replica.server, &prober, &tokens))?;
     let notes = replica.notes.load(Relaxed);
     println!("beside it: {notes} notes, as many access tokens of machines, and one log-in for 50 of them");
-    Ok(targets.iter().fold(true, |good, target| {
-        println!("{}", target.line());
-        good & !target.fails()
-    }))
+    Ok(report::print(&targets))
 }

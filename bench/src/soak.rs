@@ -9,18 +9,15 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-    thread::{CpuSet, sched_setaffinity},
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     contender::{self, Contender},
     crowd::{Crowd, PIPELINED, SILENT, SLOW, SPARE, await_files, open_files},
     load::{self, Load, Pressure},
     numbers::{Spread, percentile},
-    process::Server,
-    report::Target,
+    process::{Server, stay_on},
+    report::{self, Target},
     tokens::{Issuer, SERVER},
     work::{Prober, Work},
 };
@@ -83,9 +80,7 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     eprintln!("signed in {:.0} s", started.elapsed().as_secs_f64());
 
     // From here on the bench itself must not use the server's core.
-    let mut load_cpu = CpuSet::new();
-    load_cpu.set(args.load.load_cpu);
-    sched_setaffinity(None, &load_cpu).context("cannot choose the core of the load")?;
+    stay_on(args.load.load_cpu)?;
     let server = Server::start(&args.load.server_cpu.to_string(), &command)?;
     let at_rest = open_files(&server)?;
     let prober = Prober::new(issuer)?;
@@ -95,12 +90,7 @@ pub fn soak(args: &SoakArgs) -> Result<bool> {
     if idle > 0 {
         targets.extend(idle_connections(&args.load, idle, root, &server, at_rest, &prober)?);
     }
-    let mut good = true;
-    for target in &targets {
-        println!("{}", target.line());
-        good &= !target.fails();
-    }
-    Ok(good)
+    Ok(report::print(&targets))
 }
 
 /// Raises the limit of open files as far as the machine allows. If that is too few for the connections, the run fails

@@ -63,8 +63,8 @@ pub fn command(package: &str) -> Result<Command> {
 /// default), so none takes it before the server listens there.
 pub fn free_port() -> u16 {
     // A hasher of the standard library is random.
-    let ports = std::iter::repeat_with(|| 10_000 + (RandomState::new().hash_one(()) % 20_000) as u16);
-    ports.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap_or_default()
+    let mut ports = std::iter::repeat_with(|| 10_000 + (RandomState::new().hash_one(()) % 20_000) as u16);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap_or_default()
 }
 
 /// What a program wrote, to both outputs.
