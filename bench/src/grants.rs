@@ -21,8 +21,8 @@ use crate::{
     numbers::{Spread, percentile},
     people::{keycloak, keycloaks_log_in, machine},
     process::stay_on,
+    replica::{self, HERE, Replica, client, runtime},
     report::{self, Target},
-    shared::{self, HERE, Replica, client, runtime},
     tokens::{Issuer, USERS},
     work::{Prober, Work},
 };
@@ -179,7 +179,7 @@ fn beside_log_ins(args: &GrantsArgs, root: &Path, replica: &Replica, issuer: &Ar
     for _ in 0..args.rounds {
         let run = || p99(load.run(&replica.server, pressure, None)?);
         let alone = run()?;
-        let beside = shared::beside(args.clients, async |client: &Client| replica.log_in(client).await, run)?;
+        let beside = replica::beside(args.clients, async |client: &Client| replica.log_in(client).await, run)?;
         println!("p99 of calls: {:.2} ms, and {:.2} ms while people log in", alone / 1e3, beside / 1e3);
         ratios.push(beside / alone);
     }

@@ -5,7 +5,7 @@
 //! how each is built, [`process`] starts and watches them, [`tokens`] signs what is sent, [`work`] has the requests
 //! and judges the answers, [`load`] runs wrk, [`measure`] goes round, [`report`] shows it; [`soak`] is another kind
 //! of measurement: long, and with many connections, which [`crowd`] holds. `grants` measures what people and machines ask of an
-//! authorization server, which [`shared`] and [`people`] do.
+//! authorization server, which [`replica`] and [`people`] do.
 
 mod contender;
 mod crowd;
@@ -17,9 +17,9 @@ mod numbers;
 #[cfg(feature = "grants")]
 mod people;
 mod process;
-mod report;
 #[cfg(feature = "grants")]
-mod shared;
+mod replica;
+mod report;
 mod soak;
 mod tokens;
 #[path = "../../tests/src/unset.rs"]
@@ -124,7 +124,7 @@ fn main() -> ExitCode {
         None => run(&args.measure),
         Some(Subcommands::Soak(args)) => soak::soak(args),
         #[cfg(feature = "grants")]
-        Some(Subcommands::SoakPostgres(args)) => shared::soak_postgres(args),
+        Some(Subcommands::SoakPostgres(args)) => replica::soak_postgres(args),
         #[cfg(feature = "grants")]
         Some(Subcommands::Grants(args)) => grants::grants(args),
     };
