@@ -485,9 +485,9 @@ async fn on_sqlite_it_is_ready_until_it_is_told_to_stop_and_then_goes_on_for_as_
     let mut server = Server::start_with("step12", &["--drain", "3s"])?;
     let ready = Reply::of(server.get("/ready")).await?;
     assert_eq!((ready.status.as_u16(), &ready.json()["status"]), (200, &json!("ok")));
+    let told = Instant::now();
     let stopping = std::process::Command::new("kill").args(["-TERM", &server.pid().to_string()]).status()?;
     ensure!(stopping.success(), "kill failed");
-    let told = Instant::now();
     let red = loop {
         let reply = Reply::of(server.get("/ready")).await?;
         if reply.status == 503 {
