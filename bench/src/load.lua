@@ -1,6 +1,7 @@
 -- What wrk sends, and how it judges what comes back. Arguments: a folder with the files `head`, `tokens`, `tail`
--- and `answers`, and the status that every answer must have. Request n is head, token n, tail; an answer is right
--- if its body is a line of `answers`, byte for byte. A token with a * is another one each time it is sent.
+-- and `answers`, the status that every answer must have, and the pause before each request (milliseconds, on
+-- average). Request n is head, token n, tail; an answer is right if its body is a line of `answers`, byte for byte. A
+-- token with a * is another one each time it is sent.
 local requests, answers, turn = {}, {}, 0
 local before, after
 status = 0
@@ -16,6 +17,10 @@ end
 function init(args)
   local folder = args[1]
   status = tonumber(args[2])
+  local pause = tonumber(args[3])
+  if pause > 0 then
+    delay = function() return math.random(0, 2 * pause) end
+  end
   local head, tail = read(folder .. '/head'), read(folder .. '/tail')
   local count = 0
   for token in io.lines(folder .. '/tokens') do

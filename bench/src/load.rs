@@ -32,6 +32,9 @@ pub struct Pressure<'a> {
     pub cpus: &'a str,
     pub threads: u32,
     pub connections: u32,
+    /// How long each connection waits before it sends again: any time up to twice this, in milliseconds. With 0 it sends at
+    /// once, as much as the server can take.
+    pub pause: u32,
     pub seconds: u32,
 }
 
@@ -116,14 +119,14 @@ impl Load {
     }
 
     fn wrk(&self, pressure: Pressure) -> Command {
-        let Pressure { cpus, threads, connections, seconds } = pressure;
+        let Pressure { cpus, threads, connections, pause, seconds } = pressure;
         let mut wrk = Command::new("wrk");
         wrk.args([format!("-t{threads}"), format!("-c{connections}"), format!("-d{seconds}s"), "-s".to_owned()])
             .arg(self.folder.join("load.lua"))
             .arg(format!("http://{}/mcp", self.host))
             .arg("--")
             .arg(&self.folder)
-            .arg(self.status.to_string());
+            .args([self.status.to_string(), pause.to_string()]);
         pinned(cpus, &wrk)
     }
 

@@ -69,7 +69,7 @@ pub fn measure(args: &MeasureArgs) -> Result<Report> {
     }
     ensure!(!tasks.is_empty(), "nothing to measure: no contender that was chosen does the work that was chosen");
 
-    let pressure = |connections, seconds| Pressure { cpus: &args.load_cpu, threads: 1, connections, seconds };
+    let pressure = |connections, seconds| Pressure { cpus: &args.load_cpu, threads: 1, connections, pause: 0, seconds };
     let mut rows: Vec<_> = tasks
         .iter()
         .map(|task| Row {
@@ -225,7 +225,7 @@ fn workers(args: &MeasureArgs, step9: &Runner, root: &Path) -> Result<Result<Spr
     if cores < 4 {
         return Ok(Err(format!("it takes four cores, here are {cores}")));
     }
-    let pressure = Pressure { cpus: "2,3", threads: 2, connections: MANY, seconds: args.seconds };
+    let pressure = Pressure { cpus: "2,3", threads: 2, connections: MANY, pause: 0, seconds: args.seconds };
     let start = |cpus: &str| -> Result<_> {
         let folder = root.join("run").join(format!("workers-{cpus}"));
         std::fs::create_dir_all(&folder)?;

@@ -124,7 +124,7 @@ pub fn full_load(
     let load = Load::write(load::folder(root, "soak", "tokens"), server, Work::Tokens, true, tokens, &answers, 200)?;
     let seconds = args.seconds / WINDOWS;
     let cpus = args.load_cpu.to_string();
-    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 64, seconds };
+    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 64, pause: 0, seconds };
     let bar = ProgressBar::new(WINDOWS.into())
         .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} (about {eta} left)")?)
         .with_message("full load");
@@ -179,7 +179,7 @@ pub fn full_load(
 /// Good traffic alone, then beside peers that pipeline requests and never read the answers, in turns.
 fn silent_peers(args: &LoadArgs, root: &Path, server: &Server, at_rest: usize, prober: &Prober) -> Result<Vec<Target>> {
     let cpus = args.load_cpu.to_string();
-    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: WITH_IDLE };
+    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, pause: 0, seconds: WITH_IDLE };
     let load = Load::new(load::folder(root, "soak", "beside"), prober, server, Work::Echo, true)?;
     load.run(server, pressure, None)?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
@@ -229,7 +229,7 @@ fn idle_connections(
     prober: &Prober,
 ) -> Result<Vec<Target>> {
     let cpus = args.load_cpu.to_string();
-    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, seconds: WITH_IDLE };
+    let pressure = Pressure { cpus: &cpus, threads: 1, connections: 16, pause: 0, seconds: WITH_IDLE };
     let load = Load::new(load::folder(root, "soak", "echo"), prober, server, Work::Echo, true)?;
     load.run(server, pressure, None)?;
     let token = prober.issuer.token(0)?;
