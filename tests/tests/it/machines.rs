@@ -224,6 +224,36 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_secret_that_was_replaced_in_the_file_is_refused_once_the_server_has_started_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let database = text(&folder.path().join("auth.db"))?.to_owned();
+    let start = |secret: &str| {
+        let listed = json!([{
+            "client_id": "machine", "client_secret": secret, "grant_types": ["client_credentials"], "roles": ["user"],
+            "scope": "mcp:read",
+        }]);
+        let file = clients_file(folder.path(), &listed)?;
+        Server::start_with("step9", &["--clients", &file, "--auth-database", &database])
+    };
+    let statuses = async |server: &Server| -> Result<[u16; 2]> {
+        let browser = Browser::new(server)?;
+        let status = async |secret| {
+            let form = [("grant_type", "client_credentials")];
+            anyhow::Ok(
+                Reply::of(browser.post("/token", &form).basic_auth("machine", Some(secret))).await?.status.as_u16(),
+            )
+        };
+        Ok([status("stolen").await?, status("new").await?])
+    };
+    let before = start("stolen")?;
+    assert_eq!(statuses(&before).await?, [200, 401]);
+    let after = start("new")?;
+    assert_eq!(statuses(&before).await?, [200, 401], "what it read at the start");
+    assert_eq!(statuses(&after).await?, [401, 200]);
+    Ok(())
+}
+
 /// Serves one document, whatever is asked for, and says how often.
 fn serve(document: impl Fn(&str) -> String + Send + 'static) -> Result<String> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
