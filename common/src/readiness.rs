@@ -2,7 +2,10 @@
 //! again and anybody may call.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,6 +24,7 @@ type Check = Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send 
 pub struct Readiness {
     checks: Vec<(&'static str, Check)>,
     last: Mutex<Option<(Instant, bool)>>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Readiness {
@@ -39,9 +43,18 @@ impl Readiness {
         self
     }
 
+    /// Once this is true, the server is not ready any more, whatever was found before.
+    #[must_use]
+    pub fn unless(self, stopping: Arc<AtomicBool>) -> Self {
+        Readiness { stopping, ..self }
+    }
+
     /// Whether everything works, as of at most a second ago. The reason for a failure is in the log only, since anybody
     /// may ask.
     pub async fn is_ready(&self) -> bool {
+        if self.stopping.load(Relaxed) {
+            return false;
+        }
         let mut last = self.last.lock().await;
         if let Some((when, ready)) = *last
             && when.elapsed() < AGE

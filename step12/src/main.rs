@@ -24,15 +24,10 @@ mod tools;
 mod user_tools;
 mod well_known;
 
-use std::{
-    pin::pin,
-    process::ExitCode,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use actix_web::{App, middleware::from_fn, web};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use auth_server::cli::{AuthArgs, Host};
 use clap::{Parser, Subcommand};
 use common::{
@@ -161,10 +156,7 @@ async fn serve(args: Args) -> Result<()> {
     let health = web::Data::new(Health::new(enabled, urls));
 
     let mut readiness = Readiness::default().with("the database of the notes", async move || notes.check().await);
-    readiness = readiness.with("the server", async move || {
-        ensure!(!draining.load(Relaxed), "it is stopping");
-        Ok(())
-    });
+    readiness = readiness.unless(draining);
     if let Some((_, auth_server)) = own.clone() {
         readiness = readiness.with("the database of the authorization server", async move || auth_server.check().await);
     }

@@ -96,34 +96,35 @@ impl AuthArgs {
     /// The people who can log in, for the commands that manage them.
     ///
     /// # Errors
-    /// If the database cannot be used.
+    /// If the database is not there, has nobody in it, or cannot be used.
     pub async fn users(&self) -> Result<Users> {
-        Users::open_file(&self.auth_database, dev_password().as_ref(), &self.passwd_command()).await
+        Users::in_database(&self.auth_database).await
     }
 
     /// The clients that have registered themselves, for the commands that manage them.
     ///
     /// # Errors
-    /// If the database cannot be used.
+    /// If the database is not there, or cannot be used.
     pub async fn registered_clients(&self) -> Result<Clients> {
         Clients::open(&self.auth_database).await
     }
 
-    /// The command that changes alice's password in this database, for a program that was started as this one was.
+    /// The command that changes alice's password in this database, for a program that was started as this one was. A URL may
+    /// hold a password, and what is shown of it is not enough to use it.
     fn passwd_command(&self) -> String {
         // Cargo sets this for what it runs.
-        let program = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() {
+        let program = if std::env::var_os("CARGO_MANIFEST_DIR").is_some_and(|folder| !folder.is_empty()) {
             "cargo run -p auth-server --".to_owned()
         } else {
             let beside = std::env::current_exe().map(|this| this.with_file_name("auth-server")).unwrap_or_default();
             if beside.exists() { beside.display().to_string() } else { "auth-server".to_owned() }
         };
-        let database = if self.auth_database == Location::from(DATABASE) {
-            String::new()
-        } else {
-            format!(" --auth-database '{}'", self.auth_database)
+        let (option, environment) = match &self.auth_database {
+            shared if shared.is_shared() => (String::new(), ", with the URL of the database in MCP_AUTH_DATABASE"),
+            file if *file == Location::from(DATABASE) => (String::new(), ""),
+            file => (format!(" --auth-database '{file}'"), ""),
         };
-        format!("{program}{database} user passwd alice")
+        format!("{program}{option} user passwd alice{environment}")
     }
 }
 

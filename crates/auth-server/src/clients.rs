@@ -25,9 +25,9 @@ impl Clients {
     /// Those in this database; see `Builder::database`.
     ///
     /// # Errors
-    /// If the database cannot be used.
+    /// If the database is not there, or cannot be used.
     pub async fn open(database: &Location) -> Result<Self> {
-        Ok(Clients(Store::open(database).await?))
+        Ok(Clients(Store::existing(database).await?))
     }
 
     /// All of them, the oldest first.

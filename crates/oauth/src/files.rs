@@ -80,6 +80,9 @@ impl Trusted {
 /// # Errors
 /// If it cannot be opened, or others have any right to it or may write into its folder.
 pub fn database(path: &Path) -> Result<()> {
+    if is_url(path) {
+        return Err(Error::other("it is a URL, and a file is wanted here"));
+    }
     folder(path.parent().unwrap_or(Path::new("")))?;
     check(&open(OpenOptions::new().append(true).create(true).mode(0o600), OFlags::empty(), path)?, ALL)?;
     for suffix in ["-journal", "-wal", "-shm"] {
@@ -91,6 +94,14 @@ pub fn database(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether this looks like a URL, which may hold a password: a scheme, a colon and a slash (RFC 3986 §3). A file of such a
+/// name can be had with `./` before it.
+pub fn is_url(path: &Path) -> bool {
+    let Some((scheme, rest)) = path.to_str().and_then(|text| text.trim_start().split_once(':')) else { return false };
+    let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    rest.starts_with('/') && scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(in_scheme)
 }
 
 /// Follows no link, and does not wait for the other end of a FIFO.

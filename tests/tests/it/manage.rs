@@ -1,6 +1,6 @@
 //! Managing people, clients and consents while the server runs: by command, and by the people themselves.
 
-use std::process::Output;
+use std::{os::unix::fs::OpenOptionsExt, process::Output};
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
@@ -55,6 +55,24 @@ impl Managed {
         let list: Value = serde_json::from_slice(&output.stdout).with_context(|| text(&output))?;
         Ok(list.as_array().context("no list")?.clone())
     }
+}
+
+#[test]
+fn a_database_that_no_server_has_used_is_neither_made_nor_managed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for args in [&["user", "disable", "alice"][..], &["user", "list"], &["client", "remove", "x"], &["consent", "list"]]
+    {
+        let output = command("auth-server")?.args(args).current_dir(folder.path()).output()?;
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b""[..]), "{args:?}: {output:?}");
+        let said = text(&output);
+        assert!(said.starts_with("error: there is no database data/auth.db: "), "{args:?}: {said}");
+        assert!(std::fs::read_dir(folder.path())?.next().is_none(), "{args:?}: something was made");
+    }
+    let empty = folder.path().join("empty.db");
+    std::fs::File::options().create_new(true).write(true).mode(0o600).open(&empty)?;
+    let output = command("auth-server")?.args(["user", "passwd", "alice", "--auth-database"]).arg(&empty).output()?;
+    assert!(text(&output).contains("no server has used it yet"), "{output:?}");
+    Ok(())
 }
 
 /// A person who is logged in lets the client in: the code.

@@ -146,11 +146,11 @@ async fn a_password_that_comes_too_late_is_said_with_the_command_that_changes_on
     assert!(second.stderr()?.contains(said) && second.stderr()?.contains(&hint), "{}", second.stderr()?);
 
     // If cargo did not start the server, the hint names the program. The printed command works.
-    let mut list = command("auth-server")?;
-    list.args(["--auth-database", text(&database)?, "user", "list"]);
-    list.env("MCP_DEV_PASSWORD", PASSWORD).env_remove("CARGO_MANIFEST_DIR");
-    let output = String::from_utf8(run(&mut list, "")?.stderr)?;
-    let hint = output.split_once("To change one: ").with_context(|| output.clone())?.1.trim_end();
+    let args = ["--auth-database", text(&database)?];
+    let third = Server::start_in_env("step9", &args, &[("MCP_DEV_PASSWORD", PASSWORD), ("CARGO_MANIFEST_DIR", "")])?;
+    let log = third.stderr()?;
+    let (_, hint) = log.split_once("To change one: ").with_context(|| log.clone())?;
+    let hint = hint.lines().next().context("no command")?;
     assert!(hint.contains("/auth-server --auth-database ") && hint.ends_with(" user passwd alice"), "{hint}");
     let changed = run(Command::new("sh").args(["-c", hint]), "a new password\n")?;
     assert!(changed.status.success(), "{changed:?}");

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{Reply, Server, browser::Browser, gen_token, instead, postgres::Postgres};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 fn save(server: &Server, token: &str, text: &str) -> RequestBuilder {
     let params = json!({ "name": "save_note", "arguments": { "text": text } });
@@ -156,4 +157,39 @@ async fn while_the_database_is_away_callers_are_told_soon_and_nothing_that_was_a
 fn on_postgresql_the_authorization_server_passes_the_tests_of_registration() -> Result<()> {
     let postgres = Postgres::start_with(&["fsync=off"])?; // no machine fails here
     instead::run_again(&postgres.url("postgres"), &["registration::"], &[])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
+async fn who_waits_for_a_lock_when_the_database_hangs_is_told_in_time_as_well() -> Result<()> {
+    let postgres = Postgres::new()?;
+    let url = postgres.database("mcp").await?;
+    let server = Arc::new(Server::start_with("step12", &["--database", &url, "--auth-database", &url])?);
+    let token = gen_token(&server.keys(), server.url(), &["--username", "alice"])?;
+    let (mut other, mut watching) = (PgConnection::connect(&url).await?, PgConnection::connect(&url).await?);
+    sqlx::raw_sql("BEGIN; LOCK TABLE notes").execute(&mut other).await?;
+    let saving = tokio::spawn({
+        let server = server.clone();
+        async move {
+            let asked = Instant::now();
+            let reply = Reply::of(save(&server, &token, "never")).await;
+            (reply, asked.elapsed())
+        }
+    });
+    let waits =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mcp-auth' AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watching).await? == 0 {
+        ensure!(!saving.is_finished(), "it has not waited for the lock");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    postgres.signal("STOP")?;
+    let (reply, took) = saving.await?;
+    let back = Instant::now();
+    postgres.signal("CONT")?;
+    assert_away("the one who waits for a lock", &reply?, took);
+    drop(other);
+    let token = gen_token(&server.keys(), server.url(), &["--username", "alice"])?;
+    let well = until(200, back, || save(&server, &token, "again")).await?;
+    assert!(well < Duration::from_secs(5), "all was well after {well:?}");
+    Ok(())
 }

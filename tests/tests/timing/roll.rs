@@ -31,6 +31,9 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 /// Notes of one person, who may keep 1,000.
 const NOTES: usize = 900;
 
+/// How many people log in, and so refresh, at the same time.
+const LOG_INS: usize = 2;
+
 /// The event that requests may notice.
 const KILL: &str = "one is killed";
 
@@ -120,7 +123,7 @@ impl Seen {
         // HAProxy says 502 if an answer broke off, or closes a connection that has had answers before.
         let broken = outcome.as_ref().map_or(true, |reply| reply.status == 502);
         if broken && (could_break || self.may_break()) {
-            self.count("broken by the kill");
+            self.count(&format!("{what}: broken by the kill"));
             return None;
         }
         let reply = match outcome {
@@ -201,10 +204,8 @@ async fn log_ins(world: Arc<World>, seen: Arc<Seen>) -> Result<()> {
         let redemption = redemption(&client, &code);
         let Some(first) = granted(&seen, "code", &browser, &redemption).await else { continue };
         let old = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", &first.1)];
-        let Some(newer) = granted(&seen, "refresh", &browser, &old).await else {
-            seen.count("refreshes that were interrupted"); // the person logs in again
-            continue;
-        };
+        // Who is interrupted logs in again.
+        let Some(newer) = granted(&seen, "refresh", &browser, &old).await else { continue };
         let http = reqwest::Client::builder().no_proxy().build()?;
         let whoami = call(&http, &world.url, &newer.0, "whoami", json!({}));
         if let Some(reply) = seen.answer("whoami", whoami).await {
@@ -285,7 +286,7 @@ async fn replicas_are_killed_and_replaced_and_nobody_notices() -> Result<()> {
     let (postgres, world, mut replicas, mut proxy) = World::start().await?;
     let (world, seen) = (Arc::new(world), Arc::new(Seen::default()));
     let mut load = tokio::task::JoinSet::new();
-    for number in 0..2 {
+    for number in 0..LOG_INS {
         load.spawn(calls(world.clone(), seen.clone()));
         load.spawn(log_ins(world.clone(), seen.clone()));
         let (world, seen) = (world.clone(), seen.clone());
@@ -349,6 +350,8 @@ async fn replicas_are_killed_and_replaced_and_nobody_notices() -> Result<()> {
     assert!(wrong.is_empty(), "{} wrong: {:#?}; {outcomes:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
     assert!(missing.is_empty(), "acknowledged, and missing: {missing:?}");
     assert!(of_others.is_empty(), "notes of others: {of_others:?}");
+    let lost = outcomes.get("refresh: broken by the kill").copied().unwrap_or_default();
+    assert!(lost <= LOG_INS, "{lost} refreshes were lost, and {LOG_INS} at most were under way: {outcomes:?}");
     for what in ["calls", "notes", "log-ins"] {
         assert!(outcomes.get(what).is_some_and(|count| *count >= 20), "{what}: {outcomes:?}");
     }
@@ -376,4 +379,27 @@ async fn of_20_who_refresh_at_once_through_the_proxy_one_succeeds() -> Result<()
         assert!(busy >= 2, "round {round} had {busy} replica: {before:?} {after:?}");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(ci), ignore = "needs PostgreSQL and HAProxy")]
+async fn while_no_replica_is_ready_the_proxy_serves_what_needs_no_database() -> Result<()> {
+    let (postgres, world, _replicas, mut proxy) = World::start().await?;
+    let (client, token) = (reqwest::Client::builder().no_proxy().build()?, world.token("caller")?);
+    let get = |path: &str| client.get(format!("{}{path}", world.url));
+    postgres.stop("fast")?;
+    for number in 0..NAMES.len() {
+        until(&proxy, number, "DOWN").await?;
+    }
+    for path in ["/.well-known/jwks.json", "/.well-known/oauth-protected-resource/mcp", "/health"] {
+        assert_eq!(Reply::of(get(path)).await?.status, 200, "{path}");
+    }
+    let echo = Reply::of(call(&client, &world.url, &token, "echo", json!({ "message": "hi" }))).await?;
+    assert_eq!(echo.status, 200, "{echo:?}");
+    let save = Reply::of(call(&client, &world.url, &token, "save_note", json!({ "text": "never" }))).await?;
+    assert_eq!((save.status.as_u16(), save.header("retry-after")), (503, "2"), "{save:?}");
+    assert_eq!(save.json()["error"]["code"], 503, "the replica's own answer: {save:?}");
+    assert_eq!(Reply::of(get("/ready")).await?.status, 503);
+    postgres.start()?;
+    proxy.is_ready().await
 }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use oauth::files;
 use url::Url;
 
 /// A file of SQLite, or `postgres://…`. It may hold a password, so all that is shown of it is the host and the name.
@@ -15,7 +16,20 @@ pub struct Location(PathBuf);
 impl Location {
     /// The URL, if it is one of PostgreSQL.
     pub(super) fn url(&self) -> Option<&str> {
-        self.0.to_str().filter(|text| ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)))
+        let text = self.0.to_str()?.trim();
+        let (scheme, rest) = text.split_once(':')?;
+        let known = ["postgres", "postgresql"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        (known && rest.starts_with("//")).then_some(text)
+    }
+
+    /// Whether it is a server's, which many programs can use.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.url().is_some()
+    }
+
+    /// A server must be asked.
+    pub(crate) fn may_exist(&self) -> bool {
+        self.is_shared() || self.0.exists()
     }
 
     pub(super) fn file(&self) -> &Path {
@@ -31,7 +45,9 @@ impl<T: Into<OsString>> From<T> for Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(url) = self.url() else { return self.0.display().fmt(f) };
+        let Some(url) = self.url() else {
+            return if files::is_url(&self.0) { f.write_str("…") } else { self.0.display().fmt(f) };
+        };
         f.write_str("postgres://")?;
         let Ok(url) = Url::parse(url) else { return f.write_str("…") };
         f.write_str(url.host_str().unwrap_or_default())?;
@@ -60,6 +76,10 @@ mod tests {
             ("postgresql://me:secret@[::1]/mcp#secret", "postgres://[::1]/mcp"),
             ("postgres:///mcp?host=/run/postgresql&password=secret", "postgres:///mcp"),
             ("postgres://me:se/cret@host:port/mcp", "postgres://…"),
+            (" PostgreSQL://me:secret@db.example/mcp", "postgres://db.example/mcp"),
+            // These are no URLs of PostgreSQL.
+            ("postgres:/me:secret@db.example/mcp", "…"),
+            (" mysql://me:secret@db.example/mcp", "…"),
         ] {
             let location = Location::from(location);
             assert_eq!((format!("{location}"), format!("{location:?}")), (shown.to_owned(), shown.to_owned()));

@@ -46,7 +46,12 @@ impl Database {
                 Some(_) => Err(anyhow!("this program was built for SQLite only")),
             }
         };
-        opening.await.map_err(|error: anyhow::Error| anyhow!("cannot open the database {location}: {error:#}"))
+        opening.await.map_err(|error: anyhow::Error| match error.downcast_ref::<sqlx::Error>() {
+            Some(sqlx::Error::Database(error)) => anyhow!("cannot open the database {location}: {}", error.message()),
+            // Its own sentence has that of its cause in it.
+            Some(error) => anyhow!("cannot open the database {location}: {error}"),
+            None => anyhow!("cannot open the database {location}: {error:#}"),
+        })
     }
 
     /// A text that was read, as it was given.

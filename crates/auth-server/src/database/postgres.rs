@@ -13,6 +13,8 @@ use url::Url;
 /// For a connection, and for each statement. Who waits for both is answered within two seconds, as only one of them takes
 /// long: where no connection can be had, there is no statement.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
+/// For a transaction, with all that it waits for and all its statements.
+pub(super) const PATIENCE_OF_ALL: Duration = Duration::from_millis(1800);
 /// For the question whether it is there, which probes ask.
 const PROBE: Duration = Duration::from_secs(1);
 /// The most connections of one program.
@@ -26,6 +28,10 @@ pub(super) async fn open(url: &str, part: &str, steps: &[&'static str]) -> Resul
         .await
         .map_err(|error| match error {
             sqlx::Error::PoolTimedOut => anyhow::anyhow!("nobody answers there"),
+            // By default what leaves this computer is encrypted.
+            sqlx::Error::Tls(_) => {
+                anyhow::anyhow!("{error} (sslmode in its URL says how it is encrypted, and checked)")
+            }
             error => error.into(),
         })?;
     migrate(&pool, part, steps).await?;
@@ -63,7 +69,7 @@ fn is_local(options: &PgConnectOptions) -> bool {
 async fn migrate(pool: &PgPool, part: &str, steps: &[&'static str]) -> Result<()> {
     let mut all = pool.begin().await?;
     // Of programs that start together, one makes the tables, and the others wait for it.
-    let lock = "SET LOCAL statement_timeout = '1min'; SELECT pg_advisory_xact_lock(hashtextextended('versions', 0));
+    let lock = "SET LOCAL statement_timeout = '1min'; SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock(hashtextextended('versions', 0));
         CREATE TABLE IF NOT EXISTS versions (part TEXT PRIMARY KEY, version BIGINT NOT NULL)";
     sqlx::raw_sql(lock).execute(&mut *all).await?;
     let select = sqlx::query_scalar("SELECT version FROM versions WHERE part = $1").bind(part);

@@ -17,7 +17,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering::Relaxed},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use oauth::secret::random_bytes;
 
 #[cfg(test)]
@@ -84,6 +84,19 @@ impl Store {
     pub async fn open(location: &Location) -> Result<Self> {
         let database = Database::open(location, TABLES).await?;
         Ok(Store { database, clock: Clock::system(), tidied: Arc::default() })
+    }
+
+    /// Opens a database for managing what is in it. One that is not there is not made: its name would be wrong.
+    ///
+    /// # Errors
+    /// If it is not there, and those of [`Store::open`].
+    pub async fn existing(location: &Location) -> Result<Self> {
+        ensure!(
+            location.may_exist(),
+            "there is no database {location}: name the server's with --auth-database or MCP_AUTH_DATABASE, or start the \
+             server once, which makes it"
+        );
+        Self::open(location).await
     }
 
     /// Whether it can be written.

@@ -73,12 +73,26 @@ pub struct Users {
 }
 
 impl Users {
-    /// The people in this database, for managing them; see `Builder::database` and `Builder::first_password`.
+    /// The people in this database, for managing them; see `Builder::database`.
     ///
     /// # Errors
-    /// If the database cannot be used, or the password given is too short or too long.
-    pub async fn open_file(database: &Location, password: Option<&SecretString>, passwd: &str) -> Result<Self> {
-        Self::open(&Store::open(database).await?, password, passwd).await
+    /// If the database is not there, has nobody in it, or cannot be used.
+    pub async fn in_database(database: &Location) -> Result<Self> {
+        let users = Self::of(&Store::existing(database).await?).await?;
+        ensure!(
+            !users.store.people().await?.is_empty(),
+            "nobody is in the database {database}: no server has used it yet"
+        );
+        Ok(users)
+    }
+
+    async fn of(store: &Store) -> Result<Self> {
+        Ok(Users {
+            store: store.clone(),
+            nobody: hash(random()?.expose_secret())?.into(),
+            queue: Arc::default(),
+            names: hmac::Key::new(hmac::HMAC_SHA256, &store.secret("names").await?),
+        })
     }
 
     /// Reads the accounts. The first start creates them, with the given password, or with a random one each that is
@@ -88,12 +102,7 @@ impl Users {
     /// # Errors
     /// If the database cannot be used, or the password given is too short or too long.
     pub(crate) async fn open(store: &Store, password: Option<&SecretString>, passwd: &str) -> Result<Self> {
-        let users = Users {
-            store: store.clone(),
-            nobody: hash(random()?.expose_secret())?.into(),
-            queue: Arc::default(),
-            names: hmac::Key::new(hmac::HMAC_SHA256, &store.secret("names").await?),
-        };
+        let users = Self::of(store).await?;
         if users.store.people().await?.is_empty() {
             let made_up = || password.cloned().map_or_else(readable, Ok);
             let passwords = [made_up()?, made_up()?, made_up()?, made_up()?];
