@@ -20,7 +20,7 @@ pub(crate) struct Client {
     pub metadata: ClientMetadata,
     /// The digest of its `client_secret`, if it has one.
     pub secret_digest: Option<Digest>,
-    /// The scopes that it may use on its own behalf; only a client from the operator's file has any.
+    /// Its roles, where it acts on its own behalf; only a client from the operator's file has any.
     pub roles: Vec<String>,
     /// Whether `id` is the URL of the document that `metadata` comes from.
     pub self_hosted: bool,

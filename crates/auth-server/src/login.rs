@@ -18,7 +18,7 @@ use crate::{
     peer,
     session::Form,
     state::State,
-    users::{LONGEST_NAME, LogIn, Origin},
+    users::{LONGEST_NAME, Origin, Refused},
 };
 
 /// What a person logs in for.
@@ -93,13 +93,13 @@ pub(crate) async fn log_in(
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
     match checked(state, http, entry, name, password).await {
         Ok(Ok(welcome)) => welcome,
-        Ok(Err(LogIn::Wait { seconds })) => {
+        Ok(Err(Refused::Wait { seconds })) => {
             let problem = Some("There were too many attempts. Wait a little, then try again.");
             let mut page = page(state, http, entry, StatusCode::TOO_MANY_REQUESTS, name, problem);
             page.headers_mut().insert(RETRY_AFTER, seconds.into());
             page
         }
-        Ok(Err(_)) => {
+        Ok(Err(Refused::Wrong)) => {
             let problem = Some("The name or the password is wrong.");
             page(state, http, entry, StatusCode::UNAUTHORIZED, name, problem)
         }
@@ -114,14 +114,14 @@ async fn checked(
     entry: &Entry<'_>,
     name: &str,
     password: &str,
-) -> Result<Result<HttpResponse, LogIn>> {
+) -> Result<Result<HttpResponse, Refused>> {
     let from = Origin { address: peer::address(http), device: state.device(http, name) };
-    let account = match state.users.log_in(name, password, &from).await? {
-        LogIn::Welcome(account) => account,
-        other => return Ok(Err(other)),
+    let welcome = match state.users.log_in(name, password, &from).await? {
+        Ok(welcome) => welcome,
+        Err(refused) => return Ok(Err(refused)),
     };
-    let Some(session) = state.begin_session(http, &account).await? else { return Ok(Err(LogIn::Wrong)) };
-    let device = state.remember_browser(http, &account).await?;
+    let Some(session) = state.begin_session(http, &welcome).await? else { return Ok(Err(Refused::Wrong)) };
+    let Some(device) = state.remember_browser(http, &welcome).await? else { return Ok(Err(Refused::Wrong)) };
     Ok(Ok(entry.go_on(state).cookie(session).cookie(device).finish()))
 }
 

@@ -10,11 +10,11 @@ use actix_web::{
 use anyhow::Result;
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use oauth::secret::{Digest, ExposeSecret, SecretString, random};
+use oauth::secret::{Digest, ExposeSecret, SecretString};
 
 use crate::{
     state::State,
-    users::{Account, BROWSER_LIFETIME},
+    users::{Account, BROWSER_LIFETIME, Welcome},
 };
 
 /// How long a log-in lasts, in seconds: eight hours.
@@ -75,21 +75,23 @@ impl State {
         cookie_value(http, &self.device_cookie_name(user))
     }
 
-    /// A new device cookie after a log-in.
-    pub(crate) async fn remember_browser(&self, http: &HttpRequest, account: &Account) -> Result<Cookie<'static>> {
-        let old = self.device(http, &account.name);
-        let value = self.users.remember_browser(account, old.as_ref()).await?;
-        Ok(self.build_cookie(self.device_cookie_name(&account.name), &value, BROWSER_LIFETIME))
+    /// A new device cookie after a log-in. `None`: as [`State::begin_session`].
+    pub(crate) async fn remember_browser(
+        &self,
+        http: &HttpRequest,
+        welcome: &Welcome,
+    ) -> Result<Option<Cookie<'static>>> {
+        let name = &welcome.account.name;
+        let value = self.users.remember_browser(welcome, self.device(http, name).as_ref()).await?;
+        Ok(value.map(|value| self.build_cookie(self.device_cookie_name(name), &value, BROWSER_LIFETIME)))
     }
 
     /// Begins a session with a new value, so that a session from before the log-in is worthless after it. `None`: the
-    /// person was disabled meanwhile.
-    pub(crate) async fn begin_session(&self, http: &HttpRequest, account: &Account) -> Result<Option<Cookie<'static>>> {
-        let old = self.cookie_value(http, Form::Consent).map(|old| Digest::of(old.expose_secret()));
-        let value = random()?;
-        let (new, until) = (Digest::of(value.expose_secret()), self.store.now() + LIFETIME);
-        let begun = self.store.begin_session(&account.sub, old.as_ref(), &new, until).await?;
-        Ok(begun.then(|| self.cookie(Form::Consent, &value)))
+    /// person was disabled meanwhile, or has a new password.
+    pub(crate) async fn begin_session(&self, http: &HttpRequest, welcome: &Welcome) -> Result<Option<Cookie<'static>>> {
+        let old = self.cookie_value(http, Form::Consent);
+        let value = self.users.begin_session(welcome, old.as_ref(), LIFETIME).await?;
+        Ok(value.map(|value| self.cookie(Form::Consent, &value)))
     }
 
     /// What takes the session's cookie away from a browser.

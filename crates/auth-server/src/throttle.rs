@@ -12,7 +12,7 @@ const FREE: i64 = 5;
 /// In seconds.
 const LONGEST_WAIT: i64 = 60;
 /// A counter without a failure for so long starts anew, in seconds.
-const MEMORY: i64 = 15 * 60;
+pub(crate) const MEMORY: i64 = 15 * 60;
 
 /// The counters of failures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -111,8 +111,8 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
         Err(answer) => return answer,
     };
     let log_in_first = || login_page(&state, &http, &asked, StatusCode::UNAUTHORIZED, Some("Log in first."));
-    let account = match state.session(&http).await {
-        Ok(Some((account, _))) => account,
+    let (account, session) = match state.session(&http).await {
+        Ok(Some((account, session))) => (account, Digest::of(session.expose_secret())),
         Ok(None) => return log_in_first(),
         Err(cause) => return internal(&cause),
     };
@@ -135,7 +135,7 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
     if scopes.is_empty() {
         return denied("The person allowed no scope.");
     }
-    match issue_code(&state, &asked, &account, &scopes.join(" ")).await {
+    match issue_code(&state, &asked, &account, &session, &scopes.join(" ")).await {
         Ok(Some(code)) => {
             tracing::info!(event = "consent", scope = scopes.join(" "), "the person let the client in");
             redirect(&state, &asked.redirect_uri, asked.state.as_deref(), &[("code", code.expose_secret())])
@@ -145,13 +145,20 @@ pub(crate) async fn decide(state: web::Data<State>, http: HttpRequest, body: Res
     }
 }
 
-/// `None`: the person was disabled meanwhile.
-async fn issue_code(state: &State, asked: &Asked, account: &Account, scope: &str) -> Result<Option<SecretString>> {
+/// `None`: the session has ended meanwhile.
+async fn issue_code(
+    state: &State,
+    asked: &Asked,
+    account: &Account,
+    session: &Digest,
+    scope: &str,
+) -> Result<Option<SecretString>> {
     let code = random()?;
     state.store.remove_expired().await?;
     let grant = Grant {
         client_id: &asked.client.id,
         user: &account.sub,
+        session,
         scope: &Scopes::parse(scope).map_err(anyhow::Error::msg)?,
         resource: &asked.resource,
         redirect_uri: &asked.redirect_uri,

@@ -27,6 +27,8 @@ pub(super) const HAS_FAMILY: &str = "SELECT EXISTS (SELECT 1 FROM families WHERE
 pub(crate) struct Grant<'a> {
     pub client_id: &'a ClientId,
     pub user: &'a Subject,
+    /// In which the person grants it.
+    pub session: &'a Digest,
     pub scope: &'a Scopes,
     pub resource: &'a Resource,
     pub redirect_uri: &'a RedirectUri,
@@ -43,6 +45,16 @@ pub(crate) struct Code {
     pub used: bool,
     /// In seconds since 1970.
     pub expires_at: i64,
+}
+
+/// What has become of a code that was to be redeemed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Now,
+    /// Somebody else redeemed it.
+    Before,
+    /// It was withdrawn, with all that would have followed.
+    Ended,
 }
 
 /// One consent, and all the tokens that follow from it.
@@ -72,13 +84,18 @@ impl Store {
         Ok(found)
     }
 
-    /// Stores the whole grant or nothing. The code is valid from now on. Says whether the person may still grant anything.
+    /// Stores the whole grant or nothing. The code is valid from now on. Says whether the person is still logged in.
     pub async fn add_grant(&self, code: &Digest, grant: &Grant<'_>) -> Result<bool> {
         let (family, at) = (Uuid::new_v4().to_string(), self.now());
         let add = self.database.transaction(None, async |all| {
             // It changes nothing but waits for whoever ends what is the person's (store/users.rs).
             let person = query("UPDATE users SET disabled = FALSE WHERE sub = $1 AND NOT disabled");
             if person.bind(grant.user.as_str()).execute(&mut *all).await? == 0 {
+                return Ok(false);
+            }
+            let session = query("SELECT EXISTS (SELECT 1 FROM sessions WHERE digest = $1 AND expires_at > $2)");
+            let (lasts,): (bool,) = session.bind(grant.session.as_str()).bind(at).fetch_one(&mut *all).await?;
+            if !lasts {
                 return Ok(false);
             }
             query("UPDATE clients SET used_at = $1 WHERE id = $2")
@@ -136,23 +153,20 @@ impl Store {
     }
 
     /// Redeems a code and gives its family its first refresh token: both or neither, so that a crash in between does
-    /// not cost the person a log-in. The code is remembered as used for as long as its family lasts. Returns whether
-    /// the code was still unused.
-    pub async fn take_code(&self, code: &Digest, family: Uuid, refresh: Option<&Digest>) -> Result<bool> {
+    /// not cost the person a log-in. The code is remembered as used for as long as its family lasts.
+    pub async fn take_code(&self, code: &Digest, family: Uuid, refresh: Option<&Digest>) -> Result<Taken> {
         let take = "UPDATE codes SET used = TRUE, expires_at = (SELECT expires_at FROM families WHERE id = family)
              WHERE digest = $1 AND NOT used";
         let redemption = self.database.transaction(None, async |redemption| {
             if query(take).bind(code.as_str()).execute(&mut *redemption).await? == 0 {
-                return Ok(false);
+                let still = query("SELECT EXISTS (SELECT 1 FROM codes WHERE digest = $1)").bind(code.as_str());
+                let (still,): (bool,) = still.fetch_one(redemption).await?;
+                return Ok(if still { Taken::Before } else { Taken::Ended });
             }
-            if let Some(refresh) = refresh {
-                query("UPDATE families SET refresh_digest = $1 WHERE id = $2")
-                    .bind(refresh.as_str())
-                    .bind(family.to_string())
-                    .execute(&mut *redemption)
-                    .await?;
-            }
-            Ok(true)
+            // It changes the row also without a refresh token, and so waits for whoever ends the family.
+            let give = query("UPDATE families SET refresh_digest = $1 WHERE id = $2 AND NOT revoked");
+            let given = give.bind(refresh.map(Digest::as_str)).bind(family.to_string()).execute(redemption).await?;
+            Ok(if given > 0 { Taken::Now } else { Taken::Ended })
         });
         Ok(redemption.await?)
     }
@@ -200,5 +214,53 @@ impl Store {
         let revoke = "UPDATE families SET revoked = TRUE WHERE client_id = $1 AND id = $2";
         let revoked = query(revoke).bind(client_id.as_str()).bind(id.to_string()).execute(&self.database).await?;
         Ok(revoked > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{store::Proof, tests::location};
+
+    fn grant<'a>(of: &'a (ClientId, Subject, Scopes, Resource, RedirectUri), session: &'a Digest) -> Grant<'a> {
+        let (client_id, user, scope, resource, redirect_uri) = of;
+        Grant { client_id, user, session, scope, resource, redirect_uri, code_challenge: "x" }
+    }
+
+    #[actix_web::test]
+    async fn nothing_is_granted_in_a_session_that_has_ended_nor_redeemed_once_it_was_withdrawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&location(folder.path()).await).await.unwrap();
+        let user = Subject::new("user_alice");
+        store.add_person(&user, "alice", "a hash", "user").await.unwrap();
+        let of = (
+            ClientId::new("client"),
+            user.clone(),
+            Scopes::parse("mcp:read").unwrap(),
+            Resource::new("http://localhost/mcp"),
+            RedirectUri::new("http://localhost/callback"),
+        );
+        let (session, proof) = (Digest::of("session"), Proof { sub: &user, hash: "a hash" });
+        let add = async |code: &str| store.add_grant(&Digest::of(code), &grant(&of, &session)).await.unwrap();
+        assert!(!add("none").await, "there is no session yet");
+        assert!(store.begin_session(&proof, None, &session, store.now() + 60).await.unwrap());
+        for code in ["one", "two", "three"] {
+            assert!(add(code).await);
+        }
+        let family = async |code: &str| store.code(&Digest::of(code)).await.unwrap().unwrap().family;
+        let refresh = Digest::of("refresh");
+        let take = async |code: &str, family| store.take_code(&Digest::of(code), family, Some(&refresh)).await.unwrap();
+        let (one, two) = (family("one").await, family("two").await);
+        assert_eq!((take("one", one).await, take("one", one).await), (Taken::Now, Taken::Before));
+        assert_eq!(store.family(one).await.unwrap().unwrap().refresh_digest.as_ref(), Some(&refresh));
+        store.revoke_family(two).await.unwrap();
+        assert_eq!(take("two", two).await, Taken::Ended);
+        assert_eq!(store.family(two).await.unwrap().unwrap().refresh_digest, None);
+        assert_eq!(take("deleted", two).await, Taken::Ended);
+
+        store.end_session(&session).await.unwrap();
+        assert!(!add("four").await, "it has ended");
+        assert!(store.begin_session(&proof, None, &session, store.now()).await.unwrap());
+        assert!(!add("five").await, "it has expired");
     }
 }

@@ -20,17 +20,16 @@ use std::sync::{
 use anyhow::{Result, ensure};
 use oauth::secret::random_bytes;
 
-#[cfg(test)]
-pub(crate) use self::grants::CONSENT_LIFETIME;
 pub(crate) use self::{
     clients::Added,
     consents::Consent,
-    grants::{FAMILY_LIFETIME, Family, Grant},
-    users::Person,
+    grants::{CONSENT_LIFETIME, FAMILY_LIFETIME, Family, Grant, Taken},
+    users::{Person, Proof},
 };
 use crate::{
     clock::Clock,
     database::{Database, Location, Tables, is_unavailable, query},
+    throttle::MEMORY,
 };
 
 const TABLES: Tables = Tables {
@@ -63,6 +62,8 @@ const EXPIRED: [&str; 9] = [
     "DELETE FROM families WHERE expires_at < $1",
     "DELETE FROM codes WHERE expires_at < $1 - 3600",
 ];
+// What these statements say in numbers.
+const _: () = assert!(CONSENT_LIFETIME == 30 * 24 * 3600 && MEMORY == 15 * 60);
 /// How often, in seconds, while the server runs.
 const TIDY_EVERY: i64 = 60;
 /// After how many seconds a client should try again that has waited for the database for too long.

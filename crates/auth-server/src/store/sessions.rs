@@ -3,17 +3,25 @@
 use anyhow::Result;
 use oauth::{identifiers::Subject, secret::Digest};
 
-use super::Store;
+use super::{Proof, Store};
 use crate::database::query;
 
 impl Store {
-    /// Begins a person's session, which replaces the `old` one. Says whether the person may still log in.
-    pub async fn begin_session(&self, user: &Subject, old: Option<&Digest>, new: &Digest, until: i64) -> Result<bool> {
+    /// Begins a person's session, which replaces the `old` one. Says whether the person may still log in so.
+    pub async fn begin_session(
+        &self,
+        proof: &Proof<'_>,
+        old: Option<&Digest>,
+        new: &Digest,
+        until: i64,
+    ) -> Result<bool> {
+        let user = proof.sub;
         let begin = self.database.transaction(None, async |all| {
-            let logged_in = query("UPDATE users SET last_log_in = $1 WHERE sub = $2 AND NOT disabled");
-            if logged_in.bind(self.now()).bind(user.as_str()).execute(&mut *all).await? == 0 {
+            if !proof.holds(all).await? {
                 return Ok(false);
             }
+            let logged_in = query("UPDATE users SET last_log_in = $1 WHERE sub = $2");
+            logged_in.bind(self.now()).bind(user.as_str()).execute(&mut *all).await?;
             query("DELETE FROM sessions WHERE digest = $1").bind(old.map(Digest::as_str)).execute(&mut *all).await?;
             query(r#"INSERT INTO sessions (digest, "user", expires_at) VALUES ($1, $2, $3)"#)
                 .bind(new.as_str())

@@ -1,7 +1,7 @@
 //! People (`users`) and the browsers in which they have logged in (`devices`).
 //!
 //! Whatever begins something for a person changes their row first, and so does whatever ends it all. So each waits for the
-//! other, and nothing begins for a person who was disabled or removed meanwhile.
+//! other, and nothing begins for a person who was disabled or removed meanwhile, or by a password that has been changed.
 
 use anyhow::Result;
 use oauth::{identifiers::Subject, secret::Digest};
@@ -19,6 +19,20 @@ pub(crate) struct Person {
     pub disabled: bool,
     /// In seconds since 1970.
     pub last_log_in: Option<i64>,
+}
+
+/// Who has proved a moment ago to be this person, by the password with this hash.
+pub(crate) struct Proof<'a> {
+    pub sub: &'a Subject,
+    pub hash: &'a str,
+}
+
+impl Proof<'_> {
+    /// Whether it still holds: the person has that password, and is not disabled. It waits for whoever changes that.
+    pub(super) async fn holds(&self, change: &mut Transaction) -> database::Result<bool> {
+        let same = query("UPDATE users SET disabled = FALSE WHERE sub = $1 AND hash = $2 AND NOT disabled");
+        Ok(same.bind(self.sub.as_str()).bind(self.hash).execute(change).await? > 0)
+    }
 }
 
 /// A row of `users`.
@@ -104,16 +118,20 @@ impl Store {
     }
 
     /// Adds a browser of a person, in place of the `old` one. If there are more than `most`, the least recently used
-    /// are deleted.
+    /// are deleted. Says whether the person may still log in so.
     pub async fn remember_browser(
         &self,
-        sub: &Subject,
+        proof: &Proof<'_>,
         old: Option<&Digest>,
         new: &Digest,
         until: i64,
         most: i64,
-    ) -> Result<()> {
-        let remember = self.database.transaction(Some(sub.as_str()), async |change| {
+    ) -> Result<bool> {
+        let sub = proof.sub;
+        let remember = self.database.transaction(None, async |change| {
+            if !proof.holds(change).await? {
+                return Ok(false);
+            }
             query("DELETE FROM devices WHERE sub = $1 AND digest = $2")
                 .bind(sub.as_str())
                 .bind(old.map(Digest::as_str))
@@ -127,10 +145,10 @@ impl Store {
                 .await?;
             let surplus = "DELETE FROM devices WHERE sub = $1 AND rowid NOT IN
                 (SELECT rowid FROM devices WHERE sub = $1 ORDER BY expires_at DESC, rowid DESC LIMIT $2)";
-            query(surplus).bind(sub.as_str()).bind(most).execute(&mut *change).await
+            query(surplus).bind(sub.as_str()).bind(most).execute(&mut *change).await?;
+            Ok(true)
         });
-        remember.await?;
-        Ok(())
+        Ok(remember.await?)
     }
 
     /// Sets a new password, and ends all sessions and tokens that began with the old one. `None`: nobody has the name.

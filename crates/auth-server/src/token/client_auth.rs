@@ -32,6 +32,7 @@ const ASSERTION_LEEWAY: i64 = 30;
 
 /// Identifies and authenticates the client: by exactly one method, the one that it registered.
 pub(super) async fn authenticate(state: &State, http: &HttpRequest, form: &Params) -> Result<Client, Failure> {
+    state.store.remove_expired().await?; // each assertion leaves a row
     let basic = basic_credentials(http)?;
     let assertion = form.get("client_assertion");
     let used = usize::from(basic.is_some())

@@ -6,7 +6,7 @@ use super::{
     access_token::{self, Granted},
     parameters::same_resource,
 };
-use crate::{client::Client, events, failure::Failure, params::Params, state::State};
+use crate::{client::Client, events, failure::Failure, params::Params, state::State, store::Taken};
 
 /// `authorization_code` (OAuth 2.1 §4.1.3). A code works once. A second request that could have redeemed it ends the tokens
 /// that the first one gave, since one of the two must have stolen the code.
@@ -50,11 +50,14 @@ pub(super) async fn redeem(state: &State, client: &Client, form: &Params) -> Res
     let refresh_token =
         if client.may_use("refresh_token") { Some(state.refresh_tokens.issue(family.id)?) } else { None };
     let refresh_digest = refresh_token.as_ref().map(|token| Digest::of(token.expose_secret()));
-    if !state.store.take_code(&digest, family.id, refresh_digest.as_ref()).await? {
-        state.store.revoke_family(family.id).await?;
-        return Err(replayed());
+    match state.store.take_code(&digest, family.id, refresh_digest.as_ref()).await? {
+        Taken::Now => access_token::for_person(state, client, &family, &person, refresh_token),
+        Taken::Ended => Err(invalid("The code is not known, or has expired.")),
+        Taken::Before => {
+            state.store.revoke_family(family.id).await?;
+            Err(replayed())
+        }
     }
-    access_token::for_person(state, client, &family, &person, refresh_token)
 }
 
 /// PKCE (RFC 7636 §4.6), S256.

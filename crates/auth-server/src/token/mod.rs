@@ -28,7 +28,6 @@ pub(crate) async fn token(state: web::Data<State>, http: HttpRequest, body: Resu
 
 async fn grant(state: &State, http: &HttpRequest, body: Result<Body, BodyError>) -> Result<Granted, Failure> {
     let form = form(http, &body.map_err(Failure::body)?.0)?;
-    state.store.remove_expired().await?;
     let client = client_auth::authenticate(state, http, &form).await?;
     match form.get("grant_type") {
         Some("authorization_code") => code::redeem(state, &client, &form).await,

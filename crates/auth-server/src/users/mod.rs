@@ -27,7 +27,7 @@ use crate::{
     database::Location,
     events, peer,
     queue::{Lane, Queue},
-    store::Store,
+    store::{Proof, Store},
     throttle::Counter,
 };
 
@@ -42,17 +42,25 @@ const BROWSERS: i64 = 10;
 /// How long a browser stays known after a log-in, in seconds: half a year.
 pub(crate) const BROWSER_LIFETIME: i64 = 180 * 24 * 3600;
 
-/// The outcome of an attempt to log in.
+/// Somebody whose password was right.
+#[derive(Clone, Debug)]
+pub(crate) struct Welcome {
+    pub account: Account,
+    /// Of that password: nothing begins any more once it has been changed.
+    hash: SecretString,
+}
+
+/// Why nobody was logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LogIn {
-    Welcome(Account),
+pub(crate) enum Refused {
     /// No such name, not its password, or a person who is disabled: nobody is told which.
     Wrong,
     /// Too many failed, or too many are waiting. The password was not looked at.
-    Wait {
-        seconds: u64,
-    },
+    Wait { seconds: u64 },
 }
+
+/// The outcome of an attempt to log in.
+pub(crate) type LogIn = Result<Welcome, Refused>;
 
 /// Where an attempt to log in comes from.
 pub(crate) struct Origin {
@@ -158,7 +166,7 @@ impl Users {
         }
         let Some(turn) = self.queue.turn(lane).await else {
             tracing::warn!(event = "log_in_throttled", known_browser = known, "too many are waiting");
-            return Ok(LogIn::Wait { seconds: 1 });
+            return Ok(Err(Refused::Wait { seconds: 1 }));
         };
         let (users, name) = (self.clone(), name.to_owned());
         let checking = async move {
@@ -179,30 +187,51 @@ impl Users {
             Some((person, hash)) => (Some(person), hash),
             None => (None, self.nobody.to_string()),
         };
-        let right = spawn_blocking(move || verify(&password, &hash)).await?;
+        let hash = SecretString::from(hash);
+        let against = hash.clone();
+        let right = spawn_blocking(move || verify(&password, against.expose_secret())).await?;
         let disabled = person.as_ref().is_some_and(|person| person.disabled);
         if let Some(person) = person.filter(|_| !disabled && matches!(right, Ok(true))) {
             self.store.forget_failures(counter).await?;
             tracing::info!(event = "log_in", known_browser = known, "somebody logged in");
-            return Ok(LogIn::Welcome(person.into()));
+            return Ok(Ok(Welcome { account: person.into(), hash }));
         }
         let why = if disabled { "the person is disabled" } else { "the name or the password was wrong" };
         tracing::warn!(event = "log_in_failed", known_browser = known, times, why, "nobody logged in");
         self.store.begin_wait(counter).await?;
-        right.map(|_| LogIn::Wrong)
+        right.map(|_| Err(Refused::Wrong))
     }
 
-    /// Makes the value of a device cookie for a browser in which the person has logged in; it takes the place of the
-    /// `old` one.
+    /// Begins a session, which replaces the `old` one. `None`: the person was disabled meanwhile, or has a new password.
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub(crate) async fn remember_browser(&self, account: &Account, old: Option<&SecretString>) -> Result<SecretString> {
+    pub(crate) async fn begin_session(
+        &self,
+        welcome: &Welcome,
+        old: Option<&SecretString>,
+        lifetime: i64,
+    ) -> Result<Option<SecretString>> {
         let value = random()?;
-        let old = old.map(|old| Digest::of(old.expose_secret()));
+        let (new, until) = (Digest::of(value.expose_secret()), self.store.now() + lifetime);
+        let begun = self.store.begin_session(&welcome.proof(), digest(old).as_ref(), &new, until).await?;
+        Ok(begun.then_some(value))
+    }
+
+    /// Makes the value of a device cookie for a browser in which the person has logged in; it takes the place of the
+    /// `old` one. `None`: as above.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub(crate) async fn remember_browser(
+        &self,
+        welcome: &Welcome,
+        old: Option<&SecretString>,
+    ) -> Result<Option<SecretString>> {
+        let value = random()?;
         let (new, until) = (Digest::of(value.expose_secret()), self.store.now() + BROWSER_LIFETIME);
-        self.store.remember_browser(&account.sub, old.as_ref(), &new, until, BROWSERS).await?;
-        Ok(value)
+        let known = self.store.remember_browser(&welcome.proof(), digest(old).as_ref(), &new, until, BROWSERS).await?;
+        Ok(known.then_some(value))
     }
 
     /// The person with this `sub` in tokens and sessions, if they are not disabled.
@@ -229,10 +258,20 @@ impl Users {
     }
 }
 
+impl Welcome {
+    fn proof(&self) -> Proof<'_> {
+        Proof { sub: &self.account.sub, hash: self.hash.expose_secret() }
+    }
+}
+
+fn digest(value: Option<&SecretString>) -> Option<Digest> {
+    value.map(|value| Digest::of(value.expose_secret()))
+}
+
 /// The answer to somebody who has to wait, since too many failed before.
 fn throttled(known_browser: bool, seconds: u64) -> LogIn {
     tracing::warn!(event = "log_in_throttled", known_browser, seconds, "too many failed before");
-    LogIn::Wait { seconds }
+    Err(Refused::Wait { seconds })
 }
 
 /// The first accounts with their passwords, for a person to read.
@@ -277,13 +316,24 @@ mod tests {
     }
 
     /// From one address, in a browser that may be known.
-    async fn log_in(users: &Users, name: &str, password: &str, device: Option<&str>) -> LogIn {
+    async fn prove(users: &Users, name: &str, password: &str, device: Option<&str>) -> LogIn {
         let from = Origin { address: Ipv4Addr::LOCALHOST.into(), device: device.map(SecretString::from) };
         users.log_in(name, password, &from).await.unwrap()
     }
 
-    fn welcome(name: &str, roles: &[&str]) -> LogIn {
-        LogIn::Welcome(account(name, roles))
+    async fn log_in(users: &Users, name: &str, password: &str, device: Option<&str>) -> Result<Account, Refused> {
+        Ok(prove(users, name, password, device).await?.account)
+    }
+
+    fn welcome(name: &str, roles: &[&str]) -> Result<Account, Refused> {
+        Ok(account(name, roles))
+    }
+
+    /// After a log-in.
+    async fn remember(users: &Users, account: &Account, old: Option<&SecretString>) -> SecretString {
+        let (_, hash) = users.store.person_named(&account.name).await.unwrap().unwrap();
+        let welcome = Welcome { account: account.clone(), hash: hash.into() };
+        users.remember_browser(&welcome, old).await.unwrap().unwrap()
     }
 
     #[test]
@@ -311,7 +361,7 @@ mod tests {
         ];
         assert_eq!(accounts(&users).await, four);
         for Account { name, .. } in &four {
-            assert!(matches!(log_in(&users, name, PASSWORD, None).await, LogIn::Welcome(_)), "{name}");
+            assert!(matches!(log_in(&users, name, PASSWORD, None).await, Ok(_)), "{name}");
         }
         let again = Users::open(&users.store, Some(&"another password".into()), "").await.unwrap();
         assert_eq!(log_in(&again, "alice", PASSWORD, None).await, welcome("alice", &["user"]));
@@ -365,10 +415,10 @@ mod tests {
             }
             answers.push(answer);
         }
-        assert_eq!(answers[0][..5], [const { LogIn::Wrong }; 5]);
-        assert_eq!(answers[0][5], LogIn::Wait { seconds: 1 });
+        assert_eq!(answers[0][..5], [const { Err(Refused::Wrong) }; 5]);
+        assert_eq!(answers[0][5], Err(Refused::Wait { seconds: 1 }));
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-        assert_eq!(log_in(&users, "alice", PASSWORD, None).await, LogIn::Wait { seconds: 1 });
+        assert_eq!(log_in(&users, "alice", PASSWORD, None).await, Err(Refused::Wait { seconds: 1 }));
     }
 
     #[actix_web::test]
@@ -384,37 +434,43 @@ mod tests {
     async fn strangers_cannot_lock_out_a_browser_in_which_the_person_has_logged_in() {
         let (_folder, users) = users().await;
         let (alice, bob) = (account("alice", &["user"]), account("bob", &["user"]));
-        let device = users.remember_browser(&alice, None).await.unwrap();
+        let device = remember(&users, &alice, None).await;
         for _ in 0..20 {
-            log_in(&users, "alice", "guess", None).await;
+            assert!(log_in(&users, "alice", "guess", None).await.is_err());
         }
-        assert!(matches!(log_in(&users, "alice", PASSWORD, None).await, LogIn::Wait { .. }), "an unknown browser");
-        let bobs = users.remember_browser(&bob, None).await.unwrap();
+        assert!(
+            matches!(log_in(&users, "alice", PASSWORD, None).await, Err(Refused::Wait { .. })),
+            "an unknown browser"
+        );
+        let bobs = remember(&users, &bob, None).await;
         for (what, other) in [
             ("another person's", bobs.expose_secret()),
             ("nobody's", "x"),
             ("a digest", Digest::of(device.expose_secret()).as_str()),
         ] {
             let answer = log_in(&users, "alice", PASSWORD, Some(other)).await;
-            assert!(matches!(answer, LogIn::Wait { .. }), "{what}: {answer:?}");
+            assert!(matches!(answer, Err(Refused::Wait { .. })), "{what}: {answer:?}");
         }
-        assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, LogIn::Welcome(alice));
+        assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, Ok(alice));
         let answer = log_in(&users, "alice", PASSWORD, None).await;
-        assert!(matches!(answer, LogIn::Wait { .. }), "her log-in gives strangers no new guesses: {answer:?}");
+        assert!(matches!(answer, Err(Refused::Wait { .. })), "her log-in gives strangers no new guesses: {answer:?}");
     }
 
     #[actix_web::test]
     async fn a_known_browser_is_limited_itself_and_proves_nothing() {
         let (_folder, users) = users().await;
         let alice = account("alice", &["user"]);
-        let device = users.remember_browser(&alice, None).await.unwrap();
+        let device = remember(&users, &alice, None).await;
         for _ in 0..5 {
-            assert_eq!(log_in(&users, "alice", "guess", Some(device.expose_secret())).await, LogIn::Wrong);
+            assert_eq!(log_in(&users, "alice", "guess", Some(device.expose_secret())).await, Err(Refused::Wrong));
         }
-        assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, LogIn::Wait { seconds: 1 });
-        assert_eq!(log_in(&users, "alice", PASSWORD, None).await, LogIn::Welcome(alice.clone()), "another browser");
+        assert_eq!(
+            log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await,
+            Err(Refused::Wait { seconds: 1 })
+        );
+        assert_eq!(log_in(&users, "alice", PASSWORD, None).await, Ok(alice.clone()), "another browser");
         users.store.clock().advance(1);
-        assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, LogIn::Welcome(alice));
+        assert_eq!(log_in(&users, "alice", PASSWORD, Some(device.expose_secret())).await, Ok(alice));
     }
 
     #[actix_web::test]
@@ -423,22 +479,22 @@ mod tests {
         let alice = account("alice", &["user"]);
         let lock_out = async || {
             for _ in 0..6 {
-                log_in(&users, "alice", "guess", None).await;
+                assert!(log_in(&users, "alice", "guess", None).await.is_err());
             }
         };
         let knows = async |device: &SecretString, password: &str| {
-            matches!(log_in(&users, "alice", password, Some(device.expose_secret())).await, LogIn::Welcome(_))
+            matches!(log_in(&users, "alice", password, Some(device.expose_secret())).await, Ok(_))
         };
         let mut devices = Vec::new();
         for _ in 0..11 {
-            devices.push(users.remember_browser(&alice, None).await.unwrap());
+            devices.push(remember(&users, &alice, None).await);
         }
         lock_out().await;
         assert!(!knows(&devices[0], PASSWORD).await, "the eleventh made room");
         for device in &devices[1..] {
             assert!(knows(device, PASSWORD).await);
         }
-        let next = users.remember_browser(&alice, Some(&devices[1])).await.unwrap();
+        let next = remember(&users, &alice, Some(&devices[1])).await;
         assert!(knows(&next, PASSWORD).await && knows(&devices[2], PASSWORD).await);
         assert!(!knows(&devices[1], PASSWORD).await, "another value took its place");
 
@@ -449,7 +505,7 @@ mod tests {
         lock_out().await;
         assert!(!knows(&next, PASSWORD).await, "expired");
 
-        let fresh = users.remember_browser(&alice, None).await.unwrap();
+        let fresh = remember(&users, &alice, None).await;
         users.set_password("alice", "battery staple").await.unwrap();
         lock_out().await;
         assert!(!knows(&fresh, "battery staple").await, "of the time before the password changed");
@@ -459,12 +515,12 @@ mod tests {
     async fn a_name_that_is_given_again_is_somebody_else() {
         let (_folder, users) = users().await;
         users.add("carol", "user", PASSWORD).await.unwrap();
-        let LogIn::Welcome(first) = log_in(&users, "carol", PASSWORD, None).await else { panic!("not carol") };
+        let Ok(first) = log_in(&users, "carol", PASSWORD, None).await else { panic!("not carol") };
         assert!(first.sub.as_str().starts_with("user_"), "no client can have this id: {}", first.sub);
         query("DELETE FROM users WHERE name IN ('carol', 'alice')").execute(users.store.database()).await.unwrap();
         for (name, before) in [("carol", first.sub), ("alice", Subject::new("user_alice"))] {
             users.add(name, "user", PASSWORD).await.unwrap();
-            let LogIn::Welcome(next) = log_in(&users, name, PASSWORD, None).await else { panic!("not {name}") };
+            let Ok(next) = log_in(&users, name, PASSWORD, None).await else { panic!("not {name}") };
             assert_ne!(next.sub, before);
             assert_eq!(users.find(&before).await.unwrap(), None);
         }
@@ -475,7 +531,7 @@ mod tests {
         let (_folder, users) = users().await;
         for _ in 0..3 {
             for _ in 0..4 {
-                assert_eq!(log_in(&users, "bob", "guess", None).await, LogIn::Wrong);
+                assert_eq!(log_in(&users, "bob", "guess", None).await, Err(Refused::Wrong));
             }
             assert_eq!(log_in(&users, "bob", PASSWORD, None).await, welcome("bob", &["user"]));
         }
@@ -485,10 +541,10 @@ mod tests {
     async fn accounts_are_added_with_a_usable_name_roles_and_password_only() {
         let (_folder, users) = users().await;
         users.add("Carol.O-x_1", "guest  user", "12345678").await.unwrap();
-        let LogIn::Welcome(carol) = log_in(&users, "Carol.O-x_1", "12345678", None).await else { panic!("not Carol") };
+        let Ok(carol) = log_in(&users, "Carol.O-x_1", "12345678", None).await else { panic!("not Carol") };
         assert_eq!(carol, Account { sub: carol.sub.clone(), ..account("Carol.O-x_1", &["guest", "user"]) });
         assert_eq!(users.find(&carol.sub).await.unwrap(), Some(carol));
-        assert_eq!(log_in(&users, "carol.o-x_1", "12345678", None).await, LogIn::Wrong);
+        assert_eq!(log_in(&users, "carol.o-x_1", "12345678", None).await, Err(Refused::Wrong));
         let (long, huge) = ("n".repeat(65), "p".repeat(1025));
         for (name, roles, password, error) in [
             ("alice", "user", PASSWORD, "there is already an account named alice"),
@@ -519,7 +575,7 @@ mod tests {
             }
         }
         users.set_password("alice", "battery staple").await.unwrap();
-        assert_eq!(log_in(&users, "alice", PASSWORD, None).await, LogIn::Wrong);
+        assert_eq!(log_in(&users, "alice", PASSWORD, None).await, Err(Refused::Wrong));
         assert_eq!(log_in(&users, "alice", "battery staple", None).await, welcome("alice", &["user"]));
         let left: Vec<(String,)> =
             query(r#"SELECT "user" FROM sessions UNION ALL SELECT "user" FROM families WHERE NOT revoked"#)
@@ -533,10 +589,24 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn nothing_begins_by_a_password_that_was_changed_meanwhile() {
+        let (_folder, users) = users().await;
+        let old = prove(&users, "alice", PASSWORD, None).await.unwrap();
+        users.set_password("alice", "battery staple").await.unwrap();
+        assert!(users.begin_session(&old, None, 60).await.unwrap().is_none());
+        assert!(users.remember_browser(&old, None).await.unwrap().is_none());
+        let new = prove(&users, "alice", "battery staple", None).await.unwrap();
+        assert!(users.begin_session(&new, None, 60).await.unwrap().is_some());
+        users.disable("alice").await.unwrap();
+        assert!(users.begin_session(&new, None, 60).await.unwrap().is_none());
+        assert!(users.remember_browser(&new, None).await.unwrap().is_none());
+    }
+
+    #[actix_web::test]
     async fn the_database_never_holds_a_password() {
         let (folder, users) = users().await;
         users.set_password("alice", "battery staple").await.unwrap();
-        log_in(&users, "bob", "a guess of mine", None).await;
+        assert!(log_in(&users, "bob", "a guess of mine", None).await.is_err());
         let mut files = 0;
         for file in fs::read_dir(folder.path()).unwrap() {
             let bytes = fs::read(file.unwrap().path()).unwrap();
