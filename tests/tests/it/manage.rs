@@ -70,7 +70,8 @@ fn a_database_that_no_server_has_used_is_neither_made_nor_managed() -> Result<()
     }
     let empty = folder.path().join("empty.db");
     std::fs::File::options().create_new(true).write(true).mode(0o600).open(&empty)?;
-    let output = command("auth-server")?.args(["user", "passwd", "alice", "--auth-database"]).arg(&empty).output()?;
+    let output =
+        command("auth-server")?.arg("--auth-database").arg(&empty).args(["user", "passwd", "alice"]).output()?;
     assert!(text(&output).contains("no server has used it yet"), "{output:?}");
     Ok(())
 }
