@@ -39,10 +39,18 @@ def auth_check(site):
 
 
 def authlab(site):
-    tokens = ["--token", site.narrow, "--foreign-token", site.foreign, "--no-login"]
-    out, _ = run(site, VENV / "mcp-authlab", "scan", *tokens, "--format", "json", site.url)
-    bad = [one for one in json.loads(out)["results"] if one["status"] in ("fail", "warn")]
-    return [f"{one['id']} {one['status']}" for one in bad]
+    def program(*command):
+        # Its tokens are in this folder, of this run alone.
+        return run(site, VENV / "mcp-authlab", *command, site.url, XDG_CONFIG_HOME=str(site.folder))
+
+    # On loopback it follows the log-in itself. The scope lets it list tools, but not call one.
+    out, said = program("login", "--no-browser", "--scope", "files:read", "--timeout", "20")
+    failed = [line for line in said.splitlines() if line.startswith("login failed")]
+    # The log-in leaves its results and a token to the scan. If it failed, the scan gets a token from here.
+    token = [] if out.startswith("logged in") else ["--token", site.narrow]
+    out, _ = program("scan", *token, "--foreign-token", site.foreign, "--format", "json")
+    bad = [one for one in json.loads(out)["results"] if one["status"] in ("fail", "warn", "error")]
+    return failed + [f"{one['id']} {one['status']}" for one in bad]
 
 
 def mcpjam(site):
@@ -116,7 +124,8 @@ TOOLS = [
     ("auth-check", "this one", "hostile tokens and metadata, at the server and the authorization server",
      "with the issuer's key, as with `--mock-issuer`, `--login` and `--active`", auth_check),
     ("mcp-authlab", "0.2.2", "grading a server against 2025-06-18, with a log-in",
-     "`scan` with a token, one for another resource, and one that lacks a scope", authlab),
+     "`login --no-browser` for one of two scopes, then `scan` with a token for another resource; "
+     "if the log-in fails, `scan` is given a token with that scope", authlab),
     ("MCPJam", "1.14.0", "the OAuth flow of a client, step by step, with six hostile requests",
      "`OAuthConformanceTest` of `@mcpjam/sdk`, headless, 2025-11-25, with registration", mcpjam),
     ("mcp-posture", "1.1.2", "a passive look at metadata, challenges and tools",
