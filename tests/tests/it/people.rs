@@ -17,6 +17,7 @@ use integration_tests::{
     Reply, Server,
     browser::{Browser, CALLBACK, PASSWORD, VERIFIER, parameters, redemption, start},
     command,
+    instead::Instead,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -241,9 +242,10 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     for _ in 0..6 {
         stranger.log_in(&path, "bob", "a guess of mine").await?;
     }
-    let mut passwd = command("auth-server")?;
-    passwd.args(["--auth-database", text(&database)?, "user", "passwd", "alice"]);
-    let changed = run(&mut passwd, "a new password\n")?;
+    let passwd = ["--auth-database", text(&database)?, "user", "passwd", "alice"];
+    let Instead { package, args, env } = Instead::of("auth-server", &passwd, folder.path())?;
+    let changed = run(command(package)?.args(args).envs(env), "a new password\n")?;
+    assert!(changed.status.success(), "{changed:?}");
 
     for reply in [&granted, &refreshed, &last] {
         for token in ["access_token", "refresh_token"] {

@@ -171,7 +171,9 @@ async fn a_user_keeps_at_most_1000_notes_at_all_replicas_together() -> Result<()
     let replies = Reply::of_all((0..40).map(|number| save(number, &alice))).await?;
     let saved = replies.iter().filter(|reply| reply.json()["result"]["isError"] == false).count();
     assert_eq!(saved, 10, "{replies:?}");
-    assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
+    // On a busy computer, who waits for too long is told to come again.
+    let told = |reply: &Reply| reply.status == 200 || (reply.status == 503 && !reply.header("retry-after").is_empty());
+    assert!(replies.iter().all(told), "{replies:?}");
     assert_eq!(Reply::of(save(0, &bob)).await?.json()["result"]["isError"], false, "others are not in the way");
     Ok(())
 }
