@@ -46,6 +46,18 @@ pub fn folder(with_chromium: bool) -> Result<PathBuf> {
     install("node.sh")
 }
 
+/// One of the scripts beside them that use both. What they need is installed before, since two that install at the same
+/// time are in each other's way.
+///
+/// # Errors
+/// If Node.js, Python, or Chromium where it is asked for, is missing, or the packages cannot be installed.
+pub fn script(name: &str, with_chromium: bool) -> Result<Command> {
+    python()?;
+    let mut bash = Command::new("bash");
+    bash.arg(folder(with_chromium)?.join(name));
+    Ok(bash)
+}
+
 /// A Python with the packages of `tests/interop/requirements.txt`.
 ///
 /// # Errors

@@ -1,13 +1,11 @@
 //! Real clients that are given only the URL of step 9 log a person in, call tools and refresh: the official
 //! Rust SDK here, the others and the conformance suite in `tests/interop/login.sh`.
 
-use std::{path::Path, process::Command};
-
 use anyhow::{Context, Result};
 use integration_tests::{
     Server,
     browser::{Browser, start},
-    has, needs, programs, text,
+    interop, programs, text,
 };
 use rmcp::{
     ServiceExt,
@@ -23,11 +21,7 @@ use serde_json::json;
 #[test]
 #[cfg_attr(not(ci), ignore = "needs Node.js, Python, Chromium")]
 fn real_clients_log_a_person_in_and_the_conformance_suite_passes() -> Result<()> {
-    for (needed, there) in [("Node 20", has("node", [20, 0])), ("Python 3.11", has("python3", [3, 11]))] {
-        needs(needed, there)?;
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/login.sh");
-    let output = Command::new("bash").arg(script).env("TEST_PROGRAMS", programs::folder()?).output()?;
+    let output = interop::script("login.sh", true)?.env("TEST_PROGRAMS", programs::folder()?).output()?;
     let text = text(&output);
     println!("{text}");
     assert!(output.status.success() && text.matches("ok - ").count() >= 15, "{text}");

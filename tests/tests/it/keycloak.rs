@@ -15,9 +15,8 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Reply, Server,
     browser::{claims, kid},
-    free_port, has, interop,
+    free_port, interop,
     keycloak::{AUDIENCE, Keycloak, PAGES_PORT, needs_java, script, shared},
-    needs,
     permissions::{PROMPTS, READ, TABLE, TOOLS, check, operation},
     provide_jq,
     readme::{self, Page, root},
@@ -79,16 +78,9 @@ async fn the_pages_own_curl_gets_a_token_that_calls_a_tool() -> Result<()> {
 async fn real_clients_register_and_log_people_in_through_chromium() -> Result<()> {
     let keycloak = shared().await?;
     let keycloak = keycloak.read().await;
-    let chromium = interop::chromium();
-    for (needed, program, least) in
-        [("Node 20", "node", [20, 0]), ("Python 3.11", "python3", [3, 11]), ("Chromium", &chromium, [1, 0])]
-    {
-        needs(needed, has(program, least))?;
-    }
     let server = keycloak.step10(&[])?;
-    let output = Command::new(root().join("tests/interop/keycloak.sh"))
-        .args([format!("{}/mcp", server.url()), keycloak.issuer()])
-        .output()?;
+    let output =
+        interop::script("keycloak.sh", true)?.args([format!("{}/mcp", server.url()), keycloak.issuer()]).output()?;
     let text = text(&output);
     println!("{text}");
     assert!(output.status.success() && text.matches("ok - ").count() == 9, "{text}");

@@ -5,7 +5,7 @@ use oauth::secret::Digest;
 use sqlx::{Sqlite, pool::PoolConnection};
 
 #[cfg(feature = "postgres")]
-use super::postgres::{PATIENCE, PATIENCE_OF_ALL, kept};
+use super::postgres::{PATIENCE, kept};
 use super::{
     pool::Database,
     query::{Query, Row, Value, bound, query},
@@ -86,21 +86,11 @@ impl Database {
         lock: Option<&str>,
         work: impl AsyncFn(&mut Transaction) -> sqlx::Result<T>,
     ) -> sqlx::Result<T> {
-        let attempts = async {
-            let mut attempt = 1;
-            loop {
-                match self.attempt(lock, &work).await {
-                    Err(error) if attempt < ATTEMPTS && is_conflict(&error) => attempt += 1,
-                    outcome => return outcome,
-                }
-            }
-        };
-        match self {
-            Database::Sqlite(_) => attempts.await,
-            // One may wait for its turn, and then for an answer.
-            #[cfg(feature = "postgres")]
-            Database::Postgres(_) => {
-                tokio::time::timeout(PATIENCE_OF_ALL, attempts).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        let mut attempt = 1;
+        loop {
+            match self.attempt(lock, &work).await {
+                Err(error) if attempt < ATTEMPTS && is_conflict(&error) => attempt += 1,
+                outcome => return outcome,
             }
         }
     }

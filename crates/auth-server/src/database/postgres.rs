@@ -13,8 +13,6 @@ use url::Url;
 /// For a connection, and for each statement. Who waits for both is answered within two seconds, as only one of them takes
 /// long: where no connection can be had, there is no statement.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
-/// For a transaction, with all that it waits for and all its statements.
-pub(super) const PATIENCE_OF_ALL: Duration = Duration::from_millis(1800);
 /// For the question whether it is there, which probes ask.
 const PROBE: Duration = Duration::from_secs(1);
 /// The most connections of one program.
