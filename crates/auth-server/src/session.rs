@@ -20,7 +20,7 @@ use crate::{
 /// How long a log-in lasts, in seconds: eight hours.
 const LIFETIME: i64 = 8 * 3600;
 
-/// The purpose of a form: a token for one purpose is worthless for the other.
+/// The purpose of a form: a token for one purpose is worthless for another.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
     LogIn,
@@ -135,11 +135,12 @@ fn short(text: &str) -> String {
     Digest::of(text).as_str().chars().take(10).collect()
 }
 
-/// The value of a browser's cookie; `None` if it sends none, or two of them.
+/// The value of a browser's cookie; `None` if it sends none, or two of them. It is looked for in the bytes of the
+/// headers: other programs on this host set cookies too, and what they write must not hide ours.
 fn cookie_value(http: &HttpRequest, name: &str) -> Option<SecretString> {
-    let cookies = http.cookies().ok()?;
-    let mut values = cookies.iter().filter(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned());
-    let value = values.next()?;
+    let pairs = http.headers().get_all(header::COOKIE).flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let mut values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    let value = str::from_utf8(values.next()?).ok()?;
     (values.next().is_none() && value.len() == 43).then(|| value.into())
 }
 
@@ -150,4 +151,37 @@ fn form_message(form: Form, cookie: &SecretString, query: &str) -> Vec<u8> {
         Form::Account => "account",
     };
     [kind, cookie.expose_secret(), query].join("\0").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{http::header::HeaderValue, test::TestRequest};
+
+    use super::*;
+
+    #[test]
+    fn cookies_of_other_programs_do_not_hide_ours() {
+        let ours = format!("mcp_login={}", "v".repeat(43));
+        let found = |lines: &[&[u8]]| {
+            let lines = lines.iter().map(|line| (header::COOKIE, HeaderValue::from_bytes(line).unwrap()));
+            let http = lines.fold(TestRequest::default(), TestRequest::append_header).to_http_request();
+            cookie_value(&http, "mcp_login").map(|value| value.expose_secret().to_owned())
+        };
+        let with = |before: &[u8], after: &[u8]| found(&[&[before, ours.as_bytes(), after].concat()]);
+        let others: [(&[u8], &[u8]); 4] = [
+            (b"", b""),
+            (b"theme=\xe9t\xe9; ", b""),
+            (b"no value; ;", b" ; =; a=%"),
+            (b"mcp_login2=x; ", b"; MCP_LOGIN=x"),
+        ];
+        for (before, after) in others {
+            assert_eq!(with(before, after), Some("v".repeat(43)), "{before:?} {after:?}");
+        }
+        assert_eq!(found(&[b"theme=\xe9", ours.as_bytes()]), Some("v".repeat(43)));
+        // Nobody knows which of two is ours.
+        assert_eq!(with(b"mcp_login=\xe9; ", b""), None);
+        assert_eq!(found(&[ours.as_bytes(), ours.as_bytes()]), None);
+        assert_eq!(found(&[b"mcp_login=short"]), None);
+        assert_eq!(found(&[b"theme=x"]), None);
+    }
 }
