@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, ensure};
 use aws_lc_rs::hmac;
 use jsonwebtoken::EncodingKey;
 use oauth::{
+    fetch::url,
     identifiers::{Issuer, Resource},
     redirect_uri::AppSchemes,
     secret::SecretString,
 };
-use url::Url;
 
 use crate::{
     cimd::{self, Fetcher},
@@ -29,6 +29,7 @@ pub struct Builder {
     issuer: Issuer,
     key: EncodingKey,
     resources: Vec<Resource>,
+    insecure_http: bool,
     database: Location,
     clients: Option<PathBuf>,
     app_schemes: Vec<String>,
@@ -46,6 +47,7 @@ impl AuthServer {
             issuer: Issuer::new(issuer),
             key,
             resources: Vec::new(),
+            insecure_http: false,
             database: Location::from("data/auth.db"),
             clients: None,
             app_schemes: Vec::new(),
@@ -57,10 +59,18 @@ impl AuthServer {
 }
 
 impl Builder {
-    /// An MCP server that tokens are issued for (RFC 8707): its URL. There may be several.
+    /// An MCP server that tokens are issued for (RFC 8707): its URL. There may be several, and there must be one.
     #[must_use]
     pub fn resource(mut self, url: impl Into<String>) -> Self {
         self.resources.push(Resource::new(url));
+        self
+    }
+
+    /// Allows an issuer and resources whose URLs are `http` on hosts that are not loopback: passwords and tokens then travel
+    /// in the clear.
+    #[must_use]
+    pub fn allow_insecure_http(mut self) -> Self {
+        self.insecure_http = true;
         self
     }
 
@@ -95,7 +105,7 @@ impl Builder {
     }
 
     /// The password of all users (alice, bob, admin, guest) that the first start creates, for development only. Without
-    /// it each gets a random one, which is printed on stderr.
+    /// it each gets a random one, which is printed on stderr. It has no effect once the users are there.
     #[must_use]
     pub fn first_password(mut self, password: SecretString) -> Self {
         self.first_password = Some(password);
@@ -112,26 +122,28 @@ impl Builder {
     /// Opens the database, and makes what is missing in it.
     ///
     /// # Errors
-    /// If the issuer is not a URL, the database or the file of clients cannot be used, a resource is not the URL of an MCP server, or the key is not
-    /// an RSA key.
+    /// If the issuer or a resource cannot be the URL of a server, there is no resource, the database or the file of clients
+    /// cannot be used, or the key is not an RSA key.
     pub async fn open(self) -> Result<AuthServer> {
         let keys = Keys::new([(0, self.key)])?;
+        let issuer = self.issuer.as_str();
+        let url = url::of_server(issuer, self.insecure_http).map_err(|why| anyhow!("the issuer {issuer:?} {why}"))?;
+        // The endpoints' URLs are the issuer and a path.
+        ensure!(!issuer.ends_with('/'), "the issuer {issuer:?} must be written without a slash at the end");
+        ensure!(!self.resources.is_empty(), "no resource is given, so there is nothing to issue tokens for");
+        for resource in self.resources.iter().map(Resource::as_str) {
+            url::of_server(resource, self.insecure_http).map_err(|why| anyhow!("the resource {resource:?} {why}"))?;
+        }
         let store = Store::open(&self.database).await?;
         store.remove_expired().await?;
-        for resource in self.resources.iter().map(Resource::as_str) {
-            let absolute = Url::parse(resource)
-                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none());
-            if !absolute {
-                bail!("the resource {resource:?} is not the URL of an MCP server (RFC 8707 §2)");
-            }
+        for resource in &self.resources {
             tracing::info!("connect an MCP client to {resource}: it finds the way to the log-in by itself");
         }
         let schemes = AppSchemes::new(&self.app_schemes);
         let listed = self.clients.as_deref().map(|file| client::read_file(file, &schemes)).transpose()?;
         let document_options = cimd::Options::new(self.loopback_client_ids, schemes.clone(), store.clock().clone());
-        let path = Url::parse(self.issuer.as_str()).map(|url| url.path().trim_end_matches('/').to_owned());
         let state = State {
-            path: path.with_context(|| format!("the issuer {} is not a URL", self.issuer))?,
+            path: url.path().trim_end_matches('/').to_owned(),
             issuer: self.issuer,
             resources: self.resources,
             keys,

@@ -34,7 +34,7 @@ pub struct AuthArgs {
 
 /// The server that an authorization server is part of.
 pub struct Host<'a> {
-    /// Its public URL, without a slash at the end.
+    /// Its public URL, without a slash at the end. Whether it may be http is for the caller to decide.
     pub public_url: &'a str,
     /// Whether only this computer can reach it: by its address, and by its public URL.
     pub on_loopback: bool,
@@ -60,7 +60,7 @@ impl AuthArgs {
             bail!("--allow-loopback-client-ids is for development: {ELSEWHERE}");
         }
         let mut builder = AuthServer::new(host.public_url, key).database(self.auth_database.clone());
-        builder = builder.passwd_command(self.passwd_command());
+        builder = builder.passwd_command(self.passwd_command()).allow_insecure_http(); // the listener allows it or not
         builder = resources.into_iter().fold(builder, Builder::resource);
         builder = self.app_scheme.iter().fold(builder, Builder::app_scheme);
         if let Some(file) = &self.clients {

@@ -1,8 +1,8 @@
 //! The document that tells a client where to get a token (RFC 9728). The client finds it with the resource's URL alone.
 
-use anyhow::{Context, Result, ensure};
-use oauth::{address::is_loopback, metadata::ProtectedResourceMetadata, well_known};
-use url::Url;
+use ::url::Url;
+use anyhow::{Context, Result, anyhow};
+use oauth::{fetch::url, metadata::ProtectedResourceMetadata, well_known};
 
 /// The document, and where it is.
 pub struct Document {
@@ -20,14 +20,7 @@ impl Document {
     /// If the resource is not a URL that clients could use as one, or the document would be on another server.
     pub fn new(metadata: ProtectedResourceMetadata, named: Option<&str>, insecure_http: bool) -> Result<Self> {
         let resource = &metadata.resource;
-        let url = Url::parse(resource).with_context(|| format!("the resource {resource:?} is not a URL"))?;
-        let plain = url.username().is_empty() && url.password().is_none();
-        ensure!(
-            plain && url.query().is_none() && url.fragment().is_none(),
-            "the resource {resource:?} has a user, a query or a fragment"
-        );
-        let safe = url.scheme() == "https" || url.scheme() == "http" && (insecure_http || is_loopback(&url));
-        ensure!(safe, "the resource {resource:?} is not an https URL (http is for loopback hosts only)");
+        let url = url::of_server(resource, insecure_http).map_err(|why| anyhow!("the resource {resource:?} {why}"))?;
         let mut places = well_known::of_resource(&url);
         if let Some(named) = named {
             let place = Url::parse(named).ok().filter(|place| {

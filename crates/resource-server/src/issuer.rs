@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
-use oauth::secret::SecretString;
-use url::Url;
+use ::url::Url;
+use anyhow::{Result, anyhow, bail, ensure};
+use oauth::{fetch::url, secret::SecretString};
 
 use crate::{
     discovery::is_template,
@@ -118,10 +118,5 @@ impl<T: Into<String>> From<T> for Issuer {
 /// If it can be none.
 pub fn issuer_url(issuer: &str) -> Result<Url> {
     ensure!(!is_template(issuer), "{issuer} is a template for many tenants: put one tenant's name into it");
-    fetch::web_url(issuer).filter(|url| url.query().is_none()).with_context(|| {
-        format!(
-            "{issuer:?} is not the URL of an issuer: https (http for loopback hosts only), without user, query and \
-             fragment"
-        )
-    })
+    url::of_server(issuer, false).map_err(|why| anyhow!("{issuer:?} is not the URL of an issuer: it {why}"))
 }

@@ -1,5 +1,6 @@
 //! The real endpoints in this process, with a clock that the tests move.
 
+mod configured;
 mod lifetimes;
 
 use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, path::Path, sync::OnceLock};

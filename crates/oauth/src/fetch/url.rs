@@ -24,6 +24,8 @@ pub enum BadUrl {
     NoHostOrUser,
     /// It has a fragment.
     Fragment,
+    /// It has a query, and is to name a server.
+    Query,
 }
 
 impl fmt::Display for BadUrl {
@@ -35,6 +37,7 @@ impl fmt::Display for BadUrl {
             BadUrl::OtherScheme => "is neither https nor http",
             BadUrl::NoHostOrUser => "must name a host, and no user",
             BadUrl::Fragment => "must not have a fragment",
+            BadUrl::Query => "must not have a query",
         })
     }
 }
@@ -47,6 +50,25 @@ impl std::error::Error for BadUrl {}
 /// # Errors
 /// Says why not.
 pub fn parse(text: &str) -> Result<Url, BadUrl> {
+    on_any_host(text).and_then(safe)
+}
+
+/// The URL that names a server: an issuer (RFC 8414 §2) or a resource (RFC 9728 §1.2). It is one that may be asked, without
+/// query. `insecure_http`: it may be http on any host.
+///
+/// # Errors
+/// Says why not.
+pub fn of_server(text: &str, insecure_http: bool) -> Result<Url, BadUrl> {
+    let url = on_any_host(text)?;
+    let url = if insecure_http { url } else { safe(url)? };
+    if url.query().is_some() { Err(BadUrl::Query) } else { Ok(url) }
+}
+
+fn safe(url: Url) -> Result<Url, BadUrl> {
+    if url.scheme() == "http" && !is_loopback(&url) { Err(BadUrl::PlainHttp) } else { Ok(url) }
+}
+
+fn on_any_host(text: &str) -> Result<Url, BadUrl> {
     if text.len() > MAX_LENGTH {
         return Err(BadUrl::TooLong);
     }
@@ -54,11 +76,8 @@ pub fn parse(text: &str) -> Result<Url, BadUrl> {
         return Err(BadUrl::NotAUrl);
     }
     let url = Url::parse(text).map_err(|_| BadUrl::NotAUrl)?;
-    match url.scheme() {
-        "https" => {}
-        "http" if is_loopback(&url) => {}
-        "http" => return Err(BadUrl::PlainHttp),
-        _ => return Err(BadUrl::OtherScheme),
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(BadUrl::OtherScheme);
     }
     if url.host_str().is_none_or(str::is_empty) || !url.username().is_empty() || url.password().is_some() {
         return Err(BadUrl::NoHostOrUser);
@@ -107,6 +126,23 @@ mod tests {
             (&format!("https://mcp.example/{}", "x".repeat(MAX_LENGTH)), BadUrl::TooLong),
         ] {
             assert_eq!(parse(url), Err(why), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_named_without_query_and_may_be_allowed_to_be_insecure() {
+        for (url, strict, insecure) in [
+            ("https://as.example", None, None),
+            ("https://as.example/tenant", None, None),
+            ("http://localhost:9090", None, None),
+            ("http://as.example", Some(BadUrl::PlainHttp), None),
+            ("https://as.example?x", Some(BadUrl::Query), Some(BadUrl::Query)),
+            ("https://as.example#x", Some(BadUrl::Fragment), Some(BadUrl::Fragment)),
+            ("https://user@as.example", Some(BadUrl::NoHostOrUser), Some(BadUrl::NoHostOrUser)),
+            ("https://as.example ", Some(BadUrl::NotAUrl), Some(BadUrl::NotAUrl)),
+            ("urn:example:issuer", Some(BadUrl::OtherScheme), Some(BadUrl::OtherScheme)),
+        ] {
+            assert_eq!((of_server(url, false).err(), of_server(url, true).err()), (strict, insecure), "{url}");
         }
     }
 

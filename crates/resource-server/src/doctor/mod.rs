@@ -8,7 +8,11 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use jsonwebtoken::Algorithm;
-use oauth::{fetch::Fetcher, jwks::KeySet, well_known};
+use oauth::{
+    fetch::{Fetcher, url::of_server},
+    jwks::KeySet,
+    well_known,
+};
 use reqwest::{
     Method, Request,
     header::{
@@ -98,7 +102,7 @@ async fn other_name(http: &Fetcher, url: &Url) -> String {
         let Ok((_, body)) = fetch::get(http, place).await else { continue };
         let Ok(metadata) = serde_json::from_slice::<Metadata>(&body) else { continue };
         let name = short(&metadata.issuer);
-        let named = fetch::web_url(&metadata.issuer).filter(|named| named.query().is_none());
+        let named = of_server(&metadata.issuer, false).ok();
         return match named {
             _ if is_template(&metadata.issuer) => format!(
                 "The metadata says {name:?}, which is a template for many tenants and no issuer: give the URL of one \
