@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one request, from the first byte sent to the last byte received.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a provider's answer is not used. The sentences are fixed, so that `/health` and the log may show them: none says
+/// Why a provider's answer is not used. The sentences are fixed, so that a health check and the log may show them: none says
 /// what the provider answered, or at which addresses it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {

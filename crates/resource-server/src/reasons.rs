@@ -21,16 +21,20 @@ impl Refusal {
     pub fn no_keys(problem: Option<Problem>) -> Self {
         let (description, retry_after) = match problem {
             Some(Problem::NoUsableKey) => {
-                let description = "No key of the set that the identity provider publishes can be used; /health and \
-                    the command doctor say why. It takes a change there.";
+                let description = "No key of the set that the identity provider publishes can be used; the \
+                    server's log says why. It takes a change there.";
                 (description, LATER)
             }
             Some(problem) if !problem.may_pass() => {
-                let description = "The identity provider's keys cannot be found as it is configured; /health and the \
-                    command doctor say why. It takes a change there, or here.";
+                let description = "The identity provider's keys cannot be found as it is configured; the server's \
+                    log says why. It takes a change there, or here.";
                 (description, LATER)
             }
-            _ => ("The keys of the identity provider are not here yet; /health says why. Try again in a moment.", 5),
+            _ => {
+                let description = "The keys of the identity provider are not here yet. Try again in a moment; if that \
+                    does not help, the server's log says why.";
+                (description, 5)
+            }
         };
         Refusal::unavailable(KEYS_MISSING, description, retry_after)
     }
@@ -99,5 +103,18 @@ impl Refusal {
             _ => Self::malformed(),
         };
         refusal.with("iss", &provider.issuer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_keys_a_refusal_leads_to_what_every_program_has() {
+        for problem in [None, Some(Problem::Unreachable), Some(Problem::NotJson), Some(Problem::NoUsableKey)] {
+            let description = Refusal::no_keys(problem).description;
+            assert!(description.contains("the server's log says why"), "{description}");
+        }
     }
 }

@@ -146,7 +146,7 @@ impl ResourceServer {
         &self.0.document.paths
     }
 
-    /// The trusted issuers, and the state of their keys: for `/health`.
+    /// The trusted issuers, and the state of their keys: for a health check.
     pub fn issuers(&self) -> impl Iterator<Item = (&str, KeyReport)> {
         self.0.issuers.iter().map(|provider| (provider.issuer.as_str(), provider.keys.report()))
     }
