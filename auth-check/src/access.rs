@@ -57,11 +57,11 @@ impl Context {
         self.era
             .get_or_try_init(async || {
                 let token = self.token().await?;
-                let legacy = self.send(self.legacy("initialize").bearer(&token)).await?;
+                let legacy = self.ask(self.legacy("initialize").bearer(&token)).await?;
                 if legacy.came.is_success() {
                     return Ok(Ok(Era::Legacy { session: legacy.came.header("mcp-session-id").is_some() }));
                 }
-                let modern = self.send(self.modern("server/discover").bearer(&token)).await?;
+                let modern = self.ask(self.modern("server/discover").bearer(&token)).await?;
                 // A refusal with 401 says more about the token than the other one.
                 let refused = if legacy.came.status == 401 { legacy } else { modern.clone() };
                 Ok(if modern.came.is_success() { Ok(Era::Modern) } else { Err(refused) })

@@ -1,9 +1,9 @@
 //! What all checks of a run share: the server under test, the ways to tokens, and what was learned once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::sleep};
 use url::Url;
 
 use crate::{
@@ -11,13 +11,15 @@ use crate::{
     http::Http,
     issuer::IssuerServer,
     jose::RsaKey,
-    message::{Exchange, Request},
+    message::{Exchange, Reply, Request},
     model::{Judged, Revision, Unmet},
     tokens::Tokens,
 };
 
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-11-25";
+/// The longest that a busy server is waited for, in seconds.
+const MAX_WAIT: u64 = 5;
 
 /// What a run is to try.
 pub struct Settings {
@@ -128,16 +130,29 @@ impl Context {
     /// Sends a request.
     ///
     /// # Errors
-    /// If there is no answer.
+    /// If there is no answer, or a busy server gives it: that is no refusal, so a check would pass that has judged nothing.
     pub async fn send(&self, sent: Request) -> Result<Exchange, Unmet> {
-        let came = self.http.send(&sent).await?;
-        Ok(Exchange { sent, came })
+        let exchange = self.ask(sent).await?;
+        if exchange.came.status == 503 { Err(busy(503)) } else { Ok(exchange) }
+    }
+
+    /// The same where 503 is an answer that is judged.
+    ///
+    /// # Errors
+    /// If there is no answer, or only one about a limit of requests.
+    pub async fn ask(&self, sent: Request) -> Result<Exchange, Unmet> {
+        let mut came = self.http.send(&sent).await?;
+        if let Some(wait) = wait_of(&came) {
+            sleep(Duration::from_secs(wait)).await;
+            came = self.http.send(&sent).await?;
+        }
+        if came.status == 429 { Err(busy(429)) } else { Ok(Exchange { sent, came }) }
     }
 
     /// Sends each request, and finds what `wrong` says of the answer to it.
     ///
     /// # Errors
-    /// If one has no answer.
+    /// If one has no answer, and nothing was found before it.
     pub async fn each<N>(
         &self,
         requests: impl IntoIterator<Item = (N, Request)>,
@@ -145,8 +160,10 @@ impl Context {
     ) -> Judged {
         let mut found = Vec::new();
         for (name, request) in requests {
-            let exchange = self.send(request).await?;
-            found.extend(wrong(name, &exchange).map(|what| exchange.finding(what)));
+            match self.send(request).await {
+                Ok(exchange) => found.extend(wrong(name, &exchange).map(|what| exchange.finding(what))),
+                Err(unmet) => return unmet.after(found),
+            }
         }
         Ok(found)
     }
@@ -205,6 +222,16 @@ impl Context {
     pub async fn garbage(&self) -> Result<&Exchange, Unmet> {
         self.garbage.get_or_try_init(|| self.send(self.legacy("tools/list").bearer(GARBAGE))).await
     }
+}
+
+fn busy(status: u16) -> Unmet {
+    Unmet(format!("a server that is not busy (it answers {status})"))
+}
+
+/// How many seconds a busy server asks to be waited for (RFC 9110 §10.2.3), if that is short.
+fn wait_of(came: &Reply) -> Option<u64> {
+    let wait = came.header("retry-after").filter(|_| matches!(came.status, 429 | 503))?;
+    wait.trim().parse().ok().filter(|wait| *wait <= MAX_WAIT)
 }
 
 /// What every request of the modern era says of its sender.

@@ -21,12 +21,12 @@ impl Context {
     /// # Errors
     /// If there is no answer.
     pub async fn document(&self, url: &Url) -> Result<Result<Document, Exchange>, Unmet> {
-        let mut exchange = self.send(Request::get(url)).await?;
+        let mut exchange = self.ask(Request::get(url)).await?;
         for _ in 0..MAX_REDIRECTS {
             let redirects = (300..400).contains(&exchange.came.status);
             let own = |next: &Url| next.origin() == exchange.sent.url.origin();
             match exchange.location().filter(|next| redirects && own(next)) {
-                Some(next) => exchange = self.send(Request::get(&next)).await?,
+                Some(next) => exchange = self.ask(Request::get(&next)).await?,
                 None => break,
             }
         }

@@ -134,6 +134,16 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unmet(pub String);
 
+impl Unmet {
+    /// What comes of a check that cannot go on: what it has found until then, if that is something.
+    ///
+    /// # Errors
+    /// If it is nothing.
+    pub fn after(self, found: Vec<Finding>) -> Judged {
+        if found.is_empty() { Err(self) } else { Ok(found) }
+    }
+}
+
 /// What came of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

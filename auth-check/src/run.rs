@@ -96,7 +96,7 @@ pub async fn try_all(context: Context, progress: impl Fn(&Check, usize, usize)) 
 
 /// Waits until the server answers, and something else than that it is not ready.
 async fn wait(context: &Context, seconds: u32) {
-    let ready = async || context.send(context.legacy("tools/list")).await.is_ok_and(|it| it.came.status != 503);
+    let ready = async || context.send(context.legacy("tools/list")).await.is_ok();
     let waiting = async {
         while !ready().await {
             sleep(Duration::from_secs(1)).await;

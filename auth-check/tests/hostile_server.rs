@@ -6,7 +6,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -157,6 +157,68 @@ async fn a_client_is_taken_back_only_at_the_origin_where_it_was_registered() {
     assert_eq!(judge(&server.context().await, "REG-01").await, Ok(Vec::new()));
     assert_eq!(server.asked("POST /register").len(), 1);
     assert_eq!(other.asked(""), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_busy_server_has_refused_nothing() {
+    for status in [429, 503] {
+        let asked = AtomicU32::new(0);
+        let server = Server::start(move |line, base| match line {
+            // First nobody is asked for, then the good token; all others come too fast.
+            "POST /mcp" => match asked.fetch_add(1, Ordering::Relaxed) {
+                0 => documents(line, base),
+                1 => json(200, json!({ "result": {} })),
+                _ => json(status, json!({})),
+            },
+            "GET /mcp" | "DELETE /mcp" | "POST /register" => json(status, json!({})),
+            line => documents(line, base),
+        });
+        let mut settings = server.settings().await;
+        settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
+        let context = Context::new(settings);
+        assert_eq!(judge(&context, "TOK-01").await, Ok(Vec::new()));
+        let unmet = Err(Unmet(format!("a server that is not busy (it answers {status})")));
+        for id in ["CHAL-15", "CHAL-16", "TRAN-08", "TOK-02", "TOK-09", "PLACE-01", "PLACE-05", "PLACE-08"] {
+            assert_eq!(judge(&context, id).await, unmet, "{id}");
+        }
+        for id in ["REG-01", "REG-02", "REG-05", "REG-06", "REG-07"] {
+            assert_eq!(judge(&context, id).await, unmet, "{id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_busy_server_is_waited_for_once_if_it_says_for_how_long_and_that_is_short() {
+    for (wait, times) in [("1", 2), ("60", 1), ("Fri, 27 Nov 2026 12:00:00 GMT", 1)] {
+        let server =
+            Server::start(move |_, _| format!("HTTP/1.1 429 X\r\nRetry-After: {wait}\r\nContent-Length: 0\r\n\r\n"));
+        let context = server.context().await;
+        let started = Instant::now();
+        assert!(context.anonymous().await.is_err());
+        assert_eq!(server.asked("POST /mcp").len(), times, "{wait}");
+        assert_eq!(started.elapsed() >= Duration::from_secs(1), times == 2, "{wait}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_before_a_server_was_busy_stays_found() {
+    let asked = AtomicU32::new(0);
+    let server = Server::start(move |line, base| match (line, asked.fetch_add(1, Ordering::Relaxed)) {
+        ("POST /mcp", 0) => json(200, json!({ "result": {} })),
+        ("POST /mcp", _) => json(429, json!({})),
+        _ => documents(line, base),
+    });
+    assert_eq!(judge(&server.context().await, "CHAL-15").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_without_an_id_cannot_try_redirect_uris() {
+    let server = Server::start(|line, base| match line {
+        "POST /register" => json(201, json!({})),
+        line => documents(line, base),
+    });
+    let unmet = Err(Unmet("a client_id and an authorization_endpoint".to_owned()));
+    assert_eq!(judge(&server.context().await, "REG-07").await, unmet);
 }
 
 #[tokio::test]

@@ -204,6 +204,8 @@ pub const HABITS: &[Fault] = &[
     fault("no-refresh-tokens", "gives no refresh tokens", &[]),
     fault("token-before-host", "looks at Host only where there is a good token", &[]),
     fault("lists-need-no-scope", "shows its tools to everybody with a token, and asks for scopes at each call", &[]),
+    fault("limits-requests", "answers 429 to each seventh request", &[]),
+    fault("asks-to-wait", "answers 429 to each seventh request, and says that the next will do", &[]),
 ];
 
 /// The fault of this name.

@@ -16,7 +16,10 @@ pub mod proofs;
 pub mod state;
 pub mod verify;
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::{
+    net::{IpAddr, Ipv4Addr, TcpListener},
+    sync::atomic::Ordering,
+};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
@@ -80,6 +83,14 @@ async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
 
 /// Host and Origin first, then the route.
 async fn answer(request: &HttpRequest, body: &[u8], state: &State) -> HttpResponse {
+    let waits = state.has("asks-to-wait");
+    if (waits || state.has("limits-requests")) && state.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(7) {
+        let mut limited = HttpResponse::TooManyRequests();
+        if waits {
+            limited.insert_header(("Retry-After", "0"));
+        }
+        return limited.finish();
+    }
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let known = |host: &str| matches!(host.split(':').next(), Some("127.0.0.1" | "localhost"));
     if !header("host").is_some_and(known) && !state.has("any-host") {

@@ -1,6 +1,9 @@
 //! What the server knows: its fault, its URLs, whom it trusts.
 
-use std::sync::{Mutex, atomic::AtomicBool};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU32},
+};
 
 use anyhow::{Context as _, Result};
 use aws_lc_rs::{
@@ -36,6 +39,8 @@ pub struct State {
     pub key: PublicKeyComponents<Vec<u8>>,
     /// Whether the keys were forgotten.
     pub forgotten: AtomicBool,
+    /// How many requests have come.
+    pub requests: AtomicU32,
     /// What the authorization server gave.
     pub grants: Mutex<Grants>,
 }
@@ -49,7 +54,8 @@ impl State {
         let jwk = &trust.keys["keys"][0];
         let kid = jwk["kid"].as_str().context("the key has no kid")?.to_owned();
         let key = components(jwk).context("the key is not an RSA key")?;
-        Ok(State { base, fault, trust, kid, key, forgotten: AtomicBool::new(false), grants: Mutex::default() })
+        let (forgotten, requests) = (AtomicBool::new(false), AtomicU32::new(1));
+        Ok(State { base, fault, trust, kid, key, forgotten, requests, grants: Mutex::default() })
     }
 
     /// Whether the server has this fault.

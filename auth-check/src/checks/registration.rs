@@ -155,7 +155,10 @@ async fn refused(context: &Context, uris: &[&str]) -> Judged {
             let accepted = exchange.came.is_success() && listed;
             Ok(exchange.found_if(accepted, format!("The redirect URI {uri} is registered.")))
         };
-        found.extend(registered(context, &client(uri), judge).await?);
+        match registered(context, &client(uri), judge).await {
+            Ok(more) => found.extend(more),
+            Err(unmet) => return unmet.after(found),
+        }
     }
     Ok(found)
 }
@@ -200,7 +203,9 @@ async fn logo(context: &Context) -> Judged {
 async fn other_redirect(context: &Context) -> Judged {
     registered(context, &client(GOOD), async |(registration, endpoint)| {
         let answer = registration.json().unwrap_or_default();
-        let (Some(id), Some(endpoint)) = (answer["client_id"].as_str(), endpoint) else { return Ok(Vec::new()) };
+        let (Some(id), Some(endpoint)) = (answer["client_id"].as_str(), endpoint) else {
+            return Err(Unmet("a client_id and an authorization_endpoint".to_owned()));
+        };
         let requests = [
             "https://evil.example/callback".to_owned(),
             format!("{GOOD}.evil.example/"),

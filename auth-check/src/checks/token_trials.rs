@@ -19,34 +19,24 @@ pub async fn good(context: &Context) -> Judged {
 /// Sends the rows of the table that have this id.
 pub async fn refused(context: &Context, id: &'static str) -> Judged {
     let probe = context.probe().await?;
-    let mut found = Vec::new();
-    let mut tried = 0;
-    let mut judge = async |name: &str, token: &str| -> Result<(), Unmet> {
-        let exchange = context.send(probe.clone().bearer(token)).await?;
-        tried += 1;
-        found.extend(exchange.found_if(exchange.came.is_success(), format!("Accepted: {name}.")));
-        // 503 is an answer: keys cannot be had now.
-        let failed = exchange.came.is_failure() && exchange.came.status != 503;
-        found.extend(exchange.found_if(failed, format!("The server fails ({}): {name}.", exchange.came.status)));
-        Ok(())
-    };
-    if id == "TOK-09" {
-        for (audience, token) in context.tokens.foreign() {
-            judge(&format!("a token for {audience}"), token).await?;
-        }
-    }
+    let foreign = context.tokens.foreign().filter(|_| id == "TOK-09");
+    let mut tokens: Vec<_> =
+        foreign.map(|(audience, token)| (format!("a token for {audience}"), token.to_owned())).collect();
     match forged(context, id).await {
-        Ok(tokens) => {
-            for (name, token) in tokens {
-                judge(name, &token).await?;
-            }
-        }
-        Err(unmet) if tried == 0 => return Err(unmet),
+        Ok(forged) => tokens.extend(forged.into_iter().map(|(name, token)| (name.to_owned(), token))),
+        Err(unmet) if tokens.is_empty() => return Err(unmet),
         Err(_) => {}
     }
-    if tried == 0 {
+    if tokens.is_empty() {
         return Err(Unmet(Needs::Key.as_str().to_owned()));
     }
+    let requests = tokens.into_iter().map(|(name, token)| (name, probe.clone().bearer(&token)));
+    let wrong = |name, exchange: &Exchange| match exchange.came.status {
+        200..300 => Some(format!("Accepted: {name}.")),
+        status @ 500.. => Some(format!("The server fails ({status}): {name}.")),
+        _ => None,
+    };
+    let mut found = context.each(requests, wrong).await?;
     if id == "TOK-18" && found.is_empty() && context.attacker.server.was_fetched(id) {
         let exchange = context.send(probe).await?;
         found.push(
@@ -94,7 +84,7 @@ pub async fn expired_status(context: &Context) -> Judged {
 }
 
 pub async fn still_good(context: &Context) -> Judged {
-    let exchange = context.send(context.probe().await?.bearer(&context.token().await?)).await?;
+    let exchange = context.ask(context.probe().await?.bearer(&context.token().await?)).await?;
     let what = format!("A good token is now answered with {}.", exchange.came.status);
     Ok(exchange.found_if(!exchange.came.is_success(), what))
 }

@@ -7,13 +7,9 @@ impl Context {
     /// A request to the token endpoint.
     ///
     /// # Errors
-    /// If there is no answer, or one that is about something else.
+    /// If there is no answer.
     pub async fn ask_for_token(&self, client: &Client, form: &[(&str, &str)]) -> Result<Exchange, Unmet> {
-        let exchange = self.send(client.request(&self.endpoints().await?.token, form)).await?;
-        match exchange.came.status {
-            status @ (429 | 503) => Err(Unmet(format!("a token endpoint that is not busy (it answers {status})"))),
-            _ => Ok(exchange),
-        }
+        self.send(client.request(&self.endpoints().await?.token, form)).await
     }
 
     /// A refresh (RFC 6749 §6), perhaps for other scopes.
