@@ -90,6 +90,18 @@ async fn a_log_in_needs_a_client() {
     assert!(output.status.code() == Some(2) && err.contains("--client-id"), "{err}");
 }
 
+#[actix_web::test]
+async fn who_can_paste_nothing_is_not_waited_for() {
+    let gallery = gallery("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auth-check"));
+    command.args([&gallery.endpoint(), "--login", "--paste", "--active"]).stdin(Stdio::null());
+    let started = Instant::now();
+    let output = actix_web::web::block(move || command.output()).await.unwrap().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(3) && out.contains("the input has ended"), "{out}");
+    assert!(started.elapsed() < Duration::from_mins(2), "{:?}", started.elapsed());
+}
+
 #[tokio::test]
 async fn the_browser_comes_back_to_the_place_that_it_was_sent_to_and_no_other() {
     let terminal = Terminal::new(false, None).await.unwrap();

@@ -85,17 +85,20 @@ impl Terminal {
         let back = timeout(PATIENCE, async {
             let mut lines = self.lines.lock().await;
             loop {
-                tokio::select! {
-                    place = self.came_back(&visit) => return Some(place),
-                    Some(line) = lines.recv() => match Url::parse(line.trim()) {
-                        Ok(place) if is_answer(&place, &visit) => return Some(place),
-                        _ if line.trim().is_empty() && visit.may_stay => return None,
-                        _ => eprintln!("That is not where the browser was to come back to: {}?…", visit.redirect_uri),
-                    },
+                let line = tokio::select! {
+                    place = self.came_back(&visit), if self.listener.is_some() => return Ok(Some(place)),
+                    Some(line) = lines.recv() => line,
+                    // Nobody can come back by either way.
+                    else => return Err(Unmet("somebody who pastes an address (the input has ended)".to_owned())),
+                };
+                match Url::parse(line.trim()) {
+                    Ok(place) if is_answer(&place, &visit) => return Ok(Some(place)),
+                    _ if line.trim().is_empty() && visit.may_stay => return Ok(None),
+                    _ => eprintln!("That is not where the browser was to come back to: {}?…", visit.redirect_uri),
                 }
             }
         });
-        back.await.map_err(|_| Unmet("somebody who logs in within 5 minutes".to_owned()))
+        back.await.unwrap_or_else(|_| Err(Unmet("somebody who logs in within 5 minutes".to_owned())))
     }
 
     /// Waits for the browser.
