@@ -1,6 +1,6 @@
 //! Keys, and tokens put together part by part: what no library would sign.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use aws_lc_rs::{
     digest,
     encoding::{AsDer, PublicKeyX509Der},
@@ -50,7 +50,9 @@ impl RsaKey {
     /// # Errors
     /// If it is another.
     pub fn from_pem(pem: &str) -> Result<Self> {
-        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).context("it is not PEM")?;
+        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
+            anyhow!("it has no private key as PEM; --issuer-key takes the issuer's private key, not the public one")
+        })?;
         let pair = match &der {
             PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
             other => KeyPair::from_pkcs8(other.secret_der()),
@@ -181,6 +183,10 @@ mod tests {
         let der: Pkcs8V1Der<'_> = KeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap();
         let pem = |kind| format!("A key\n-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(&*der));
         assert!(RsaKey::from_pem(&pem("PRIVATE KEY")).is_ok());
-        assert!(RsaKey::from_pem(&pem("PUBLIC KEY")).is_err() && RsaKey::from_pem("").is_err());
+        for none in [&pem("PUBLIC KEY"), ""] {
+            assert!(
+                RsaKey::from_pem(none).err().unwrap().to_string().contains("--issuer-key takes the issuer's private")
+            );
+        }
     }
 }

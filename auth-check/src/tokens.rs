@@ -44,6 +44,8 @@ impl Given {
             anyhow::anyhow!("it is not as --help says (line {}, column {})", error.line(), error.column())
         })?;
         ensure!(given.own().next().is_some(), "it has no token for this server: one without `audience`");
+        let with_scheme = |one: &GivenToken| one.token.expose_secret().to_ascii_lowercase().starts_with("bearer ");
+        ensure!(!given.tokens.iter().any(with_scheme), "write each token without the word Bearer in front of it");
         let fits = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         ensure!(given.tokens.iter().all(|one| fits(one.token.expose_secret())), "a token is not printable ASCII");
         Ok(given)
@@ -168,6 +170,8 @@ mod tests {
         assert_eq!(tokens.with_scopes(&purpose, "a b").as_deref(), Some("two"));
         assert_eq!(tokens.with_scopes(&purpose, "b"), None);
         assert_eq!(tokens.foreign().collect::<Vec<_>>(), [("https://other.example", "three")]);
+        let with_scheme = Given::read(r#"{"tokens":[{"token":"Bearer secret"}]}"#).unwrap_err().to_string();
+        assert!(with_scheme.contains("without the word Bearer"), "{with_scheme}");
         for bad in [r#"{"tokens":["secret"]}"#, "secret", r#"{"tokens":[]}"#, r#"{"tokens":[{"token":"a secret"}]}"#] {
             assert!(!Given::read(bad).unwrap_err().to_string().contains("secret"), "{bad}");
         }

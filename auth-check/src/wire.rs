@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use crate::message::Reply;
+use crate::{http::MAX_ANSWER, message::Reply};
 
 /// The most interim answers (1xx) in front of one.
 const MAX_INTERIM: usize = 8;
@@ -16,6 +16,10 @@ pub fn reply(mut bytes: &[u8], method: &str, ended: bool) -> Result<Option<Reply
         let mut headers = [httparse::EMPTY_HEADER; 100];
         let mut response = httparse::Response::new(&mut headers);
         let httparse::Status::Complete(head) = response.parse(bytes)? else {
+            ensure!(
+                bytes.len() <= MAX_ANSWER,
+                "auth-check stopped reading after {MAX_ANSWER} bytes without an end of its headers"
+            );
             ensure!(!ended, "the connection was closed without an answer");
             return Ok(None);
         };
@@ -86,6 +90,9 @@ mod tests {
         assert_eq!(read(&chunked[..chunked.len() - 8], false), None);
         let stream = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hi\n\ndata: {\"a\":1}\n\n";
         assert!(read(stream, false).is_some() && read(&stream[..stream.len() - 2], false).is_none());
+        let endless = "HTTP/1.1 200 OK\r\nX: ".to_owned() + &"x".repeat(MAX_ANSWER);
+        let why = reply(endless.as_bytes(), "GET", true).unwrap_err().to_string();
+        assert!(why.contains("stopped reading after 1048576 bytes"), "{why}");
         assert!(reply(b"", "GET", true).is_err() && reply(b"SSH-2.0\r\n", "GET", false).is_err());
     }
     #[test]
