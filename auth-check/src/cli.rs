@@ -1,6 +1,11 @@
 //! The command line.
 
-use std::{fs, io::IsTerminal, path::Path, process::ExitCode};
+use std::{
+    fs,
+    io::{IsTerminal, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -30,6 +35,7 @@ Ways to tokens:
                                   {\"token\": \"eyJ…\", \"audience\": \"https://other.example/mcp\"}]}
                       `scopes`: what it was granted, if you know. `audience`: it is for another server.
   --mock-issuer[=URL] auth-check is the authorization server. Tell yours to trust the issuer that it names.
+                      Write --mock-issuer=URL, without a space.
   --issuer-key FILE   the private key of a development issuer that your server trusts already.
   --login             log in with your browser, six to eight times mostly, and at most 20. The client is yours
                       (--client-id, perhaps the https URL of its metadata document), or it registers (--active).
@@ -77,8 +83,7 @@ impl Cli {
     pub async fn run(self) -> Result<ExitCode> {
         match self.command {
             Some(Command::List) => {
-                anstream::print!("{}", report::text::list());
-                anstream::println!("{} checks", checks::all().count());
+                print(&format!("{}{} checks\n", report::text::list(), checks::all().count()))?;
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Explain { id }) => {
@@ -86,7 +91,7 @@ impl Cli {
                     eprintln!("auth-check: there is no check {id}; `auth-check list` shows all");
                     return Ok(ExitCode::from(2));
                 };
-                anstream::print!("{}", report::text::explain(check));
+                print(&report::text::explain(check))?;
                 Ok(ExitCode::SUCCESS)
             }
             None => Box::pin(check(self.check)).await,
@@ -95,12 +100,9 @@ impl Cli {
 }
 
 async fn check(args: CheckArgs) -> Result<ExitCode> {
-    let Some(url) = args.url.clone() else {
-        eprintln!("auth-check: which server? Give the URL of its MCP endpoint; --help says more");
-        return Ok(ExitCode::from(2));
-    };
+    let url = args.target()?;
     if let Err(Unmet(what)) = Http::new(&url, args.mine.clone()).allows(&url) {
-        eprintln!("auth-check: {url} is not on this machine. If it is yours, say so: {what}");
+        eprintln!("auth-check: {} is not on this machine. If it is yours, say so: {what}", mask::url(&url));
         return Ok(ExitCode::from(2));
     }
     let policy = read(args.policy.as_deref(), Policy::read)?;
@@ -155,11 +157,20 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
             eprintln!("auth-check: {ended}");
         }
     }
-    // First what needs no file: that one cannot be written must not lose it.
-    anstream::print!("{}", report::text::report(&results));
-    write(args.json.as_deref(), || format!("{:#}\n", report::json::report(&results)))?;
-    write(args.sarif.as_deref(), || format!("{:#}\n", report::sarif::report(&results)))?;
-    write(args.junit.as_deref(), || report::junit::report(&results, required.contains(&Require::All)))?;
+    // That one cannot be written must not lose the others.
+    let written = [
+        write(args.json.as_deref(), || format!("{:#}\n", report::json::report(&results))),
+        write(args.sarif.as_deref(), || format!("{:#}\n", report::sarif::report(&results))),
+        write(args.junit.as_deref(), || report::junit::report(&results, required.contains(&Require::All))),
+        print(&report::text::report(&results)),
+    ];
+    let failed: Vec<_> = written.into_iter().filter_map(Result::err).collect();
+    for error in &failed {
+        eprintln!("auth-check: {error:#}");
+    }
+    if !failed.is_empty() {
+        return Ok(ExitCode::from(2));
+    }
     Ok(exit_code(&results, &required, can_sign))
 }
 
@@ -187,6 +198,12 @@ fn read<T>(path: Option<&Path>, parse: impl Fn(&str) -> Result<T>) -> Result<Opt
     let Some(path) = path else { return Ok(None) };
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     parse(&text).with_context(|| format!("cannot use {}", path.display())).map(Some)
+}
+
+/// Prints a text; its colours only where there is a terminal.
+fn print(text: &str) -> Result<()> {
+    let mut out = anstream::stdout();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write the report to stdout")
 }
 
 fn write(path: Option<&Path>, report: impl Fn() -> String) -> Result<()> {

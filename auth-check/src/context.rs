@@ -11,6 +11,7 @@ use crate::{
     http::Http,
     issuer::IssuerServer,
     jose::RsaKey,
+    mask,
     message::{Exchange, Reply, Request},
     model::{Judged, Revision, Unmet},
     tokens::Tokens,
@@ -141,12 +142,18 @@ impl Context {
     /// # Errors
     /// If there is no answer, or only one about a limit of requests.
     pub async fn ask(&self, sent: Request) -> Result<Exchange, Unmet> {
+        let sent = self.hide(sent);
         let mut came = self.http.send(&sent).await?;
         if let Some(wait) = wait_of(&came) {
             sleep(Duration::from_secs(wait)).await;
             came = self.http.send(&sent).await?;
         }
         if came.status == 429 { Err(busy(429)) } else { Ok(Exchange { sent, came }) }
+    }
+
+    /// The request, whose report does not show the query of the endpoint's URL: it may have a key.
+    pub(crate) fn hide(&self, request: Request) -> Request {
+        mask::of_query(&self.target).iter().fold(request, |request, secret| request.secret(secret))
     }
 
     /// Sends each request, and finds what `wrong` says of the answer to it.
@@ -224,7 +231,8 @@ impl Context {
     }
 }
 
-fn busy(status: u16) -> Unmet {
+/// What a check misses that needs another answer than this one.
+pub(crate) fn busy(status: u16) -> Unmet {
     Unmet(format!("a server that is not busy (it answers {status})"))
 }
 

@@ -106,6 +106,14 @@ pub fn url(url: &Url) -> String {
     shown.chars().take(MAX_URL).collect()
 }
 
+/// What may be secret in a URL's query: the whole of it, and each value, as they are and as another URL has them.
+pub fn of_query(url: &Url) -> Vec<String> {
+    let query = url.query().unwrap_or_default();
+    let written = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value.to_owned());
+    let all = written.chain(url.query_pairs().map(|(_, value)| value.into_owned())).chain([query.to_owned()]);
+    all.flat_map(|one| [form_urlencoded::byte_serialize(one.as_bytes()).collect(), one]).collect()
+}
+
 /// The parameters of a redirect that are secrets (RFC 6749 §4.1.2 and §4.2.2), as they are and as they are written.
 pub fn of_redirect(place: &Url) -> Vec<String> {
     let written = [place.query(), place.fragment()].into_iter().flatten().flat_map(|part| part.split('&'));

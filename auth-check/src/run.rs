@@ -1,4 +1,4 @@
-//! Tries all checks, in the table's order.
+//! Tries all checks, in the table's order, but for the last.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,14 +13,17 @@ use crate::{
     model::{Finding, Needs, Outcome, Revision, Unmet},
 };
 
+/// What a server may not survive: it comes last, so that no other check is lost.
+const LAST: &str = "TRAN-09";
+
 /// What a run found.
 #[derive(Debug)]
 pub struct Results {
-    /// The MCP endpoint.
+    /// The MCP endpoint, without what may be secret in its URL.
     pub target: String,
     /// The revision that it was held against.
     pub revision: Revision,
-    /// What came of each check that applies, in the table's order.
+    /// What came of each check that applies, in the order in which they were tried.
     pub verdicts: Vec<Verdict>,
     /// How many requests were sent.
     pub requests: u32,
@@ -78,7 +81,8 @@ pub async fn ready(settings: Settings) -> Result<Context> {
 /// The same as [`run`], on a server that is ready.
 pub async fn try_all(context: Context, progress: impl Fn(&Check, usize, usize)) -> Results {
     let revision = context.revision;
-    let applying: Vec<_> = checks::all().filter_map(|check| Some((check, check.level(revision)?))).collect();
+    let mut applying: Vec<_> = checks::all().filter_map(|check| Some((check, check.level(revision)?))).collect();
+    applying.sort_by_key(|(check, _)| check.id == LAST);
     let mut verdicts: Vec<Verdict> = Vec::new();
     let mut known: HashMap<&str, Outcome> = HashMap::new();
     for (number, (check, level)) in applying.iter().enumerate() {
@@ -91,7 +95,7 @@ pub async fn try_all(context: Context, progress: impl Fn(&Check, usize, usize)) 
         verdicts.push(Verdict { check, level: *level, outcome, excused: None });
     }
     context.leave().await;
-    Results { target: context.target.to_string(), revision, verdicts, requests: context.http.count() }
+    Results { target: mask::url(&context.target), revision, verdicts, requests: context.http.count() }
 }
 
 /// Waits until the server answers, and something else than that it is not ready.

@@ -3,7 +3,7 @@
 use oauth::{address, scope::is_scope};
 use url::Url;
 
-use crate::{context::Context, documents::Document, message::Request, model::Judged};
+use crate::{context::Context, documents::Document, mask, message::Request, model::Judged};
 
 /// What is wrong with the document.
 async fn judged(context: &Context, wrong: impl Fn(&Document) -> Option<String>) -> Judged {
@@ -17,7 +17,7 @@ pub async fn found(context: &Context) -> Judged {
         return Ok(Vec::new());
     }
     let first = places.iter().find_map(|place| place.answer.as_ref().err());
-    let tried: Vec<_> = places.iter().map(|place| place.url.as_str()).collect();
+    let tried: Vec<_> = places.iter().map(|place| mask::url(&place.url)).collect();
     let what = format!("There is no JSON document at {}.", tried.join(" or "));
     Ok(first.map(|exchange| exchange.finding(what)).into_iter().collect())
 }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use url::Url;
 
@@ -10,7 +11,7 @@ use crate::{login::terminal::SECRET, model::Revision};
 #[derive(Args)]
 pub struct CheckArgs {
     /// The MCP endpoint, such as http://localhost:9000/mcp
-    pub url: Option<Url>,
+    pub url: Option<String>,
     /// The revision of MCP to hold the server against
     #[arg(long, value_name = "DATE", default_value = "2026-07-28")]
     pub revision: Revision,
@@ -20,9 +21,9 @@ pub struct CheckArgs {
     /// A file with tokens (see below)
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Be the authorization server, under this URL
+    /// Be the authorization server, under this URL: write --mock-issuer=URL, without a space
     #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = "http://localhost:9099", conflicts_with = "issuer_key")]
-    pub mock_issuer: Option<Url>,
+    pub mock_issuer: Option<String>,
     /// The address to bind the mock issuer to, if it is not the URL's port on 127.0.0.1
     #[arg(long, value_name = "ADDRESS", requires = "mock_issuer")]
     pub mock_bind: Option<SocketAddr>,
@@ -74,6 +75,41 @@ pub struct CheckArgs {
     /// Print no progress
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl CheckArgs {
+    /// The MCP endpoint.
+    ///
+    /// # Errors
+    /// If it is none that can be asked. The error does not quote it, as it may have secrets: so clap must not read it.
+    pub fn target(&self) -> Result<Url> {
+        let text = self.url.as_deref().context("which server? Give the URL of its MCP endpoint; --help says more")?;
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.context("give an http or https URL, such as http://localhost:9000/mcp")?;
+        let plain = has_no_user(&url) && url.fragment().is_none();
+        ensure!(plain, "leave user name, password and fragment out of the URL; for tokens there is --token-file");
+        Ok(url)
+    }
+
+    /// Where the mock issuer is, if there is to be one.
+    ///
+    /// # Errors
+    /// If it is no issuer, or nobody can be there.
+    pub fn mock_issuer(&self) -> Result<Option<Url>> {
+        let Some(text) = &self.mock_issuer else { return Ok(None) };
+        // A proxy may have its certificate.
+        let served = |url: &Url| url.scheme() == "http" || url.scheme() == "https" && self.mock_bind.is_some();
+        let plain = |url: &Url| has_no_user(url) && url.query().is_none() && url.fragment().is_none();
+        let url = Url::parse(text).ok().filter(|url| served(url) && plain(url) && url.port() != Some(0));
+        url.map(Some).context(
+            "--mock-issuer takes an http URL with a port that is not 0, without user name, query and fragment, such as \
+             http://localhost:9099; https takes a proxy, and --mock-bind",
+        )
+    }
+}
+
+fn has_no_user(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none()
 }
 
 /// What must have been run.

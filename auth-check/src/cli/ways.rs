@@ -42,7 +42,7 @@ pub async fn given(args: &CheckArgs, given: Given, target: &Url) -> Result<(Toke
     let foreign = Arc::new(RsaKey::generate()?);
     let bait = foreign.key_set();
     let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let server = if let Some(issuer) = &args.mock_issuer {
+    let server = if let Some(issuer) = args.mock_issuer()? {
         let key = Arc::new(RsaKey::generate()?);
         let address = args.mock_bind.unwrap_or_else(|| loopback(issuer.port_or_known_default().unwrap_or(9099)));
         let server = IssuerServer::start(address, Some(issuer.as_str()), &key.key_set(), &bait).await?;

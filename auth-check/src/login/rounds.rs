@@ -61,7 +61,7 @@ impl Context {
         let redirect_uri = Url::parse(asked).map_err(|_| Unmet("a redirect URI that is a URL".to_owned()))?;
         let mut url = endpoints.authorization.clone();
         url.query_pairs_mut().extend_pairs(&params);
-        let request = Request::new("GET", &url).header("Accept", "text/html");
+        let request = self.hide(Request::new("GET", &url).header("Accept", "text/html"));
         Ok(Question { request, redirect_uri, state, verifier })
     }
 
