@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,6 +37,7 @@ pub struct IssuerServer {
 #[derive(Default)]
 struct Seen {
     fetched: Mutex<Vec<String>>,
+    asked: AtomicBool,
 }
 
 impl IssuerServer {
@@ -71,6 +75,11 @@ impl IssuerServer {
     /// If the issuer is not a URL, which [`start`](Self::start) was given.
     pub fn bait(&self, name: &str) -> Url {
         Url::parse(&format!("{}{BAIT}/{name}", self.url)).expect("the issuer is a URL")
+    }
+
+    /// Whether somebody asked for the trusted keys.
+    pub fn was_asked(&self) -> bool {
+        self.seen.asked.load(Ordering::Relaxed)
     }
 
     /// Whether somebody fetched that address.
@@ -121,8 +130,11 @@ async fn answer(mut stream: TcpStream, pages: &Pages, seen: &Seen) -> Result<()>
         Some(&pages.bait)
     } else if path.contains(AUTHORIZATION_SERVER) || path.contains(OPENID_CONFIGURATION) {
         Some(&pages.metadata)
+    } else if path.ends_with(JWKS) {
+        seen.asked.store(true, Ordering::Relaxed);
+        Some(&pages.keys)
     } else {
-        path.ends_with(JWKS).then_some(&pages.keys)
+        None
     };
     let status = if page.is_some() { "200 OK" } else { "404 Not Found" };
     let body = page.map(Value::to_string).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -15,9 +15,11 @@ use std::{
 use auth_check::{
     checks,
     context::{Attacker, Context, Settings},
+    http::Http,
     issuer::IssuerServer,
     jose::RsaKey,
     login::{Browser, Login, MAX_ROUNDS, Visit, Visited},
+    message::Request,
     model::{Judged, Outcome, Revision, Unmet},
     run::run,
     tokens::{Mint, Tokens},
@@ -209,6 +211,70 @@ async fn what_was_found_before_a_server_was_busy_stays_found() {
         _ => documents(line, base),
     });
     assert_eq!(judge(&server.context().await, "CHAL-15").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_a_huge_token_kills_is_found() {
+    // Alive, asked with the huge token, and asked again.
+    for (answers, found) in [([true, false, false], 1), ([true, false, true], 0), ([true, true, true], 0)] {
+        let asked = AtomicUsize::new(0);
+        let server = Server::start(move |line, base| {
+            if answers[asked.fetch_add(1, Ordering::Relaxed)] { documents(line, base) } else { String::new() }
+        });
+        let findings = judge(&server.context().await, "TRAN-09").await.unwrap();
+        assert_eq!(findings.len(), found, "{answers:?}: {findings:?}");
+        assert!(findings.iter().all(|it| it.what.contains("no longer answers")), "{findings:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_kill_a_server_is_tried_last() {
+    let server = Server::start(documents);
+    let results = run(server.settings().await, |_, _, _| {}).await.unwrap();
+    assert_eq!(results.verdicts.last().unwrap().check.id, "TRAN-09");
+}
+
+#[tokio::test]
+async fn a_bait_that_the_server_cannot_reach_proves_nothing() {
+    for (host, unmet) in [("0.0.0.0", true), ("127.0.0.1", false)] {
+        let asked = AtomicU32::new(0);
+        let server = Server::start(move |line, base| match line {
+            "POST /mcp" if asked.fetch_add(1, Ordering::Relaxed) == 1 => json(200, json!({ "result": {} })),
+            line => documents(line, base),
+        });
+        let mut settings = server.settings().await;
+        settings.target = settings.target.as_str().replace("127.0.0.1", host).parse().unwrap();
+        settings.mine = vec![host.to_owned()];
+        settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
+        let judged = judge(&Context::new(settings), "TOK-18").await;
+        assert!(matches!(&judged, Err(Unmet(why)) if why.contains("--mock-issuer=URL")) == unmet, "{judged:?}");
+        assert!(judged.is_ok() != unmet, "{judged:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_mock_issuer_is_told_so() {
+    for (asks, said) in [(false, true), (true, false)] {
+        let server = Server::start(documents);
+        let mut settings = server.settings().await;
+        let issuer = settings.attacker.server.url().to_owned();
+        if asks {
+            let jwks = format!("{issuer}/jwks").parse().unwrap();
+            assert!(Http::new(&jwks, Vec::new()).send(&Request::get(&jwks)).await.is_ok());
+        }
+        settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: issuer.clone() });
+        let findings = judge(&Context::new(settings), "TOK-01").await.unwrap();
+        assert_eq!(findings[0].what.contains(&format!("never asked {issuer} for its keys")), said, "{findings:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_gives_another_address_than_the_endpoints_is_asked_about_it() {
+    for (status, asks) in [(404, true), (405, true), (400, false)] {
+        let server = Server::start(move |_, _| json(status, json!({})));
+        let findings = judge(&server.context().await, "CHAL-01").await.unwrap();
+        assert_eq!(findings[0].what.ends_with("Is this the MCP endpoint?"), asks, "{findings:?}");
+    }
 }
 
 #[tokio::test]

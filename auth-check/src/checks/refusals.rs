@@ -13,6 +13,7 @@ pub async fn no_token(context: &Context) -> Judged {
     let status = exchange.came.status;
     let what = match status {
         200..300 => "The request was let in without a token.".to_owned(),
+        404 | 405 => format!("The answer to a request without a token is {status}, not 401. Is this the MCP endpoint?"),
         _ => format!("The answer to a request without a token is {status}, not 401."),
     };
     Ok(exchange.found_if(status != 401, what))

@@ -1,5 +1,7 @@
 //! How hostile tokens are tried.
 
+use oauth::address;
+
 use crate::{
     context::Context,
     hostile::{Forge, TABLE},
@@ -10,8 +12,15 @@ use crate::{
 
 pub async fn good(context: &Context) -> Judged {
     let refused = context.era().await?.as_ref().err();
+    let server = &context.attacker.server;
+    let mock = context.tokens.mint.as_ref().is_some_and(|mint| mint.issuer == server.url());
+    let hint = if mock && !server.was_asked() {
+        format!(" Your server never asked {} for its keys: tell it to trust that issuer.", server.url())
+    } else {
+        String::new()
+    };
     let what = |exchange: &Exchange| {
-        exchange.finding(format!("A token that should be good is answered with {}.", exchange.came.status))
+        exchange.finding(format!("A token that should be good is answered with {}.{hint}", exchange.came.status))
     };
     Ok(refused.map(what).into_iter().collect())
 }
@@ -37,11 +46,17 @@ pub async fn refused(context: &Context, id: &'static str) -> Judged {
         _ => None,
     };
     let mut found = context.each(requests, wrong).await?;
-    if id == "TOK-18" && found.is_empty() && context.attacker.server.was_fetched(id) {
-        let exchange = context.send(probe).await?;
-        found.push(
-            exchange.finding("The server fetched an address that a hostile token named, though it refused the token."),
-        );
+    if id == "TOK-18" && found.is_empty() {
+        let server = &context.attacker.server;
+        if server.was_fetched(id) {
+            let exchange = context.send(probe).await?;
+            found.push(
+                exchange
+                    .finding("The server fetched an address that a hostile token named, though it refused the token."),
+            );
+        } else if address::is_loopback(&server.bait(id)) && !address::is_loopback(&context.target) {
+            return Err(Unmet("--mock-issuer=URL, with a URL that the server reaches".to_owned()));
+        }
     }
     Ok(found)
 }

@@ -4,9 +4,10 @@ use oauth::address;
 
 use crate::{
     check::{Check, MUST, SHOULD, run},
-    context::{Context, GARBAGE},
+    context::{Context, GARBAGE, busy},
+    mask,
     message::{Exchange, Request},
-    model::{Clause, Judged, Level, Needs, Revision, Unmet},
+    model::{Clause, Finding, Judged, Level, Needs, Revision, Unmet},
 };
 
 const ORIGIN: Clause = Clause {
@@ -252,15 +253,31 @@ async fn proxy_headers(context: &Context) -> Judged {
 }
 
 async fn huge_token(context: &Context) -> Judged {
+    let small = context.legacy("initialize");
+    // Only who answers now can be killed.
+    context.send(small.clone()).await?;
     let token = "a".repeat(48 * 1024);
-    let request = context.legacy("initialize").bearer(&token);
-    if let Ok(exchange) = context.send(request).await {
-        let status = exchange.came.status;
-        let what = format!("A token of 48 KiB is answered with {status}.");
-        return Ok(exchange.found_if(!(400..500).contains(&status), what));
+    let huge = small.clone().bearer(&token);
+    let sent = format!("{} {} with a token of 48 KiB", huge.method, huge.url.path());
+    match context.ask(huge).await {
+        Ok(exchange) => {
+            let status = exchange.came.status;
+            let what = format!("A token of 48 KiB is answered with {status}.");
+            return Ok(exchange.found_if(!(400..500).contains(&status), what));
+        }
+        Err(unmet) if unmet == busy(429) => return Err(unmet),
+        // A server may close the connection on it, if it goes on.
+        Err(_) => {}
     }
-    // A server may close the connection on it, if it goes on.
-    let alive = context.send(context.legacy("initialize")).await;
-    alive.map_err(|Unmet(why)| Unmet(format!("a server that is alive after a huge token: {why}")))?;
-    Ok(Vec::new())
+    match context.http.send(&small).await {
+        Ok(came) if !came.is_failure() => Ok(Vec::new()),
+        Ok(came) => {
+            let what = format!("After a token of 48 KiB the server answers with {}.", came.status);
+            Ok(vec![Exchange { sent: small, came }.finding(what)])
+        }
+        Err(Unmet(why)) => {
+            let what = "After a token of 48 KiB the server no longer answers.".to_owned();
+            Ok(vec![Finding { what, sent, came: format!("nothing: this needs {}", mask::sentence(&why)) }])
+        }
+    }
 }
