@@ -9,12 +9,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use tokio::signal::ctrl_c;
 
 use self::args::{CheckArgs, Require};
 use crate::{
     check::Check,
     checks,
-    context::Settings,
+    context::{Context, Settings},
     http::Http,
     mask,
     model::{Outcome, Unmet},
@@ -49,7 +50,7 @@ The policy file:
   reason = \"our provider sends no typ\"
   until = 2027-03-31                    the last day
 
-Exit codes: 0 nothing found, 1 findings, 2 usage, 3 what was required could not be run.";
+Exit codes: 0 nothing found, 1 findings, 2 usage, 3 what was required could not be run, 130 stopped (Ctrl-C).";
 
 /// How many seconds a server that trusts the mock issuer has to start.
 const PATIENCE: u32 = 60;
@@ -145,7 +146,10 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
             eprintln!("auth-check: clients named auth-check will be registered at {}", mask::url(&endpoint));
         }
     }
-    let mut results = try_all(context, progress).await;
+    let mut results = tokio::select! {
+        results = try_all(&context, progress) => results,
+        Ok(()) = ctrl_c() => return Ok(stop(&context).await),
+    };
     if !quiet {
         eprint!("\r\u{1b}[K");
     }
@@ -172,6 +176,18 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(2));
     }
     Ok(exit_code(&results, &required, can_sign))
+}
+
+/// Takes back what a run has registered that was stopped; who stops that too does not wait for it.
+async fn stop(context: &Context) -> ExitCode {
+    if context.active {
+        eprintln!("\nauth-check: stopped; clients that were registered are taken back");
+    }
+    tokio::select! {
+        () = context.leave() => {}
+        Ok(()) = ctrl_c() => {}
+    }
+    ExitCode::from(130)
 }
 
 fn exit_code(results: &Results, required: &[Require], can_sign: bool) -> ExitCode {

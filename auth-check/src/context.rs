@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{sync::OnceCell, time::sleep};
+use tokio::{
+    sync::{Mutex, OnceCell},
+    time::sleep,
+};
 use url::Url;
 
 use crate::{
@@ -104,6 +107,8 @@ pub struct Context {
     pub(crate) servers: OnceCell<Result<Servers, Unmet>>,
     pub(crate) key_sets: OnceCell<Result<KeySets, Unmet>>,
     pub(crate) lacking: OnceCell<Tried>,
+    /// The clients that are to be taken back.
+    pub(crate) registered: Mutex<Vec<Exchange>>,
 }
 
 impl Context {
@@ -125,6 +130,7 @@ impl Context {
             servers: OnceCell::new(),
             key_sets: OnceCell::new(),
             lacking: OnceCell::new(),
+            registered: Mutex::default(),
         }
     }
 

@@ -61,7 +61,7 @@ impl Results {
 /// # Errors
 /// If the server does not answer at all, or may not be asked.
 pub async fn run(settings: Settings, progress: impl Fn(&Check, usize, usize)) -> Result<Results> {
-    Ok(try_all(ready(settings).await?, progress).await)
+    Ok(try_all(&ready(settings).await?, progress).await)
 }
 
 /// Waits until the server is ready to be tried.
@@ -79,7 +79,7 @@ pub async fn ready(settings: Settings) -> Result<Context> {
 }
 
 /// The same as [`run`], on a server that is ready.
-pub async fn try_all(context: Context, progress: impl Fn(&Check, usize, usize)) -> Results {
+pub async fn try_all(context: &Context, progress: impl Fn(&Check, usize, usize)) -> Results {
     let revision = context.revision;
     let mut applying: Vec<_> = checks::all().filter_map(|check| Some((check, check.level(revision)?))).collect();
     applying.sort_by_key(|(check, _)| check.id == LAST);
@@ -89,7 +89,7 @@ pub async fn try_all(context: Context, progress: impl Fn(&Check, usize, usize)) 
         progress(check, number + 1, applying.len());
         let outcome = match stopped(check, &known) {
             Some(outcome) => outcome,
-            None => try_one(&context, check).await,
+            None => try_one(context, check).await,
         };
         known.insert(check.id, outcome.clone());
         verdicts.push(Verdict { check, level: *level, outcome, excused: None });

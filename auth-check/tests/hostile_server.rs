@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener},
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
@@ -146,6 +147,49 @@ async fn a_client_is_taken_back_though_what_it_was_for_fails() {
         taken_back.len() == 1 && taken_back[0].contains("Authorization: Bearer take-it-back\r\n"),
         "{taken_back:?}"
     );
+}
+
+#[tokio::test]
+async fn a_client_is_taken_back_though_no_more_may_be_asked() {
+    let server = Server::start(|line, base| match line {
+        "POST /register" => client(base),
+        line => documents(line, base),
+    });
+    let context = server.context().await;
+    let endpoint = format!("{}/register", server.base).parse().unwrap();
+    context.register(&endpoint, &json!({})).await.unwrap();
+    let nobody = Request::get(&"http://127.0.0.1:1/".parse().unwrap());
+    for _ in 0..2000 {
+        assert!(context.send(nobody.clone()).await.is_err());
+    }
+    assert!(context.anonymous().await.is_err());
+    context.leave().await;
+    assert_eq!(server.asked("DELETE /clients/1 ").len(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_run_that_is_stopped_takes_its_client_back() {
+    let slow = AtomicBool::new(true);
+    let server = Server::start(move |line, base| match line {
+        "POST /register" => client(base),
+        "DELETE /clients/1" => {
+            // The run is stopped before this comes.
+            thread::sleep(Duration::from_secs(if slow.swap(false, Ordering::Relaxed) { 3 } else { 0 }));
+            json(200, json!({}))
+        }
+        line => documents(line, base),
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auth-check"));
+    let mut child = command.args([&format!("{}/mcp", server.base), "--active"]).stdout(Stdio::null()).spawn().unwrap();
+    while server.asked("DELETE /clients/1 ").is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None);
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(server.asked("POST /register").len(), 1);
+    assert_eq!(server.asked("DELETE /clients/1 ").len(), 2);
 }
 
 #[tokio::test]

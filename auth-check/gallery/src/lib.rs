@@ -84,7 +84,9 @@ async fn serve(request: HttpRequest, body: web::Bytes, state: web::Data<State>) 
 /// Host and Origin first, then the route.
 async fn answer(request: &HttpRequest, body: &[u8], state: &State) -> HttpResponse {
     let waits = state.has("asks-to-wait");
-    if (waits || state.has("limits-requests")) && state.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(7) {
+    // Not the browser's, which would not come back.
+    let limited = (waits || state.has("limits-requests")) && request.path() != "/authorize";
+    if limited && state.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(7) {
         let mut limited = HttpResponse::TooManyRequests();
         if waits {
             limited.insert_header(("Retry-After", "0"));

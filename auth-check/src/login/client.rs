@@ -4,10 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use url::{Url, form_urlencoded::byte_serialize};
 
-use crate::{
-    documents::Document,
-    message::{Exchange, Request},
-};
+use crate::{documents::Document, message::Request};
 
 /// The authorization server that is asked: the first that a person can log in at.
 pub struct Endpoints {
@@ -61,8 +58,6 @@ pub struct Client {
     pub(super) secret: Option<String>,
     /// Whether the secret goes into the header.
     pub(super) basic: bool,
-    /// The registration, if auth-check made one.
-    pub(super) registered: Option<Exchange>,
 }
 
 impl Client {

@@ -52,7 +52,7 @@ impl Context {
             Some(known) => {
                 let method = self.endpoints().await?.method(&["client_secret_basic", "client_secret_post"]);
                 let secret = known.secret.as_ref().map(|secret| secret.expose_secret().to_owned());
-                Ok(Client { id: known.id.clone(), secret, basic: method == "client_secret_basic", registered: None })
+                Ok(Client { id: known.id.clone(), secret, basic: method == "client_secret_basic" })
             }
             None => self.register_to_log_in().await,
         });
@@ -92,16 +92,6 @@ impl Context {
         };
         // Without `token_endpoint_auth_method`, the secret belongs into the header (RFC 7591 §2).
         let basic = text("token_endpoint_auth_method").is_none_or(|method| method != "client_secret_post");
-        Ok(Client { id, secret: text("client_secret"), basic, registered: Some(exchange) })
-    }
-
-    /// Takes clients back that were registered for the log-in, where that is possible.
-    pub async fn leave(&self) {
-        let clients = self.tokens.login.iter().flat_map(|login| &login.clients);
-        for client in clients.filter_map(|client| client.get()?.as_ref().ok()) {
-            if let Some(registration) = &client.registered {
-                self.unregister(registration).await;
-            }
-        }
+        Ok(Client { id, secret: text("client_secret"), basic })
     }
 }
