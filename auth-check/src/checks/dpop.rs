@@ -200,7 +200,10 @@ async fn refused(context: &Context, id: &'static str) -> Judged {
         let proofs = |nonce: Option<&str>| {
             make(&Forge { bound, claims: proof::claims(&request.method, &request.url, Some(&token), nonce) })
         };
-        let exchange = context.send_proven(bound, &request, proofs).await?;
+        let exchange = match context.send_proven(bound, &request, proofs).await {
+            Ok(exchange) => exchange,
+            Err(unmet) => return unmet.after(found),
+        };
         found.extend(exchange.found_if(exchange.came.is_success(), format!("Accepted: a proof {name}.")));
     }
     Ok(found)

@@ -172,7 +172,10 @@ async fn foreign_host(context: &Context) -> Judged {
     let request = good.clone().unwrap_or_else(|| context.legacy("initialize"));
     let mut found = Vec::new();
     for host in ["evil.example", "localhost.evil.example"] {
-        let exchange = context.send(request.clone().header("Host", host)).await?;
+        let exchange = match context.send(request.clone().header("Host", host)).await {
+            Ok(exchange) => exchange,
+            Err(unmet) => return unmet.after(found),
+        };
         if good.is_none() && exchange.came.status == 401 {
             return Err(Unmet(Needs::Token.as_str().to_owned()));
         }
