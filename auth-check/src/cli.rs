@@ -77,6 +77,19 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the arguments; if they cannot be read, ends the program.
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let args: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+            // The library would say that the URL is no subcommand.
+            if args.windows(2).any(|two| two[0] == "--mock-issuer" && two[1].contains("://")) {
+                eprintln!("auth-check: write --mock-issuer=URL, without a space");
+                std::process::exit(2);
+            }
+            error.exit()
+        })
+    }
+
     /// Does what was asked for.
     ///
     /// # Errors

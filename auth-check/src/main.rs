@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use auth_check::cli::Cli;
-use clap::Parser;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match Cli::parse().run().await {
+    match Cli::read().run().await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("auth-check: {error:#}");

@@ -43,6 +43,7 @@ async fn what_cannot_be_used_is_said_in_a_sentence_without_its_secrets() {
         (&[endpoint, "--mock-issuer=http://localhost:0"], mock),
         (&[endpoint, "--mock-issuer=https://localhost:9099"], mock),
         (&[endpoint, "--mock-issuer=the-secret"], mock),
+        (&[endpoint, "--mock-issuer", "http://localhost:9099/the-secret"], "write --mock-issuer=URL, without a space"),
     ] {
         let output = output(auth_check(args)).await;
         let err = String::from_utf8(output.stderr).unwrap();
