@@ -14,6 +14,7 @@ pub mod grants;
 pub mod mcp;
 pub mod proofs;
 pub mod state;
+pub mod token;
 pub mod verify;
 
 use std::{
@@ -123,7 +124,7 @@ async fn answer(request: &HttpRequest, body: &[u8], state: &State) -> HttpRespon
         "/register" if request.method() == Method::POST => client::register(body, state),
         "/authorize" if request.method() == Method::GET => client::authorize(request, state),
         "/token" => token(request, body, state),
-        "/revoke" if request.method() == Method::POST => grants::revoke(body, state),
+        "/revoke" if request.method() == Method::POST => token::revoke(body, state),
         _ => documents::serve(request, state),
     }
 }
@@ -135,10 +136,10 @@ fn refused() -> HttpResponse {
 /// Tokens are given to POST alone.
 fn token(request: &HttpRequest, body: &[u8], state: &State) -> HttpResponse {
     if request.method() == Method::POST {
-        return grants::token(request, body, state);
+        return token::token(request, body, state);
     }
     if state.has("token-by-get") {
-        return grants::token(request, request.query_string().as_bytes(), state);
+        return token::token(request, request.query_string().as_bytes(), state);
     }
     HttpResponse::MethodNotAllowed().insert_header(("Allow", "POST")).finish()
 }
