@@ -31,8 +31,6 @@ use crate::{
 
 /// How long an exchange may take, from the connection to the answer's end.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most bytes of an answer that are read.
-pub(crate) const MAX_ANSWER: usize = 1 << 20;
 /// The most requests of one run.
 const MAX_REQUESTS: u32 = 2000;
 /// The longest that a run goes on sending.
@@ -187,7 +185,7 @@ async fn converse(
                 return Err(error.into());
             }
         };
-        if let Some(reply) = wire::reply(bytes, &request.method, ended || bytes.len() > MAX_ANSWER)? {
+        if let Some(reply) = wire::reply(bytes, &request.method, ended || bytes.len() > wire::MAX_ANSWER)? {
             return Ok(reply);
         }
     }

@@ -2,8 +2,10 @@
 
 use anyhow::{Result, bail, ensure};
 
-use crate::{http::MAX_ANSWER, message::Reply};
+use crate::message::Reply;
 
+/// The most bytes of an answer that are read.
+pub(crate) const MAX_ANSWER: usize = 1 << 20;
 /// The most interim answers (1xx) in front of one.
 const MAX_INTERIM: usize = 8;
 
