@@ -70,13 +70,6 @@ impl AuthArgs {
             builder = builder.allow_loopback_client_ids();
         }
         if let Some(password) = dev_password {
-            if self.users().await.is_ok() {
-                eprintln!(
-                    "MCP_DEV_PASSWORD has no effect: the users are there already, with passwords of their own.\n\
-                     To change one: {}",
-                    self.passwd_command()
-                );
-            }
             builder = builder.first_password(password);
         }
         builder.open().await

@@ -104,7 +104,8 @@ impl Users {
     }
 
     /// Reads the accounts. The first start creates them, with the given password, or with a random one each that is
-    /// shown on stderr. `passwd` is the command that changes alice's.
+    /// shown on stderr. If the accounts exist already, a message on stderr says that a given password has no effect.
+    /// `passwd` is the command that changes alice's.
     ///
     /// # Errors
     /// If the database cannot be used, or the password given is too short or too long.
@@ -120,6 +121,12 @@ impl Users {
             if ours {
                 return Ok(users);
             }
+        }
+        if password.is_some() {
+            eprintln!(
+                "MCP_DEV_PASSWORD has no effect: the users are there already, with passwords of their own.\n\
+                 To change one: {passwd}"
+            );
         }
         Ok(users)
     }
