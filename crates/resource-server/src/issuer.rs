@@ -118,5 +118,6 @@ impl<T: Into<String>> From<T> for Issuer {
 /// If it can be none.
 pub fn issuer_url(issuer: &str) -> Result<Url> {
     ensure!(!is_template(issuer), "{issuer} is a template for many tenants: put one tenant's name into it");
-    url::of_server(issuer, false).map_err(|why| anyhow!("{issuer:?} is not the URL of an issuer: it {why}"))
+    url::of_server(issuer, false)
+        .map_err(|why| anyhow!("{issuer:?} is not the URL of an issuer, such as https://login.example: it {why}"))
 }

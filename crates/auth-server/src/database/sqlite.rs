@@ -1,4 +1,5 @@
-//! A file of SQLite.
+//! A file of SQLite. A program opens it once: closing any handle of a file drops all of the process's locks on it (POSIX), and
+//! another program may then remove the log that is still written to.
 
 use std::{path::Path, time::Duration};
 
