@@ -41,7 +41,7 @@ fn replica(database: &str, keys: &Path) -> Result<Server> {
 
 impl Replicas {
     async fn start() -> Result<Self> {
-        let postgres = Postgres::new()?;
+        let postgres = Postgres::start_with(&["fsync=off"])?; // no machine fails here, and a slow disk is no failure
         let database = postgres.database("mcp").await?;
         // A default that some choose, and with which what counts behind a lock would count too little.
         let mut connection = PgConnection::connect(&database).await?;
