@@ -384,7 +384,7 @@ async fn of_20_who_refresh_at_once_through_the_proxy_one_succeeds() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(ci), ignore = "needs PostgreSQL and HAProxy")]
 async fn while_no_replica_is_ready_the_proxy_serves_what_needs_no_database() -> Result<()> {
-    let (postgres, world, _replicas, mut proxy) = World::start().await?;
+    let (postgres, world, replicas, mut proxy) = World::start().await?;
     let (client, token) = (reqwest::Client::builder().no_proxy().build()?, world.token("caller")?);
     let get = |path: &str| client.get(format!("{}{path}", world.url));
     postgres.stop("fast")?;
@@ -401,5 +401,16 @@ async fn while_no_replica_is_ready_the_proxy_serves_what_needs_no_database() -> 
     assert_eq!(save.json()["error"]["code"], 503, "the replica's own answer: {save:?}");
     assert_eq!(Reply::of(get("/ready")).await?.status, 503);
     postgres.start()?;
-    proxy.is_ready().await
+    proxy.is_ready().await?;
+    // Neither before the proxy has noticed nor after.
+    drop(replicas);
+    for noticed in [false, true] {
+        if noticed {
+            until(&proxy, 0, "DOWN").await?;
+        }
+        let gone = Reply::of(get("/health")).await?;
+        assert_eq!((gone.status.as_u16(), gone.header("retry-after")), (503, "2"), "noticed: {noticed}; {gone:?}");
+        assert_eq!(gone.json()["error"], "temporarily_unavailable", "noticed: {noticed}");
+    }
+    Ok(())
 }
