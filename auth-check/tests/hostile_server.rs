@@ -133,12 +133,17 @@ fn client(place: &str) -> String {
     json(201, json!({ "client_id": "1", "registration_client_uri": uri, "registration_access_token": "take-it-back" }))
 }
 
-#[tokio::test]
-async fn a_client_is_taken_back_though_what_it_was_for_fails() {
-    let server = Server::start(|line, base| match line {
+/// A server at which clients register.
+fn registering() -> Server {
+    Server::start(|line, base| match line {
         "POST /register" => client(base),
         line => documents(line, base),
-    });
+    })
+}
+
+#[tokio::test]
+async fn a_client_is_taken_back_though_what_it_was_for_fails() {
+    let server = registering();
     let context = server.context().await;
     assert!(judge(&context, "REG-07").await.is_err(), "the authorization endpoint says nothing");
     assert_eq!(server.asked("GET /authorize").len(), 1);
@@ -151,10 +156,7 @@ async fn a_client_is_taken_back_though_what_it_was_for_fails() {
 
 #[tokio::test]
 async fn a_client_is_taken_back_though_no_more_may_be_asked() {
-    let server = Server::start(|line, base| match line {
-        "POST /register" => client(base),
-        line => documents(line, base),
-    });
+    let server = registering();
     let context = server.context().await;
     let endpoint = format!("{}/register", server.base).parse().unwrap();
     context.register(&endpoint, &json!({})).await.unwrap();

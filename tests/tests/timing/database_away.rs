@@ -14,6 +14,15 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
+/// PostgreSQL, the URL of a database there, a server that keeps everything in it, and alice's token.
+async fn start() -> Result<(Postgres, String, Arc<Server>, String)> {
+    let postgres = Postgres::new()?;
+    let url = postgres.database("mcp").await?;
+    let server = Arc::new(Server::start_with("step12", &["--database", &url, "--auth-database", &url])?);
+    let token = gen_token(&server.keys(), server.url(), &["--username", "alice"])?;
+    Ok((postgres, url, server, token))
+}
+
 fn save(server: &Server, token: &str, text: &str) -> RequestBuilder {
     let params = json!({ "name": "save_note", "arguments": { "text": text } });
     server.modern("tools/call", params).bearer_auth(token)
@@ -64,10 +73,7 @@ async fn texts(server: &Server, token: &str) -> Result<Vec<String>> {
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
 async fn while_the_database_is_away_callers_are_told_soon_and_nothing_that_was_acknowledged_is_lost() -> Result<()> {
-    let postgres = Postgres::new()?;
-    let url = postgres.database("mcp").await?;
-    let server = Arc::new(Server::start_with("step12", &["--database", &url, "--auth-database", &url])?);
-    let token = gen_token(&server.keys(), server.url(), &["--username", "alice"])?;
+    let (postgres, _, server, token) = start().await?;
     let browser = Browser::new(&server)?;
     let client = browser.register(&["http://localhost/callback"]).await?;
     let login = browser.open(&browser.request(&client, &[])).await?;
@@ -162,14 +168,11 @@ fn on_postgresql_the_authorization_server_passes_the_tests_of_registration() -> 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(ci), ignore = "needs PostgreSQL")]
 async fn who_waits_for_a_lock_when_the_database_hangs_is_told_in_time_as_well() -> Result<()> {
-    let postgres = Postgres::new()?;
-    let url = postgres.database("mcp").await?;
-    let server = Arc::new(Server::start_with("step12", &["--database", &url, "--auth-database", &url])?);
-    let token = gen_token(&server.keys(), server.url(), &["--username", "alice"])?;
+    let (postgres, url, server, token) = start().await?;
     let (mut other, mut watching) = (PgConnection::connect(&url).await?, PgConnection::connect(&url).await?);
     sqlx::raw_sql("BEGIN; LOCK TABLE notes").execute(&mut other).await?;
     let saving = tokio::spawn({
-        let server = server.clone();
+        let (server, token) = (server.clone(), token.clone());
         async move {
             let asked = Instant::now();
             let reply = Reply::of(save(&server, &token, "never")).await;
@@ -188,7 +191,6 @@ async fn who_waits_for_a_lock_when_the_database_hangs_is_told_in_time_as_well() 
     postgres.signal("CONT")?;
     assert_away("the one who waits for a lock", &reply?, took);
     drop(other);
-    let token = gen_token(&server.keys(), server.url(), &["--username", "alice"])?;
     let well = until(200, back, || save(&server, &token, "again")).await?;
     assert!(well < Duration::from_secs(5), "all was well after {well:?}");
     Ok(())
