@@ -4,6 +4,7 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -117,20 +118,26 @@ impl KeyFolder {
         self.keys.get(number + 1).map(|next| next.from + TOKEN_LIFE)
     }
 
-    /// Adds a new key, which signs after this time.
+    /// Adds a new key, which signs after this time; a second or more later if others begin at that very second.
     ///
     /// # Errors
-    /// If there are too many keys already, there is one of this very second, or the folder cannot be written.
+    /// If there are too many keys already, or the folder cannot be written.
     pub fn add(&mut self, learn: Duration) -> Result<&Key> {
         ensure!(self.keys.len() < MAX_KEYS, "there are {MAX_KEYS} keys already: remove some with retire");
-        let key = new_private_key(&self.dir)?;
-        let from = Utc::now() + learn; // only now, since it took a while to make the key
-        let file = self.dir.join(PRIVATE.replace(".pem", &format!(".{}.pem", from.format(TIME))));
-        let cannot = || format!("cannot write {}", file.display());
-        key.persist_noclobber(&file).with_context(cannot)?;
+        let mut key = new_private_key(&self.dir)?;
+        let mut from = Utc::now() + learn; // only now, since it took a while to make the key
+        let file = loop {
+            let file = self.dir.join(PRIVATE.replace(".pem", &format!(".{}.pem", from.format(TIME))));
+            match key.persist_noclobber(&file) {
+                Ok(_) => break file,
+                Err(taken) if taken.error.kind() == ErrorKind::AlreadyExists => key = taken.file,
+                Err(error) => return Err(error).with_context(|| format!("cannot write {}", file.display())),
+            }
+            from += Duration::from_secs(1);
+        };
         self.sync()?;
         *self = Self::read(&self.dir)?;
-        self.keys.iter().find(|key| key.file == file).with_context(cannot)
+        self.keys.iter().find(|key| key.file == file).with_context(|| format!("{} is gone", file.display()))
     }
 
     /// Removes these keys, which are not all. If the pair is one of them, the oldest of the others takes its place and name,

@@ -354,3 +354,22 @@ async fn a_key_waits_signs_and_is_retired_once_its_tokens_have_expired() -> Resu
     assert!(!went_well && said.contains("at most 7days"), "{said}");
     Ok(())
 }
+
+#[tokio::test]
+async fn keys_that_would_begin_at_one_second_begin_one_after_the_other() -> Result<()> {
+    let keys = tempfile::tempdir()?;
+    good(keys.path(), &["list"])?;
+    let rotate = || {
+        let keys = keys.path().to_owned();
+        spawn_blocking(move || rotate(&keys, "1h"))
+    };
+    let at_once: Vec<_> = (0..12).map(|_| rotate()).collect();
+    let mut made = Vec::new();
+    for key in at_once {
+        made.push(key.await??);
+    }
+    let states = states(keys.path())?;
+    assert_eq!(states.len(), 13);
+    assert!(made.iter().all(|kid| states.contains(&(kid.clone(), "waiting".to_owned()))), "{states:?} {made:?}");
+    Ok(())
+}
