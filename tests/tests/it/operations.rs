@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{Reply, Server, command};
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::task::spawn_blocking;
 
 struct Running {
     child: Child,
@@ -353,4 +354,27 @@ async fn health_is_unavailable_while_a_database_cannot_be_written() {
         sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
         assert_eq!(until(200).await, well.json(), "{step} {option}");
     }
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_database_that_is_in_use_but_not_for_ever() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("database");
+    let start = || {
+        let file = file.display().to_string();
+        spawn_blocking(move || Server::start_with("step9", &["--auth-database", &file]))
+    };
+    drop(start().await??);
+    let mut other = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&file)).await?;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await?;
+    let started = start();
+    tokio::time::sleep(Duration::from_secs(5)).await; // longer than a request would wait
+    assert!(!started.is_finished(), "it waits: {:?}", started.await?.err());
+    sqlx::query("ROLLBACK").execute(&mut other).await?;
+    drop(started.await??);
+
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await?;
+    let error = start().await?.err().context("it started")?.to_string();
+    assert!(error.contains("cannot open the database") && error.contains("locked"), "{error}");
+    Ok(())
 }

@@ -79,15 +79,11 @@ impl Database {
 
 /// Whether it is a matter of time: the database is in use for too long, or cannot be reached.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(error) => {
-            #[cfg(feature = "postgres")]
-            if let Some(error) = error.try_downcast_ref() {
-                return postgres::is_unavailable(error);
-            }
-            error.code().is_some_and(|code| sqlite::is_busy(&code))
-        }
-        _ => false,
+    #[cfg(feature = "postgres")]
+    if let sqlx::Error::Database(error) = error
+        && let Some(error) = error.try_downcast_ref()
+    {
+        return postgres::is_unavailable(error);
     }
+    matches!(error, sqlx::Error::Io(_)) || sqlite::is_unavailable(error)
 }

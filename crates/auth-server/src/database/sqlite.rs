@@ -12,6 +12,8 @@ use sqlx::{
 
 /// How long a request waits for the database before it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is tried to open the file: nobody waits for an answer yet, and a disk may be slow, or another program busy with it.
+const TRIES: usize = 5;
 
 pub(super) async fn open(file: &Path, steps: &[&'static str]) -> Result<SqlitePool> {
     // Before SQLite opens it: closing any handle of a file drops all of the process's locks on it (POSIX).
@@ -22,7 +24,13 @@ pub(super) async fn open(file: &Path, steps: &[&'static str]) -> Result<SqlitePo
         .synchronous(SqliteSynchronous::Full) // what was acknowledged is on disk
         .busy_timeout(PATIENCE);
     // One connection: SQLite writes one at a time anyway, and so nobody finds it locked.
-    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await?;
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy_with(options);
+    for _ in 1..TRIES {
+        match migrate(&pool, steps).await {
+            Err(error) if error.downcast_ref().is_some_and(is_unavailable) => {}
+            outcome => return outcome.map(|()| pool),
+        }
+    }
     migrate(&pool, steps).await?;
     Ok(pool)
 }
@@ -40,8 +48,13 @@ async fn migrate(pool: &SqlitePool, steps: &[&'static str]) -> Result<()> {
     Ok(all.commit().await?)
 }
 
-/// Whether a code is `SQLITE_BUSY` or `SQLITE_LOCKED`.
-pub(super) fn is_busy(code: &str) -> bool {
+/// Whether the file is in use for too long (`SQLITE_BUSY`, `SQLITE_LOCKED`), or its disk does not answer.
+pub(super) fn is_unavailable(error: &sqlx::Error) -> bool {
     const BUSY_OR_LOCKED: [i32; 2] = [5, 6];
-    code.parse::<i32>().is_ok_and(|code| BUSY_OR_LOCKED.contains(&(code & 0xff))) // the rest is the extended code
+    let code = match error {
+        sqlx::Error::PoolTimedOut => return true,
+        sqlx::Error::Database(error) => error.code(),
+        _ => return false,
+    };
+    code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| BUSY_OR_LOCKED.contains(&(code & 0xff))) // the rest is the extended code
 }
