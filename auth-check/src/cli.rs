@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    future::pending,
     io::{IsTerminal, Write as _},
     path::Path,
     process::ExitCode,
@@ -9,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::args::{CheckArgs, Require};
 use crate::{
@@ -50,7 +51,7 @@ The policy file:
   reason = \"our provider sends no typ\"
   until = 2027-03-31                    the last day
 
-Exit codes: 0 nothing found, 1 findings, 2 usage, 3 what was required could not be run, 130 stopped (Ctrl-C).";
+Exit codes: 0 nothing found, 1 findings, 2 usage, 3 what was required could not be run, 130 or 143 stopped (Ctrl-C, SIGTERM).";
 
 /// How many seconds a server that trusts the mock issuer has to start.
 const PATIENCE: u32 = 60;
@@ -161,7 +162,10 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
     }
     let mut results = tokio::select! {
         results = try_all(&context, progress) => results,
-        Ok(()) = ctrl_c() => return Ok(stop(&context).await),
+        code = told_to_stop() => {
+            take_back(&context).await;
+            return Ok(ExitCode::from(code));
+        }
     };
     if !quiet {
         eprint!("\r\u{1b}[K");
@@ -191,16 +195,26 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
     Ok(exit_code(&results, &required, can_sign))
 }
 
+/// Waits for Ctrl-C, or for a CI job's end (SIGTERM). Returns the exit code of a program that a signal has stopped, as shells
+/// say it.
+async fn told_to_stop() -> u8 {
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else { return pending().await };
+    tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    }
+}
+
 /// Takes back what a run has registered that was stopped; who stops that too does not wait for it.
-async fn stop(context: &Context) -> ExitCode {
+async fn take_back(context: &Context) {
     if context.active {
         eprintln!("\nauth-check: stopped; clients that were registered are taken back");
     }
     tokio::select! {
         () = context.leave() => {}
-        Ok(()) = ctrl_c() => {}
+        _ = told_to_stop() => {}
     }
-    ExitCode::from(130)
 }
 
 fn exit_code(results: &Results, required: &[Require], can_sign: bool) -> ExitCode {

@@ -169,29 +169,31 @@ async fn a_client_is_taken_back_though_no_more_may_be_asked() {
     assert_eq!(server.asked("DELETE /clients/1 ").len(), 1);
 }
 
-#[cfg(unix)]
-#[tokio::test]
-async fn a_run_that_is_stopped_takes_its_client_back() {
-    let slow = AtomicBool::new(true);
-    let server = Server::start(move |line, base| match line {
-        "POST /register" => client(base),
-        "DELETE /clients/1" => {
-            // The run is stopped before this comes.
-            thread::sleep(Duration::from_secs(if slow.swap(false, Ordering::Relaxed) { 3 } else { 0 }));
-            json(200, json!({}))
+#[test]
+fn a_run_that_is_stopped_takes_its_client_back() {
+    for (kill, code) in [("-INT", 130), ("-TERM", 143)] {
+        let slow = AtomicBool::new(true);
+        let server = Server::start(move |line, base| match line {
+            "POST /register" => client(base),
+            "DELETE /clients/1" => {
+                // The run is stopped before this comes.
+                thread::sleep(Duration::from_secs(if slow.swap(false, Ordering::Relaxed) { 3 } else { 0 }));
+                json(200, json!({}))
+            }
+            line => documents(line, base),
+        });
+        let mut command = Command::new(env!("CARGO_BIN_EXE_auth-check"));
+        let mut child =
+            command.args([&format!("{}/mcp", server.base), "--active"]).stdout(Stdio::null()).spawn().unwrap();
+        while server.asked("DELETE /clients/1 ").is_empty() {
+            assert_eq!(child.try_wait().unwrap(), None);
+            thread::sleep(Duration::from_millis(20));
         }
-        line => documents(line, base),
-    });
-    let mut command = Command::new(env!("CARGO_BIN_EXE_auth-check"));
-    let mut child = command.args([&format!("{}/mcp", server.base), "--active"]).stdout(Stdio::null()).spawn().unwrap();
-    while server.asked("DELETE /clients/1 ").is_empty() {
-        assert_eq!(child.try_wait().unwrap(), None);
-        thread::sleep(Duration::from_millis(20));
+        assert!(Command::new("kill").args([kill, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(server.asked("POST /register").len(), 1);
+        assert_eq!(server.asked("DELETE /clients/1 ").len(), 2);
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(server.asked("POST /register").len(), 1);
-    assert_eq!(server.asked("DELETE /clients/1 ").len(), 2);
 }
 
 #[tokio::test]
@@ -257,6 +259,26 @@ async fn what_was_found_before_a_server_was_busy_stays_found() {
         _ => documents(line, base),
     });
     assert_eq!(judge(&server.context().await, "CHAL-15").await.unwrap().len(), 1);
+    for id in ["SCOPE-06", "SCOPE-07"] {
+        let asked = AtomicU32::new(0);
+        let server = Server::start(move |line, base| match line {
+            // First nobody is asked for, then a good token, one without scopes, and one without one of them.
+            "POST /mcp" => match asked.fetch_add(1, Ordering::Relaxed) {
+                0 => documents(line, base),
+                1 | 3 => json(200, json!({ "result": {} })),
+                2 => {
+                    let challenge = r#"Bearer error="insufficient_scope", scope="a b c""#;
+                    format!("HTTP/1.1 403 X\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n")
+                }
+                _ => json(429, json!({})),
+            },
+            _ => documents(line, base),
+        });
+        let mut settings = server.settings().await;
+        settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
+        let judged = judge(&Context::new(settings), id).await;
+        assert_eq!(judged.as_ref().map(Vec::len), Ok(1), "{id}: {judged:?}\n{:#?}", server.asked("POST"));
+    }
 }
 
 #[tokio::test]

@@ -118,10 +118,16 @@ async fn registered(context: &Context, metadata: &Value, judge: impl AsyncFn(Reg
     for (_, document) in context.server_metadata().await? {
         let Some(url) = document.url("registration_endpoint") else { continue };
         asked = true;
-        let exchange = context.register(&url, metadata).await?;
+        let exchange = match context.register(&url, metadata).await {
+            Ok(exchange) => exchange,
+            Err(unmet) => return unmet.after(found),
+        };
         let judged = judge((&exchange, document.url("authorization_endpoint"))).await;
         context.unregister(&exchange).await;
-        found.extend(judged?);
+        match judged {
+            Ok(more) => found.extend(more),
+            Err(unmet) => return unmet.after(found),
+        }
     }
     if asked { Ok(found) } else { Err(Unmet("a registration_endpoint".to_owned())) }
 }

@@ -263,7 +263,10 @@ async fn precise(context: &Context) -> Judged {
     let mut found = Vec::new();
     for scope in scopes.iter().filter(|_| scopes.len() > 1).take(MAX_TRIED) {
         let others: Vec<_> = scopes.iter().filter(|other| *other != scope).cloned().collect();
-        let exchange = with(context, operation, &others.join(" ")).await?;
+        let exchange = match with(context, operation, &others.join(" ")).await {
+            Ok(exchange) => exchange,
+            Err(unmet) => return unmet.after(found),
+        };
         let what = format!("The challenge asks for {scope:?}, but the operation is allowed without it.");
         found.extend(exchange.found_if(exchange.came.is_success(), what));
     }
@@ -284,7 +287,10 @@ async fn whole(context: &Context) -> Judged {
         if changed.is_empty() {
             continue;
         }
-        let exchange = with(context, operation, &changed.join(" ")).await?;
+        let exchange = match with(context, operation, &changed.join(" ")).await {
+            Ok(exchange) => exchange,
+            Err(unmet) => return unmet.after(found),
+        };
         found.extend(exchange.found_if(exchange.came.is_success(), format!("A scope counts {how}.")));
     }
     Ok(found)

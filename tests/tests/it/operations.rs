@@ -157,6 +157,9 @@ fn a_public_url_that_gives_passwords_and_tokens_to_whoever_listens_is_refused() 
         let args = ["--issuer", "http://login.example"];
         assert_one_sentence(&failure(step, path, &args)?, 1, "--issuer: http://login.example");
     }
+    let args = ["--resource", "http://mcp.example/mcp"];
+    assert_one_sentence(&failure("auth-server", path, &args)?, 1, "--resource: http://mcp.example/mcp");
+    Server::start_with("auth-server", &["--resource", "http://mcp.example/mcp", "--allow-insecure-http"])?;
     for args in [
         &["--public-url", "http://mcp.example", "--allow-insecure-http", "--issuer", "http://login.example"][..],
         &["--public-url", "https://mcp.example", "--issuer", "https://login.example"],

@@ -73,6 +73,9 @@ async fn main() -> ExitCode {
 async fn serve(args: Args) -> Result<()> {
     let mut listener = args.server.bind()?;
     listener.behind(args.proxy);
+    for resource in &args.resource {
+        listener.require_https("--resource", resource)?;
+    }
     let Some(keys) = args.keys.folder()? else {
         bail!("an authorization server signs tokens: it needs both keys (--keys), not --public-key")
     };
