@@ -96,12 +96,13 @@ pub fn database(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether this looks like a URL, which may hold a password: a scheme, a colon and a slash (RFC 3986 §3). A file of such a
-/// name can be had with `./` before it.
+/// Whether this looks like a URL, which may hold a password: a scheme, a colon, and a slash (RFC 3986 §3) or an `@`. A file of
+/// such a name can be had with `./` before it.
 pub fn is_url(path: &Path) -> bool {
     let Some((scheme, rest)) = path.to_str().and_then(|text| text.trim_start().split_once(':')) else { return false };
     let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    rest.starts_with('/') && scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(in_scheme)
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(in_scheme);
+    is_scheme && (rest.starts_with('/') || rest.contains('@'))
 }
 
 /// Follows no link, and does not wait for the other end of a FIFO.

@@ -433,7 +433,9 @@ async fn a_database_that_cannot_be_used_is_said_without_its_password() -> Result
         assert_eq!(said.matches(&says).count(), 1, "{says}: {said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
-    for slip in ["postgres:/mcp:hunter2@localhost/mcp", " mysql://mcp:hunter2@localhost/mcp"] {
+    for slip in
+        ["postgres:/mcp:hunter2@localhost/mcp", "postgres:mcp:hunter2@localhost", " mysql://mcp:hunter2@localhost/mcp"]
+    {
         let said = failure(slip)?;
         assert!(said.contains("cannot open the database …: it is a URL, and a file is wanted here"), "{said}");
         assert!(!said.contains("hunter2"), "{said}");

@@ -80,6 +80,7 @@ mod tests {
             // These are no URLs of PostgreSQL.
             ("postgres:/me:secret@db.example/mcp", "…"),
             (" mysql://me:secret@db.example/mcp", "…"),
+            ("postgres:me:secret@db.example", "…"),
         ] {
             let location = Location::from(location);
             assert_eq!((format!("{location}"), format!("{location:?}")), (shown.to_owned(), shown.to_owned()));
