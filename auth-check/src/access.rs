@@ -20,6 +20,14 @@ pub(crate) fn first_scopes(text: &str) -> Vec<&str> {
     text.split(' ').filter(|scope| !scope.is_empty()).take(MAX_SCOPES).collect()
 }
 
+/// A given token, unless it has expired: what it is answered with then says nothing.
+pub(crate) fn lasting(token: String) -> Result<String, Unmet> {
+    if jose::ends(&token).is_some_and(jose::is_over) {
+        return Err(Unmet("a token that has not expired".to_owned()));
+    }
+    Ok(token)
+}
+
 impl Context {
     /// A token that the server should accept.
     ///
@@ -27,8 +35,8 @@ impl Context {
     /// If there is no way to one.
     pub async fn token(&self) -> Result<String, Unmet> {
         match self.tokens.good(&self.purpose().await?) {
-            Some(token) => Ok(token),
-            None if self.tokens.login.is_some() => Ok(self.granted().await?.access_token),
+            Some(token) => lasting(token),
+            None if self.tokens.login.is_some() => self.good_token().await,
             None => Err(Unmet(Needs::Token.as_str().to_owned())),
         }
     }

@@ -143,6 +143,16 @@ pub fn taken_apart(token: &str) -> Option<(Value, Value)> {
     (parts.next().is_some() && parts.next().is_none()).then_some(read)
 }
 
+/// Until when a JWT says that it is good.
+pub fn ends(token: &str) -> Option<i64> {
+    taken_apart(token)?.1["exp"].as_i64()
+}
+
+/// Whether this time has come, or will in a few seconds.
+pub fn is_over(ends: i64) -> bool {
+    ends <= now() + 5
+}
+
 /// The SHA-256 of a text in base64url, as challenges, thumbprints and `ath` have it.
 pub fn hash(text: &str) -> String {
     b64(digest::digest(&digest::SHA256, text.as_bytes()))

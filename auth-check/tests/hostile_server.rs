@@ -18,12 +18,12 @@ use auth_check::{
     context::{Attacker, Context, Settings},
     http::Http,
     issuer::IssuerServer,
-    jose::RsaKey,
+    jose::{self, Algorithm, RsaKey},
     login::{Browser, Login, MAX_ROUNDS, Visit, Visited},
     message::Request,
     model::{Judged, Outcome, Revision, Unmet},
     run::run,
-    tokens::{Mint, Tokens},
+    tokens::{Given, Mint, Tokens},
 };
 use serde_json::json;
 use url::Url;
@@ -586,6 +586,34 @@ async fn an_authorization_server_that_says_yes_to_everything_ends_the_log_ins_an
     assert!(login.rounds() <= MAX_ROUNDS + 1, "{}", login.rounds());
     while context.round("to log in once more").await.is_ok() {}
     assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_proves_nothing() {
+    for (life, log_ins) in [(3600, 1), (1, 3)] {
+        let server = Server::start(move |line, base| match line {
+            "POST /register" => client(base),
+            "POST /token" => json(200, json!({ "access_token": "opaque", "expires_in": life })),
+            "GET /authorize" => "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            line => documents(line, base),
+        });
+        let mut settings = server.settings().await;
+        let redirect_uri = "http://127.0.0.1:1/callback".parse().unwrap();
+        settings.tokens.login = Some(Box::new(Login::new(Box::new(Robot(redirect_uri)), None)));
+        let context = Context::new(settings);
+        for _ in 0..2 {
+            context.token().await.unwrap();
+        }
+        assert_eq!(server.asked("POST /token").len(), log_ins, "{life}");
+    }
+
+    let server = Server::start(documents);
+    let mut settings = server.settings().await;
+    let claims = json!({ "exp": jose::now() }).to_string();
+    let token = settings.attacker.key.sign(&json!({ "alg": "RS256" }), claims.as_bytes(), Algorithm::Rs256);
+    settings.tokens.given = Given::read(&json!({ "tokens": [{ "token": token }] }).to_string()).unwrap();
+    let unmet = Err(Unmet("a token that has not expired".to_owned()));
+    assert_eq!(judge(&Context::new(settings), "TOK-01").await, unmet);
 }
 
 /// Somebody who does not come back.

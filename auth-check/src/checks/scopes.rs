@@ -4,7 +4,7 @@ use oauth::scope::is_scope;
 use serde_json::Value;
 
 use crate::{
-    access::first_scopes,
+    access::{first_scopes, lasting},
     check::{Check, MUST, SHOULD_2025_11, run},
     context::{Context, Operation, Tried},
     message::Exchange,
@@ -134,7 +134,7 @@ async fn with(context: &Context, operation: &Operation, scopes: &str) -> Result<
 
 async fn token(context: &Context, scopes: &str) -> Result<String, Unmet> {
     match context.tokens.with_scopes(&context.purpose().await?, scopes) {
-        Some(token) => Ok(token),
+        Some(token) => lasting(token),
         None if context.tokens.login.is_some() && !scopes.is_empty() => context.logged_in_with(scopes).await,
         None => Err(Unmet(format!("a token with exactly the scopes {scopes:?} (--token-file, or a key)"))),
     }

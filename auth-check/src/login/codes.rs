@@ -59,7 +59,8 @@ impl Context {
                 Ok(code) => Some(self.redeem(self.own_client().await?, &self.form(&round, code).await?, None).await?),
                 Err(_) => None,
             };
-            Ok(First { round, exchange })
+            let granted = exchange.as_ref().and_then(Granted::of);
+            Ok(First { round, exchange, granted })
         });
         first.await.as_ref().map_err(Clone::clone)
     }
@@ -69,8 +70,22 @@ impl Context {
     /// # Errors
     /// If that is nothing.
     pub async fn granted(&self) -> Result<Granted, Unmet> {
-        let granted = self.first().await?.exchange.as_ref().and_then(Granted::of);
+        let granted = self.first().await?.granted.clone();
         granted.ok_or_else(|| Unmet("a log-in that ends with a token".to_owned()))
+    }
+
+    /// The access token of the first log-in, or of one more if that has expired: a run takes as long as the people who log in.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn good_token(&self) -> Result<String, Unmet> {
+        let mut good = self.login()?.good.lock().await;
+        let granted = match good.take() {
+            Some(granted) => granted,
+            None => self.granted().await?,
+        };
+        let granted = if granted.is_over() { self.more("for a token that has not expired").await? } else { granted };
+        Ok(good.insert(granted).access_token.clone())
     }
 
     /// The tokens of one more log-in.

@@ -24,7 +24,7 @@ use url::Url;
 
 use self::{
     client::{Client, Endpoints},
-    outcome::{Bound, First, Narrow, Refreshes, Revocations, Trials},
+    outcome::{Bound, First, Granted, Narrow, Refreshes, Revocations, Trials},
 };
 use crate::model::Unmet;
 
@@ -92,6 +92,8 @@ pub struct Login {
     refreshes: OnceCell<Result<Refreshes, Unmet>>,
     revocations: OnceCell<Result<Revocations, Unmet>>,
     bound: OnceCell<Result<Bound, Unmet>>,
+    /// What gave the good token last.
+    good: Mutex<Option<Granted>>,
     /// Tokens for other scopes than the first log-in's.
     narrow: Mutex<Vec<Narrow>>,
 }
@@ -111,6 +113,7 @@ impl Login {
             refreshes: OnceCell::new(),
             revocations: OnceCell::new(),
             bound: OnceCell::new(),
+            good: Mutex::default(),
             narrow: Mutex::default(),
         }
     }

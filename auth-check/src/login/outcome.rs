@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use url::Url;
 
 use crate::{
+    jose,
     message::{Exchange, Request},
     model::Unmet,
     proof::ProofKey,
@@ -60,15 +61,24 @@ pub struct Granted {
     pub refresh_token: Option<String>,
     /// What the answer says of the scopes.
     pub scope: Option<String>,
+    /// Until when the access token is good, as far as that was said: in seconds since 1970.
+    ends: Option<i64>,
 }
 
 impl Granted {
-    /// What an answer gives; `None` if that is no token.
+    /// What an answer that has just come gives; `None` if that is no token.
     pub fn of(exchange: &Exchange) -> Option<Self> {
         let json = exchange.json().filter(|_| exchange.came.is_success())?;
         let text = |member: &str| json[member].as_str().map(str::to_owned);
         let access_token = text("access_token").filter(|token| !token.is_empty())?;
-        Some(Granted { access_token, refresh_token: text("refresh_token"), scope: text("scope") })
+        let ends = json["expires_in"].as_i64().map(|seconds| jose::now().saturating_add(seconds));
+        let ends = ends.or_else(|| jose::ends(&access_token));
+        Some(Granted { access_token, refresh_token: text("refresh_token"), scope: text("scope"), ends })
+    }
+
+    /// Whether the access token is not good any more, or not for long.
+    pub fn is_over(&self) -> bool {
+        self.ends.is_some_and(jose::is_over)
     }
 
     /// The refresh token.
@@ -86,6 +96,8 @@ pub struct First {
     pub round: Round,
     /// What the token endpoint answers, if there is a code.
     pub exchange: Option<Exchange>,
+    /// What that gives.
+    pub granted: Option<Granted>,
 }
 
 /// What came of an attempt: the answer with a token, if there was one.
@@ -125,8 +137,17 @@ pub struct Refreshes {
 /// What came of a log-in for fewer scopes.
 pub struct Narrow {
     pub(super) scopes: String,
+    pub(super) granted: Result<Granted, Unmet>,
+}
+
+impl Narrow {
     /// The access token.
-    pub(super) token: Result<String, Unmet>,
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn token(&self) -> Result<String, Unmet> {
+        self.granted.clone().map(|granted| granted.access_token)
+    }
 }
 
 /// What came of taking one refresh token back.

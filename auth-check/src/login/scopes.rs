@@ -21,23 +21,25 @@ impl Context {
     pub async fn logged_in_with(&self, scopes: &str) -> Result<String, Unmet> {
         let first = self.granted().await?;
         if first.scope.is_some_and(|granted| same(&granted, scopes)) {
-            return Ok(first.access_token);
+            return self.good_token().await;
         }
         let mut narrow = self.login()?.narrow.lock().await;
+        narrow.retain(|known| !known.granted.as_ref().is_ok_and(Granted::is_over));
         if let Some(known) = narrow.iter().find(|known| same(&known.scopes, scopes)) {
-            return known.token.clone();
+            return known.token();
         }
         if narrow.len() == MAX_NARROW {
             return Err(Unmet(format!("more than {MAX_NARROW} log-ins for fewer scopes")));
         }
-        let granted = self.granted_for(scopes).await;
-        let token = granted.and_then(|Granted { access_token, scope, .. }| {
+        let granted = self.granted_for(scopes).await.and_then(|granted| {
             // An answer without `scope` grants what was asked for (RFC 6749 §5.1).
-            let alone = scope.is_none_or(|granted| same(&granted, scopes));
+            let alone = granted.scope.as_ref().is_none_or(|granted| same(granted, scopes));
             let more = || Unmet(format!("an authorization server that gives a token for {scopes:?} and no more"));
-            if alone { Ok(access_token) } else { Err(more()) }
+            if alone { Ok(granted) } else { Err(more()) }
         });
-        narrow.push(Narrow { scopes: scopes.to_owned(), token: token.clone() });
+        let known = Narrow { scopes: scopes.to_owned(), granted };
+        let token = known.token();
+        narrow.push(known);
         token
     }
 }
