@@ -49,7 +49,7 @@ The policy file:
   [[ignore]]
   check = \"TOK-15\"
   reason = \"our provider sends no typ\"
-  until = 2027-03-31                    the last day
+  until = 2027-03-31                    the last day (UTC)
 
 Exit codes: 0 nothing found, 1 findings, 2 usage, 3 what was required could not be run, 130 or 143 stopped (Ctrl-C, SIGTERM).";
 

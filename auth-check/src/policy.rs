@@ -35,7 +35,7 @@ struct File {
 struct Ignored {
     check: String,
     reason: String,
-    /// The last day, as 2027-01-31.
+    /// The last day (UTC), as 2027-01-31.
     until: toml::value::Datetime,
 }
 

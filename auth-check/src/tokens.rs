@@ -1,6 +1,12 @@
 //! The ways to tokens: those that the person gives, a log-in, and those that are signed here.
 
-use std::sync::Arc;
+use std::{
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
 
 use anyhow::{Context as _, Result, ensure};
 use oauth::{
@@ -14,6 +20,9 @@ use crate::{
     jose::{Algorithm, RsaKey, now},
     login::Login,
 };
+
+/// How many tokens' claims were made.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// Tokens that the person gives: the form of `--token-file`.
 #[derive(Debug, Default, Deserialize)]
@@ -135,7 +144,11 @@ impl Mint {
         let now = now();
         json!({
             "iss": self.issuer, "aud": purpose.audience, "sub": "auth-check", "client_id": "auth-check",
-            "scope": purpose.scopes, "iat": now, "exp": now + 600, "jti": format!("auth-check-{now}"),
+            "scope": purpose.scopes, "exp": now + 600,
+            // The server's clock may be a little behind ours, and some servers allow for no difference.
+            "iat": now - 30,
+            // No two tokens have the same (RFC 7519 §4.1.7), also if they are made in one second.
+            "jti": format!("auth-check-{now}-{}-{}", process::id(), MADE.fetch_add(1, Relaxed)),
         })
     }
 
@@ -158,6 +171,14 @@ pub fn read_key(path: &std::path::Path) -> Result<RsaKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_tokens_have_the_same_jti() {
+        let mint = Mint { key: Arc::new(RsaKey::generate().unwrap()), issuer: "https://login.example".to_owned() };
+        let purpose = Purpose { audience: "https://mcp.example/mcp".to_owned(), scopes: "a".to_owned() };
+        let [one, other] = [(); 2].map(|()| mint.claims(&purpose));
+        assert!(one["jti"].is_string() && one["jti"] != other["jti"], "{one} {other}");
+    }
 
     #[test]
     fn a_token_file_is_read_strictly_and_its_complaints_have_no_secret() {

@@ -113,7 +113,8 @@ async fn family(context: &Context) -> Judged {
 
 async fn race(context: &Context) -> Judged {
     let race = context.race().await?;
-    let what = format!("Of the refresh tokens that five refreshes at once gave, {} are good.", race.alive);
+    // How many is a matter of chance, and a baseline compares the sentence.
+    let what = "Of the refresh tokens that five refreshes at once gave, more than one is good.";
     Ok(race.winner.filter(|_| race.alive > 1).map(|winner| winner.finding(what)).into_iter().collect())
 }
 

@@ -40,10 +40,10 @@ pub struct CheckArgs {
     #[arg(long, requires = "login")]
     pub paste: bool,
     /// The client that logs in; without it, one that registers (--active)
-    #[arg(long, value_name = "ID", requires = "login")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, requires = "login")]
     pub client_id: Option<String>,
     /// Its secret, if it has one; better given in the environment
-    #[arg(long, value_name = "SECRET", requires = "client_id", env = SECRET, hide_env_values = true)]
+    #[arg(long, value_name = "SECRET", allow_hyphen_values = true, requires = "client_id", env = SECRET, hide_env_values = true)]
     pub client_secret: Option<String>,
     /// Its redirect URI, as it is registered; default: a port of this computer
     #[arg(long, value_name = "URL", requires = "login")]
