@@ -67,7 +67,9 @@ fn is_local(options: &PgConnectOptions) -> bool {
 async fn migrate(pool: &PgPool, part: &str, steps: &[&'static str]) -> Result<()> {
     let mut all = pool.begin().await?;
     // Of programs that start together, one makes the tables, and the others wait for it.
-    let lock = "SET LOCAL statement_timeout = '1min'; SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock(hashtextextended('versions', 0));
+    let patience = "SET LOCAL statement_timeout = '1min'"; // before PostgreSQL 13 it counts from the next text on
+    sqlx::raw_sql(patience).execute(&mut *all).await?;
+    let lock = "SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock(hashtextextended('versions', 0));
         CREATE TABLE IF NOT EXISTS versions (part TEXT PRIMARY KEY, version BIGINT NOT NULL)";
     sqlx::raw_sql(lock).execute(&mut *all).await?;
     let select = sqlx::query_scalar("SELECT version FROM versions WHERE part = $1").bind(part);

@@ -69,8 +69,8 @@ impl Users {
     pub async fn add(&self, name: &str, roles: &str, password: &str) -> Result<()> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         ensure!(
-            (1..=64).contains(&name.len()) && name.chars().all(allowed),
-            "a name has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"
+            (1..=64).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with('-'),
+            "a name has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', and does not begin with '-'"
         );
         let roles = checked(roles)?;
         let hash = self.hash(password).await?;

@@ -547,6 +547,7 @@ mod tests {
             ("", "user", PASSWORD, "a name has 1 to 64"),
             (&long, "user", PASSWORD, "a name has 1 to 64"),
             ("d ave", "user", PASSWORD, "a name has 1 to 64"),
+            ("-dave", "user", PASSWORD, "does not begin with '-'"),
             ("dävid", "user", PASSWORD, "a name has 1 to 64"),
             ("dave", "", PASSWORD, "the roles are one or more of admin, user, guest"),
             ("dave", "user wizard", PASSWORD, "the roles are one or more of admin, user, guest"),
