@@ -55,7 +55,7 @@ pub struct Options {
     protocol_version: Option<String>,
 
     /// The client's id, where it was registered beforehand; its secret is in the environment as MCP_CLIENT_SECRET
-    #[arg(long, global = true, value_name = "ID", requires = "issuer", help_heading = "Client", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, global = true, value_name = "ID", allow_hyphen_values = true, requires = "issuer", help_heading = "Client", value_parser = NonEmptyStringValueParser::new())]
     client_id: Option<String>,
     /// The client's secret, in a file
     #[arg(
@@ -94,7 +94,7 @@ pub struct Options {
     #[arg(long, global = true, value_name = "URL", help_heading = "Machines and companies")]
     idp_token_endpoint: Option<String>,
     /// This client's id at the identity provider (identity-assertion)
-    #[arg(long, global = true, value_name = "ID", help_heading = "Machines and companies")]
+    #[arg(long, global = true, value_name = "ID", allow_hyphen_values = true, help_heading = "Machines and companies")]
     idp_client_id: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 use crate::{
     authentication::Identity,
     authorization::{Question, ToldApartBy, authorize, redirect_uri_for, require_pkce},
-    credentials::Grant,
+    credentials::{Credentials, Grant},
     discovery::Discovered,
     dpop::Dpop,
     failure::Result,
@@ -38,14 +38,21 @@ impl Wanted<'_> {
         let issuer = &Issuer::new(self.found.server.issuer.as_str());
         let settings = &http.settings;
         let registers = settings.client.is_none() && described_at(settings, &self.found.server).is_none();
-        let known = kept.credentials.registrations.get(issuer).map(|registration| registration.client_id.clone());
+        let registered = |credentials: &Credentials| Some(credentials.registrations.get(issuer)?.client_id.clone());
+        let known = registered(&kept.credentials);
         match self.try_to_get(http, kept).await {
             Err(failure) if failure.is_oauth("invalid_client") && registers => {
-                let mut used = None;
-                kept.update(http, |credentials| used = credentials.registrations.remove(issuer)).await?;
+                let used = registered(&kept.credentials);
+                kept.update(http, |credentials| {
+                    // Another process may have registered meanwhile.
+                    if registered(credentials) == used {
+                        credentials.registrations.remove(issuer);
+                    }
+                })
+                .await?;
                 // A client that registered a moment ago is not forgotten but refused: another registration would not
                 // help.
-                if used.is_none() || used.map(|registration| registration.client_id) != known {
+                if used.is_none() || used != known {
                     return Err(failure);
                 }
                 http.note("The authorization server does not know us any more. We register again.");

@@ -5,9 +5,10 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     process::{Command, Stdio},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -213,12 +214,13 @@ fn a_logout_says_what_it_could_not_do() -> Result<()> {
     });
     let world = World::new(None, Some(twist))?;
     let issuer = world.authorization.url.clone();
-    let args = ["--grant", "client-credentials", "--client-id", "machine", "--issuer", &issuer, "tools"];
+    // One in 64 random ids begins so.
+    let args = ["--grant", "client-credentials", "--client-id", "-machine", "--issuer", &issuer, "tools"];
     let mut command = world.client.command(&args)?;
     let outcome = world.client.wait(command.env("MCP_CLIENT_SECRET", "s3cr3t-for-a").spawn()?, follow)?;
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let outcome = world.run(&["logout"])?;
-    assert!(outcome.code == Some(0) && outcome.stderr.contains("only the client machine"), "{outcome:?}");
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("only the client -machine"), "{outcome:?}");
     assert_eq!(world.authorization.hits("/revoke"), 0);
 
     let world = logged_in(None, None)?;
@@ -669,6 +671,36 @@ fn a_client_that_was_registered_a_moment_ago_is_not_registered_again() -> Result
         assert!(outcome.code == Some(4) && outcome.stderr.contains("invalid_client, who?"), "{outcome:?}");
         assert_eq!(log_ins(), (2 + runs, 3 + runs), "{outcome:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_registration_that_another_process_made_meanwhile_is_kept_and_used() -> Result<()> {
+    // While the server refuses the first registration, another process stores a new one.
+    let stored: Arc<OnceLock<PathBuf>> = Arc::default();
+    let path = stored.clone();
+    let twist: Twist = Arc::new(move |request, _| match request.path() {
+        "/register" => Some(Reply::json(201, &json!({ "client_id": "old" }))),
+        "/token" if request.param("client_id")? == "old" => {
+            let path = path.get()?;
+            let mut kept: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+            for registration in kept["registrations"].as_object_mut()?.values_mut() {
+                registration["client_id"] = json!("new");
+            }
+            std::fs::write(path, kept.to_string()).ok()?;
+            Some(Reply::json(401, &json!({ "error": "invalid_client" })))
+        }
+        _ => None,
+    });
+    let world = logged_in(None, Some(twist))?;
+    let path = world.client.stored()?;
+    stored.set(path.clone()).map_err(|_| anyhow::anyhow!("set twice"))?;
+    let outcome = world.run(&["login"])?;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(world.authorization.hits("/register"), 1);
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let ids: Vec<_> = kept["registrations"].as_object().context("none")?.values().map(|it| &it["client_id"]).collect();
+    assert_eq!(ids, ["new"]);
     Ok(())
 }
 
