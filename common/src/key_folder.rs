@@ -30,6 +30,8 @@ const TOKEN_LIFE: i64 = 61 * 60;
 const LOOK: Duration = Duration::from_secs(2);
 /// How many keys there may be.
 const MAX_KEYS: usize = 16;
+/// How many are read: programs that add one at the same time may add one too many, and it must be possible to remove it.
+const MAX_READ: usize = 2 * MAX_KEYS;
 /// The form of the time in a file's name, in UTC.
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 
@@ -71,10 +73,15 @@ impl KeyFolder {
         Self::read(dir)
     }
 
+    /// Once more, if a key was renamed or removed while we looked.
     fn read(dir: &Path) -> Result<Self> {
+        Self::read_once(dir).or_else(|_| Self::read_once(dir))
+    }
+
+    fn read_once(dir: &Path) -> Result<Self> {
         let further = further(dir)?;
         files::folder(dir)?;
-        ensure!(further.len() < MAX_KEYS, "{} has more than {MAX_KEYS} keys", dir.display());
+        ensure!(further.len() < MAX_READ, "{} has more than {MAX_READ} keys", dir.display());
         let mut keys = Vec::<Key>::new();
         for (from, file) in [(0, dir.join(PRIVATE))].into_iter().chain(further) {
             let pair = KeyPair::read(&file)?;
@@ -175,8 +182,7 @@ impl KeyFolder {
         loop {
             sleep(LOOK).await;
             let dir = self.dir.clone();
-            // A key may have been renamed while we looked.
-            let look = spawn_blocking(move || Self::read(&dir).or_else(|_| Self::read(&dir)));
+            let look = spawn_blocking(move || Self::read(&dir));
             let found = match look.await {
                 Ok(found) => found,
                 Err(error) => return error.into(),

@@ -82,8 +82,10 @@ impl KeyPair {
     pub fn load_or_create(dir: &Path) -> Result<Self> {
         files::folder(dir)?;
         let private = dir.join(PRIVATE);
+        // Looked for first: another program that makes the pair writes it last.
+        let has_public = dir.join(PUBLIC).exists();
         if !private.try_exists().with_context(|| format!("cannot look into {}", dir.display()))? {
-            if dir.join(PUBLIC).exists() {
+            if has_public {
                 bail!(
                     "{} has a public key but no private one: a server can take it with --public-key; else remove it",
                     dir.display()

@@ -371,5 +371,17 @@ async fn keys_that_would_begin_at_one_second_begin_one_after_the_other() -> Resu
     let states = states(keys.path())?;
     assert_eq!(states.len(), 13);
     assert!(made.iter().all(|kid| states.contains(&(kid.clone(), "waiting".to_owned()))), "{states:?} {made:?}");
+
+    // There may be 16. Programs that add one at once may add one too many, which must not be the end.
+    for _ in states.len()..16 {
+        good(keys.path(), &["rotate"])?;
+    }
+    let (went_well, said) = run(keys.path(), &["rotate"])?;
+    assert!(!went_well && said.contains("there are 16 keys already: remove some with retire"), "{said}");
+    let other = tempfile::tempdir()?;
+    rotate(other.path(), "2h")?;
+    let further = further(other.path())?.pop().context("no key")?;
+    fs::copy(&further, keys.path().join(further.file_name().context("no name")?))?;
+    good(keys.path(), &["retire", "--now", &made[0]])?;
     Ok(())
 }
