@@ -8,6 +8,9 @@ use aws_lc_rs::rand;
 /// How long the metadata is kept: it hardly ever changes.
 const METADATA_AGE: Duration = Duration::from_hours(1);
 
+/// The longest of all times: it can be added to any point in time.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 /// How an issuer's keys are renewed. The default is sensible for production; tests make the times shorter.
 #[derive(Clone, Debug)]
 pub struct Times {
@@ -40,6 +43,7 @@ impl Times {
         ensure!(self.min_age <= self.max_age, "the times for keys: min_age is longer than max_age");
         ensure!(self.cooldown <= self.max_age, "the times for keys: cooldown is longer than max_age");
         ensure!(self.max_age <= self.max_stale, "the times for keys: max_stale is shorter than max_age");
+        ensure!(self.max_stale <= LONGEST, "the times for keys: max_stale is longer than a year");
         Ok(())
     }
 
@@ -95,6 +99,12 @@ mod tests {
         spread("one failure", &|| times.retry_after(1), seconds(10), seconds(15));
         spread("two", &|| times.retry_after(2), seconds(20), seconds(30));
         spread("many", &|| times.retry_after(u32::MAX), seconds(100), seconds(150));
+    }
+
+    #[test]
+    fn no_time_is_so_long_that_it_cannot_be_added_to_now() {
+        assert!(Times::default().check().is_ok());
+        assert!(Times { max_stale: Duration::MAX, ..Times::default() }.check().is_err());
     }
 
     #[test]

@@ -50,6 +50,17 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         jwks.extend([other.clone(), other]);
     }
     let unmeant = jwks.clone();
+    // Keys of a client that has changed them often, each with its name; the newest comes last.
+    let older = json!(Jwk::from_encoding_key(&encoding_key(rsa_key(1)), Algorithm::RS256)?);
+    let mut named: Vec<_> = (0..6).map(|number| (older.clone(), format!("old {number}"))).collect();
+    named.push((jwk.clone(), "new".to_owned()));
+    let named: Vec<_> = named
+        .into_iter()
+        .map(|(mut key, kid)| {
+            key["kid"] = json!(kid);
+            key
+        })
+        .collect();
     jwks.push(jwk);
     let machine = json!({ "roles": ["user"], "scope": "mcp:read mcp:tools", "grant_types": ["client_credentials"] });
     let with = |more: Value| {
@@ -61,6 +72,7 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         with(json!({ "client_id": "basic", "client_secret": "a secret & more", "token_endpoint_auth_method": "client_secret_basic" })),
         with(json!({ "client_id": "post", "client_secret": "another secret", "token_endpoint_auth_method": "client_secret_post" })),
         with(json!({ "client_id": "signed", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": jwks } })),
+        with(json!({ "client_id": "named", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": named } })),
         with(json!({ "client_id": "unmeant", "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": unmeant } })),
         with(json!({ "client_id": "public", "token_endpoint_auth_method": "none" })),
         with(json!({ "client_id": "https://machine.invalid/client", "client_secret": "a secret", "token_endpoint_auth_method": "client_secret_post" })),
@@ -97,6 +109,12 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         [("grant_type", "client_credentials"), ("client_id", "post"), ("client_secret", "another secret")];
     let signed = |assertion: &str| plus(&[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion)]);
 
+    let named = |kid: &str, jti: &str| {
+        let us = format!("{}/token", server.url());
+        let said = json!({ "iss": "named", "sub": "named", "aud": us, "exp": now() + 60, "jti": jti });
+        encode(&Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::RS256) }, &said, &key)
+    };
+
     let good = assertion(json!({}), "one")?;
     for (what, request) in [
         ("Basic", post(&plus(&[])).basic_auth("basic", Some("a%20secret%20%26%20more"))),
@@ -105,6 +123,7 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         ("a signature for the issuer", post(&signed(&assertion(json!({ "aud": server.url() }), "two")?))),
         ("a signature for us by both names", post(&signed(&assertion(json!({ "aud": us }), "three")?))),
         ("a signature good for an hour", post(&signed(&assertion(json!({ "exp": now() + 3600 }), "four")?))),
+        ("a signature by the key that its kid names", post(&signed(&named("new", "one")?))),
         ("a jti of 256 characters", post(&signed(&assertion(json!({}), &"x".repeat(256))?))),
         (
             "scopes that we do not know",
@@ -162,6 +181,7 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
         ("from several", post(&signed(&assertion(json!({ "iss": ["signed", "post"] }), "12")?)), 401, "invalid_client"),
         ("with crit", post(&signed(&headed(json!({ "crit": ["x"], "x": 1 }), "13")?)), 401, "invalid_client"),
         ("RS384", post(&signed(&headed(json!({ "alg": "RS384" }), "14")?)), 401, "invalid_client"),
+        ("by another key than its kid names", post(&signed(&named("old 0", "two")?)), 401, "invalid_client"),
         ("a jti of 257 characters", post(&signed(&assertion(json!({}), &"x".repeat(257))?)), 401, "invalid_client"),
         ("from somebody else", post(&signed(&assertion(json!({ "iss": "post" }), "6")?)), 401, "invalid_client"),
         (
