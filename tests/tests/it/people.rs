@@ -312,3 +312,31 @@ async fn each_security_event_is_one_line_of_the_log_without_a_secret() -> Result
     );
     Ok(())
 }
+
+/// Cookies are for a host, whatever the port (RFC 6265 §8.5), and a browser may be several people's.
+#[tokio::test]
+async fn two_servers_on_one_host_and_two_people_at_one_browser_keep_their_cookies() -> Result<()> {
+    let (ours, other) = (start("step9")?, start("step9")?);
+    let (here, there) = (Browser::new(&ours)?, Browser::new(&other)?);
+    let mut paths = Vec::new();
+    for browser in [&here, &there] {
+        paths.push(browser.request(&browser.register(&["http://localhost/callback"]).await?, &[]));
+    }
+    let moved = |from: &Browser<'_>, to: &Browser<'_>| {
+        let cookies = from.cookies.lock().unwrap().clone();
+        *to.cookies.lock().unwrap() = cookies;
+    };
+    assert_eq!(here.log_in(&paths[0], "alice", PASSWORD).await?.status, 303);
+    moved(&here, &there);
+    assert_eq!(there.log_in(&paths[1], "alice", PASSWORD).await?.status, 303);
+    moved(&there, &here);
+    let page = here.open(&paths[0]).await?;
+    assert!(page.reply.text.contains("name=\"decision\""), "she is still logged in: {page:?}");
+
+    here.cookies.lock().unwrap().retain(|name, _| !name.starts_with("mcp_session_"));
+    assert_eq!(here.log_in(&paths[0], "bob", PASSWORD).await?.status, 303);
+    let cookies = here.cookies.lock().unwrap().clone();
+    let devices = cookies.keys().filter(|name| name.starts_with("mcp_device_"));
+    assert_eq!(devices.count(), 3, "hers at each server, and his: {cookies:?}");
+    Ok(())
+}
