@@ -57,7 +57,7 @@ pub fn grants(args: &GrantsArgs) -> Result<bool> {
     // What is started from here on is on the servers' core.
     stay_on(args.server_cpu)?;
     let starting = runtime()?;
-    let postgres = Postgres::new()?;
+    let postgres = Postgres::start_with(&["fsync=on"])?;
     let database = starting.block_on(postgres.database("mcp"))?;
     eprintln!("starting Keycloak …");
     let keycloak = starting.block_on(keycloak());

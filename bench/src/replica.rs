@@ -151,7 +151,7 @@ pub fn soak_postgres(args: &LoadArgs) -> Result<bool> {
     let (tokens, people) = (issuer.tokens(usize::try_from(args.tokens)?)?, issuer.tokens(USERS)?);
     // The database has the server's core.
     stay_on(args.server_cpu)?;
-    let postgres = Postgres::new()?;
+    let postgres = Postgres::start_with(&["fsync=on"])?;
     let database = runtime()?.block_on(postgres.database("mcp"))?;
     stay_on(args.load_cpu)?;
     let cpus = args.server_cpu.to_string();

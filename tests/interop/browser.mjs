@@ -27,7 +27,7 @@ const [localhost, numeric] = ["localhost", "127.0.0.1"].map((host) => `http://${
 
 const browser = await launchChromium();
 const context = await browser.newContext();
-context.setDefaultTimeout(10_000);
+context.setDefaultTimeout(60_000);
 const complaints = []; // violations of the Content-Security-Policy are among them
 const hosts = new Set();
 context.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));

@@ -6,10 +6,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { launchChromium } from "./parts.mjs";
+import { freePort } from "./port.mjs";
 
 const [step11, what, url, issuer] = process.argv.slice(2);
 const { MCP_DEV_PASSWORD: password, OUTDIR: outdir = tmpdir() } = process.env;
@@ -18,7 +18,7 @@ mkdirSync(outdir, { recursive: true });
 
 const browser = await launchChromium();
 const page = await (await browser.newContext()).newPage();
-page.setDefaultTimeout(10_000);
+page.setDefaultTimeout(60_000);
 const complaints = [];
 page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
 
@@ -114,16 +114,6 @@ async function atKeycloak() {
   outcome = await run(url, ["logout"]);
   assert.deepEqual([outcome.code, outcome.stderr], [0, ""]);
   console.log("ok - Keycloak: logged out, the tokens withdrawn");
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 /** The SDK's own example, strict about `resource`. It answers every log-in itself. */

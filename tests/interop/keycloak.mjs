@@ -11,7 +11,7 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import { launchChromium, Provider } from "./parts.mjs";
 
 const [what, url, ...rest] = process.argv.slice(2);
-const REDIRECT = "http://localhost:33333/callback"; // where nobody listens: we look at where the browser goes
+const REDIRECT = "http://localhost:1/callback"; // where nobody listens: we look at where the browser goes
 const PEOPLE = { alice: ["user"], bob: ["user"], guest: ["guest"] };
 
 // A page that the browser takes for one at MCP Inspector's address, whatever port it really has.

@@ -10,7 +10,7 @@ from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientMetadata
 
-REDIRECT = "http://localhost:33333/callback"  # as in keycloak.mjs
+REDIRECT = "http://localhost:1/callback"  # as in keycloak.mjs
 
 
 async def main(url, issuer):

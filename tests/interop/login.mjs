@@ -7,7 +7,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v2 from "@modelcontextprotocol/client";
@@ -15,6 +14,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { launchChromium, Provider } from "./parts.mjs";
+import { freePort } from "./port.mjs";
 
 const [what, url, password, ...rest] = process.argv.slice(2);
 const modules = new URL("node_modules/", import.meta.url).pathname;
@@ -58,18 +58,6 @@ async function person(authorizationUrl, scopes) {
   const answer = await send(decide.action, [["csrf", decide.csrf], ["decision", "allow"], ...ticked.map((scope) => ["scope", scope])]);
   assert.ok(answer.location, answer.text);
   return new URL(answer.location);
-}
-
-/** A port that is free now. */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 /** What a program prints; the person opens each authorization URL in it, and allows only mcp:read at `narrow` visits. */

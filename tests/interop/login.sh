@@ -24,7 +24,7 @@ else
 fi
 
 # The suite's client has no secret: it uses no authentication if a server lists "none".
-port=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })')
+port=$(node -e 'import("./port.mjs").then(async ({ freePort }) => console.log(await freePort()))')
 printf '[{"client_id": "conformance", "redirect_uris": ["http://127.0.0.1:%s/callback"], "token_endpoint_auth_method": "none"}]' "$port" >"$work/clients.json"
 resource=http://localhost:9000/mcp
 MCP_DEV_PASSWORD=$password start auth-server --keys "$work/keys" --clients "$work/clients.json" --resource "$resource"

@@ -123,7 +123,7 @@ impl Drop for Foreign {
 /// If they do not come up.
 pub fn with_provider() -> Result<(Server, Server, String)> {
     let provider = Server::start("auth-server")?;
-    let hurried = ["--jwks-cooldown", "1s", "--jwks-min-age", "1s", "--jwks-max-age", "1s", "--max-stale", "2s"];
+    let hurried = ["--jwks-cooldown", "1s", "--jwks-min-age", "1s", "--jwks-max-age", "1s", "--max-stale", "15s"];
     let server = Server::start_with("step10", &[&["--issuer", provider.url()][..], &hurried].concat())?;
     let token = gen_token(&provider.keys(), server.url(), &["--issuer", provider.url(), "--username", "alice"])?;
     Ok((provider, server, token))

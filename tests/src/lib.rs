@@ -21,6 +21,7 @@ pub mod workshop;
 pub mod world;
 
 use std::{
+    collections::BTreeSet,
     fs,
     hash::{BuildHasher, RandomState},
     net::TcpListener,
@@ -28,7 +29,10 @@ use std::{
     panic::resume_unwind,
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread,
 };
 
@@ -57,9 +61,12 @@ pub fn command(package: &str) -> Result<Command> {
 /// A port for a server that has to be told one. It is below those that systems choose for connections (from 32768 on, by
 /// default), so none takes it before the server listens there.
 pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     // A hasher of the standard library is random.
     let mut ports = std::iter::repeat_with(|| 10_000 + (RandomState::new().hash_one(()) % 20_000) as u16);
-    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap_or_default()
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok() && given.insert(*port);
+    ports.find(free).unwrap_or_default()
 }
 
 /// What a program wrote, to both outputs.

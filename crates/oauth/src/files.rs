@@ -101,8 +101,8 @@ pub fn database(path: &Path) -> Result<()> {
 pub fn is_url(path: &Path) -> bool {
     let Some((scheme, rest)) = path.to_str().and_then(|text| text.trim_start().split_once(':')) else { return false };
     let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(in_scheme);
-    is_scheme && (rest.starts_with('/') || rest.contains('@'))
+    let known = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(in_scheme);
+    known && (rest.starts_with('/') || rest.contains('@'))
 }
 
 /// Follows no link, and does not wait for the other end of a FIFO.

@@ -9,9 +9,10 @@ use std::{
     process::{Command, Stdio},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -422,9 +423,13 @@ fn a_request_that_is_not_the_answer_does_not_end_the_log_in() -> Result<()> {
 
 #[test]
 fn whoever_loads_the_last_page_again_hears_the_same() -> Result<()> {
-    let slow: Twist = Arc::new(|request, _| {
-        if request.path() == "/token" {
-            thread::sleep(std::time::Duration::from_millis(700)); // long enough to load a page twice
+    let sent = Arc::new(AtomicBool::new(false));
+    let twice = sent.clone();
+    let slow: Twist = Arc::new(move |request, _| {
+        // The page is loaded again before the first load has its answer.
+        let end = Instant::now() + Duration::from_secs(20);
+        while request.path() == "/token" && !twice.load(Ordering::SeqCst) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
         }
         None
     });
@@ -435,10 +440,12 @@ fn whoever_loads_the_last_page_again_hears_the_same() -> Result<()> {
         let back = way_back(url).unwrap_or_default();
         let again = back.clone();
         let first = thread::spawn(move || fetch(&again, None));
-        thread::sleep(std::time::Duration::from_millis(200));
-        let second = fetch(&back, None);
+        thread::sleep(Duration::from_millis(200));
+        let second = thread::spawn(move || fetch(&back, None));
+        thread::sleep(Duration::from_millis(200));
+        sent.store(true, Ordering::SeqCst);
         let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-        words.extend([first.join().unwrap_or_else(|_| Ok("panic".into())), second]);
+        words.extend([first, second].map(|load| load.join().unwrap_or_else(|_| Ok("panic".into()))));
     })?;
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);

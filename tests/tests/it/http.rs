@@ -456,7 +456,7 @@ fn a_body_that_does_not_arrive_within_ten_seconds_is_given_up() {
     let answer = String::from_utf8_lossy(&answer[..read]);
     let waited = started.elapsed().as_secs();
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("request_timeout"), "{answer}");
-    assert!((9..=14).contains(&waited), "{waited} s");
+    assert!((9..=19).contains(&waited), "{waited} s");
 }
 
 #[tokio::test]

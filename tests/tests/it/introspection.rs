@@ -117,7 +117,8 @@ async fn an_opaque_token_is_worth_what_its_issuer_says() {
             assert!(wanted == "200" || reply.header("x-correlation-id").len() == 36, "{name}: {reply:?}");
         }
         let asked = mock.hits("/introspect") - before;
-        assert!(asked == 1 || wanted.starts_with("503") && asked <= 2, "{name}: asked {asked} times");
+        let may_be_asked_again = wanted.starts_with("503") || name == "about to expire";
+        assert!(asked == 1 || may_be_asked_again && asked <= 2, "{name}: asked {asked} times");
     }
     // An issuer without keys: its tokens are opaque to us, whatever they look like.
     mock.put("/.well-known/oauth-authorization-server", json_of(with(&mock.metadata(), "jwks_uri", Value::Null)));
@@ -168,7 +169,7 @@ async fn introspection_is_bounded_and_goes_nowhere_else() {
     mock.put("/introspect", json_of(answer(1)));
     assert_eq!(ping(&server, "regular").await.status, 200);
     let slow = Box::new(json_of(json!({ "active": false })));
-    mock.put("/introspect", Answer::After(Duration::from_secs(4), slow));
+    mock.put("/introspect", Answer::After(Duration::from_secs(30), slow));
     let mut flood = tokio::task::JoinSet::new();
     for number in 0..50 {
         let server = Arc::clone(&server);
@@ -178,7 +179,7 @@ async fn introspection_is_bounded_and_goes_nowhere_else() {
     mock.put("/introspect", json_of(answer(300)));
     let started = Instant::now();
     assert_eq!(ping(&server, "regular").await.status, 200);
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed()); // the others wait for five
     flood.join_all().await;
     // Credentials stay at the issuer's origin, whatever its metadata says.
     let stolen = with(&mock.metadata(), "introspection_endpoint", json!(format!("{}/introspect", elsewhere.url)));

@@ -71,7 +71,7 @@ fn a_request_under_way_is_finished_after_sigterm_and_sigint() -> Result<()> {
         );
         slow.write_all(head.as_bytes())?;
         slow.write_all(&body.as_bytes()[..10])?;
-        slow.set_read_timeout(Some(Duration::from_millis(300)))?;
+        slow.set_read_timeout(Some(Duration::from_secs(1)))?;
         assert!(slow.read(&mut [0]).is_err(), "an answer before the question's end"); // by now it is under way
         let told = Instant::now();
         server.signal(signal)?;

@@ -135,7 +135,7 @@ async fn survive(server: Arc<Server>, mock: Provider, name: &'static str, hostil
     until(name, SOON, || has_problem(&server, &mock, problem)).await;
     let started = Instant::now();
     assert_eq!(ping(&server, &alice()).await.status, 200, "{name}: a good key was taken away");
-    assert!(started.elapsed() < Duration::from_secs(2), "{name}: a known key had to wait");
+    assert!(started.elapsed() < Duration::from_secs(4), "{name}: a known key had to wait");
     nobody_else().await;
 }
 

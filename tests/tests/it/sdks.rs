@@ -49,7 +49,7 @@ impl Drop for Client {
 /// Long enough for a program to start on a busy computer.
 pub const START: Duration = Duration::from_mins(1);
 /// A call that is refused ends within this time: nobody waits for `Retry-After`, or tries again and again.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(20);
 
 pub fn clients(server: &Server) -> Result<Vec<Client>> {
     let mut clients = Vec::new();

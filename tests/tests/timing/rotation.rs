@@ -191,8 +191,8 @@ async fn a_rotation_under_load_refuses_no_good_token() -> Result<()> {
         .under_load(Some(&old), async |seen| {
             sleep(Duration::from_secs(1)).await;
             let keys = keys.clone();
+            let rotated = Instant::now(); // its wait begins after this
             let new = spawn_blocking(move || rotate(&keys, LEARN)).await??;
-            let rotated = Instant::now();
             until("both publish the new key, first, and sign with the old one", async || {
                 let wanted = [new.clone(), old_kid.clone()];
                 Ok(published(&world.servers[0]).await? == wanted && published(&world.servers[1]).await? == wanted)
@@ -359,11 +359,11 @@ async fn a_key_waits_signs_and_is_retired_once_its_tokens_have_expired() -> Resu
 async fn keys_that_would_begin_at_one_second_begin_one_after_the_other() -> Result<()> {
     let keys = tempfile::tempdir()?;
     good(keys.path(), &["list"])?;
-    let rotate = || {
+    let one_more = || {
         let keys = keys.path().to_owned();
         spawn_blocking(move || rotate(&keys, "1h"))
     };
-    let at_once: Vec<_> = (0..12).map(|_| rotate()).collect();
+    let at_once: Vec<_> = (0..12).map(|_| one_more()).collect();
     let mut made = Vec::new();
     for key in at_once {
         made.push(key.await??);
