@@ -15,6 +15,7 @@ mod registration;
 mod resource_document;
 mod resource_metadata;
 mod revocation;
+mod scoped_tokens;
 mod scopes;
 mod server_documents;
 mod server_members;

@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use integration_tests::{
     Reply, Server,
     browser::{Browser, CALLBACK, PASSWORD, claims, redemption},
@@ -149,6 +152,13 @@ async fn a_machine_gets_a_token_on_its_own_behalf() -> Result<()> {
 
     for (what, request, status, error) in [
         ("a wrong secret", post(&plus(&[])).basic_auth("basic", Some("wrong")), 401, "invalid_client"),
+        (
+            "what belongs to another scheme",
+            post(&plus(&[]))
+                .header("Authorization", format!("Bearer {}", STANDARD.encode("basic:a%20secret%20%26%20more"))),
+            401,
+            "invalid_client",
+        ),
         (
             "the secret in another place",
             post(&plus(&[("client_id", "basic"), ("client_secret", "a secret & more")])),
