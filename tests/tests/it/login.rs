@@ -43,6 +43,7 @@ async fn a_client_finds_the_way_logs_a_person_in_and_calls_a_tool() -> Result<()
         assert_eq!(granted["expires_in"], 600);
         let token = granted["access_token"].as_str().unwrap();
         let said = claims(token)?;
+        assert_eq!(said["exp"].as_i64(), said["iat"].as_i64().map(|from| from + 600));
         assert_eq!(said["sub"], "user_alice");
         assert_eq!(said["client_id"], client.as_str());
         assert_eq!(said["aud"], format!("{}/mcp", server.url()));

@@ -19,6 +19,7 @@ use integration_tests::{
     Reply, Server,
     browser::{Browser, CALLBACK, PASSWORD, claims, redemption},
     free_port,
+    mock::{self, Mock},
     signer::{encoding_key, now, rsa_key, signed as token_of},
 };
 use jsonwebtoken::{Algorithm, Header, encode, jwk::Jwk};
@@ -325,6 +326,15 @@ async fn a_client_that_is_its_own_url_logs_a_person_in() -> Result<()> {
     })?;
     let refused = browser.send(browser.get(&browser.request(&liar, &[]))).await?;
     assert_eq!(refused.status, 400, "{refused:?}");
+
+    // The token endpoint asks for nothing in the name of a client that nobody has let in: anybody could make us ask anybody.
+    let stranger = Mock::start(|_, _| mock::Reply::json(200, &json!({})))?;
+    let id = format!("{}/client.json", stranger.url);
+    let refused = browser.token(&redemption(&id, "a code")).await?;
+    assert_eq!((refused.status.as_u16(), &refused.json()["error"]), (401, &json!("invalid_client")), "{refused:?}");
+    assert_eq!(stranger.hits("/client.json"), 0);
+    let refused = browser.send(browser.get(&browser.request(&id, &[]))).await?;
+    assert_eq!((refused.status.as_u16(), stranger.hits("/client.json")), (400, 1), "{refused:?}");
 
     let strict = Server::start_in_env("step9", &[], &[("MCP_DEV_PASSWORD", PASSWORD)])?;
     let browser = Browser::new(&strict)?;

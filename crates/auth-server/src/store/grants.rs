@@ -253,6 +253,11 @@ mod tests {
         let (one, two) = (family("one").await, family("two").await);
         assert_eq!((take("one", one).await, take("one", one).await), (Taken::Now, Taken::Before));
         assert_eq!(store.family(one).await.unwrap().unwrap().refresh_digest.as_ref(), Some(&refresh));
+        // Of two who have the same refresh token, one replaces it.
+        let (next, other) = (Digest::of("next"), Digest::of("other"));
+        assert!(store.rotate(one, &refresh, &next).await.unwrap());
+        assert!(!store.rotate(one, &refresh, &other).await.unwrap());
+        assert_eq!(store.family(one).await.unwrap().unwrap().refresh_digest.as_ref(), Some(&next));
         store.revoke_family(two).await.unwrap();
         assert_eq!(take("two", two).await, Taken::Ended);
         assert_eq!(store.family(two).await.unwrap().unwrap().refresh_digest, None);
