@@ -144,7 +144,7 @@ impl Mint {
         let now = now();
         json!({
             "iss": self.issuer, "aud": purpose.audience, "sub": "auth-check", "client_id": "auth-check",
-            "scope": purpose.scopes, "exp": now + 600,
+            "scope": purpose.scopes, "exp": now + 570,
             // The server's clock may be a little behind ours, and some servers allow for no difference.
             "iat": now - 30,
             // No two tokens have the same (RFC 7519 §4.1.7), also if they are made in one second.
