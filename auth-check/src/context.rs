@@ -150,7 +150,9 @@ impl Context {
     pub async fn ask(&self, sent: Request) -> Result<Exchange, Unmet> {
         let sent = self.hide(sent);
         let mut came = self.http.send(&sent).await?;
-        if let Some(wait) = wait_of(&came) {
+        // What a 503 answers may have been done all the same: a code is used, a client registered.
+        let may_repeat = came.status == 429 || sent.method != "POST" || sent.url == self.target;
+        if let Some(wait) = wait_of(&came).filter(|_| may_repeat) {
             sleep(Duration::from_secs(wait)).await;
             came = self.http.send(&sent).await?;
         }

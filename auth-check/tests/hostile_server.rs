@@ -251,6 +251,18 @@ async fn a_busy_server_is_waited_for_once_if_it_says_for_how_long_and_that_is_sh
 }
 
 #[tokio::test]
+async fn what_a_busy_server_may_have_done_is_not_asked_for_again() {
+    for (status, times) in [(429, 2), (503, 1)] {
+        let server = Server::start(move |line, base| match line {
+            "POST /register" => format!("HTTP/1.1 {status} X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"),
+            line => documents(line, base),
+        });
+        assert!(judge(&server.context().await, "REG-01").await.is_err());
+        assert_eq!(server.asked("POST /register").len(), times, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_found_before_a_server_was_busy_stays_found() {
     let asked = AtomicU32::new(0);
     let server = Server::start(move |line, base| match (line, asked.fetch_add(1, Ordering::Relaxed)) {
