@@ -232,7 +232,7 @@ async function inspectorPage(home) {
     });
     browser = await launchChromium();
     const page = await browser.newPage({ viewport: { width: 1300, height: 900 } });
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000);
     // The page would load fonts from elsewhere.
     await page.route((to) => !["localhost", "127.0.0.1"].includes(to.hostname), (route) => route.abort());
     const button = (name) => page.getByRole("button", { name, exact: true });
@@ -244,7 +244,8 @@ async function inspectorPage(home) {
     };
 
     await page.goto(address);
-    await page.getByRole("switch", { name: /^Connect/ }).click({ force: true });
+    // The switch cannot be seen, only its label, and the page may draw both anew at any time: a click at a place may miss it.
+    await page.getByRole("switch", { name: /^Connect/ }).dispatchEvent("click");
     await page.getByLabel("Username").fill("alice");
     await page.getByLabel("Password").fill(password);
     await button("Log in").click();
