@@ -85,8 +85,23 @@ impl Server {
         }
     }
 
+    /// The same with a key that the server trusts.
+    async fn settings_with_key(&self) -> Settings {
+        let mut settings = self.settings().await;
+        let key = Arc::clone(&settings.attacker.key);
+        settings.tokens.mint = Some(Mint { key, issuer: self.base.clone() });
+        settings
+    }
+
     async fn context(&self) -> Context {
         Context::new(self.settings().await)
+    }
+
+    /// The same with a log-in by this browser.
+    async fn context_with(&self, browser: impl Browser + 'static) -> Context {
+        let mut settings = self.settings().await;
+        settings.tokens.login = Some(Box::new(Login::new(Box::new(browser), None)));
+        Context::new(settings)
     }
 }
 
@@ -223,9 +238,7 @@ async fn a_busy_server_has_refused_nothing() {
             "GET /mcp" | "DELETE /mcp" | "POST /register" => json(status, json!({})),
             line => documents(line, base),
         });
-        let mut settings = server.settings().await;
-        settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
-        let context = Context::new(settings);
+        let context = Context::new(server.settings_with_key().await);
         assert_eq!(judge(&context, "TOK-01").await, Ok(Vec::new()));
         let unmet = Err(Unmet(format!("a server that is not busy (it answers {status})")));
         for id in ["CHAL-15", "CHAL-16", "TRAN-08", "TOK-02", "TOK-09", "PLACE-01", "PLACE-05", "PLACE-08"] {
@@ -286,9 +299,7 @@ async fn what_was_found_before_a_server_was_busy_stays_found() {
             },
             _ => documents(line, base),
         });
-        let mut settings = server.settings().await;
-        settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
-        let judged = judge(&Context::new(settings), id).await;
+        let judged = judge(&Context::new(server.settings_with_key().await), id).await;
         assert_eq!(judged.as_ref().map(Vec::len), Ok(1), "{id}: {judged:?}\n{:#?}", server.asked("POST"));
     }
 }
@@ -322,10 +333,9 @@ async fn a_bait_that_the_server_cannot_reach_proves_nothing() {
             "POST /mcp" if asked.fetch_add(1, Ordering::Relaxed) == 1 => json(200, json!({ "result": {} })),
             line => documents(line, base),
         });
-        let mut settings = server.settings().await;
+        let mut settings = server.settings_with_key().await;
         settings.target = settings.target.as_str().replace("127.0.0.1", host).parse().unwrap();
         settings.mine = vec![host.to_owned()];
-        settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
         let judged = judge(&Context::new(settings), "TOK-18").await;
         assert!(matches!(&judged, Err(Unmet(why)) if why.contains("--mock-issuer=URL")) == unmet, "{judged:?}");
         assert!(judged.is_ok() != unmet, "{judged:?}");
@@ -448,9 +458,7 @@ async fn of_many_scopes_some_are_tried_and_a_token_without_any_is_sent_once() {
         }
         line => documents(line, base),
     });
-    let mut settings = server.settings().await;
-    settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
-    let context = Context::new(settings);
+    let context = Context::new(server.settings_with_key().await);
     assert_eq!(context.purpose().await.unwrap().scopes, scopes(100).join(" "));
     assert!(!context.era().await.unwrap().is_ok());
     let before = server.asked("POST /mcp").len();
@@ -476,9 +484,7 @@ async fn a_challenge_that_cannot_be_read_is_said_to_be_so() {
         }
         line => documents(line, base),
     });
-    let mut settings = server.settings().await;
-    settings.tokens.mint = Some(Mint { key: Arc::clone(&settings.attacker.key), issuer: server.base.clone() });
-    let context = Context::new(settings);
+    let context = Context::new(server.settings_with_key().await);
     let findings = judge(&context, "CHAL-17").await.unwrap();
     assert!(findings[0].what.contains("breaks the grammar: "), "{findings:?}");
     let server =
@@ -541,12 +547,17 @@ async fn why_a_check_was_not_run_is_said_without_secrets_and_not_for_ever() {
     }
 }
 
+/// Where nobody listens.
+fn redirect_uri() -> Url {
+    "http://127.0.0.1:1/callback".parse().unwrap()
+}
+
 /// A browser that goes where it is sent, and knows what the server does.
-struct Robot(Url);
+struct Robot;
 
 impl Browser for Robot {
     fn redirect_uri(&self) -> Url {
-        self.0.clone()
+        redirect_uri()
     }
 
     fn visit<'a>(&'a self, visit: Visit<'a>) -> Visited<'a> {
@@ -571,10 +582,7 @@ async fn an_authorization_server_that_says_yes_to_everything_ends_the_log_ins_an
         "GET /authorize" => "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n".to_owned(),
         line => documents(line, base),
     });
-    let mut settings = server.settings().await;
-    let redirect_uri = "http://127.0.0.1:1/callback".parse().unwrap();
-    settings.tokens.login = Some(Box::new(Login::new(Box::new(Robot(redirect_uri)), None)));
-    let context = Context::new(settings);
+    let context = server.context_with(Robot).await;
     let started = Instant::now();
     for (id, number) in [
         ("FLOW-04", 0),
@@ -609,10 +617,7 @@ async fn a_token_that_has_expired_proves_nothing() {
             "GET /authorize" => "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n".to_owned(),
             line => documents(line, base),
         });
-        let mut settings = server.settings().await;
-        let redirect_uri = "http://127.0.0.1:1/callback".parse().unwrap();
-        settings.tokens.login = Some(Box::new(Login::new(Box::new(Robot(redirect_uri)), None)));
-        let context = Context::new(settings);
+        let context = server.context_with(Robot).await;
         for _ in 0..2 {
             context.token().await.unwrap();
         }
@@ -633,7 +638,7 @@ struct Nobody;
 
 impl Browser for Nobody {
     fn redirect_uri(&self) -> Url {
-        "http://127.0.0.1:1/callback".parse().unwrap()
+        redirect_uri()
     }
 
     fn visit<'a>(&'a self, _: Visit<'a>) -> Visited<'a> {
@@ -648,9 +653,7 @@ async fn who_does_not_come_back_is_not_waited_for_again() {
         "GET /authorize" => "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n".to_owned(),
         line => documents(line, base),
     });
-    let mut settings = server.settings().await;
-    settings.tokens.login = Some(Box::new(Login::new(Box::new(Nobody), None)));
-    let context = Context::new(settings);
+    let context = server.context_with(Nobody).await;
     for id in ["FLOW-04", "FLOW-07", "FLOW-09", "REF-04", "TOK-01"] {
         assert_eq!(judge(&context, id).await, Err(Unmet("somebody who comes back".to_owned())), "{id}");
     }

@@ -118,13 +118,13 @@ async fn registered(context: &Context, metadata: &Value, judge: impl AsyncFn(Reg
     for (_, document) in context.server_metadata().await? {
         let Some(url) = document.url("registration_endpoint") else { continue };
         asked = true;
-        let exchange = match context.register(&url, metadata).await {
-            Ok(exchange) => exchange,
-            Err(unmet) => return unmet.after(found),
+        let judged = async {
+            let exchange = context.register(&url, metadata).await?;
+            let judged = judge((&exchange, document.url("authorization_endpoint"))).await;
+            context.unregister(&exchange).await;
+            judged
         };
-        let judged = judge((&exchange, document.url("authorization_endpoint"))).await;
-        context.unregister(&exchange).await;
-        match judged {
+        match judged.await {
             Ok(more) => found.extend(more),
             Err(unmet) => return unmet.after(found),
         }

@@ -52,9 +52,9 @@ pub(crate) struct Failures {
 impl Failures {
     /// How many seconds until the next try is allowed; `None`: it is allowed now.
     pub fn wait(&self, now: i64) -> Option<u64> {
-        let delay = self.delay().unsigned_abs() * 1000;
+        let delay = self.delay() * 1000;
         // Never more than the delay, also if the last failure was counted by a clock that is ahead of ours.
-        let left = u64::try_from(self.last - now + self.delay() * 1000).ok()?.min(delay);
+        let left = u64::try_from((self.last + delay - now).min(delay)).ok()?;
         (self.counts(now) && left > 0).then_some(left.div_ceil(1000))
     }
 
