@@ -35,7 +35,7 @@ fn is_saved(reply: &Reply) -> bool {
 /// That it says when to come again, and that it was not long in saying so.
 fn assert_away(what: &str, reply: &Reply, took: Duration) {
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "2"), "{what}: {reply:?}");
-    assert!(took < Duration::from_secs(5), "{what}: {took:?}"); // it gives up after 1.5 s
+    assert!(took < Duration::from_secs(2), "{what}: {took:?}");
 }
 
 /// Asks until the answer has this status: how long it took since `start`.
@@ -107,11 +107,11 @@ async fn while_the_database_is_away_callers_are_told_soon_and_nothing_that_was_a
             ensure!(!saving.is_finished(), "{how}: nobody saves any more");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let gone = Instant::now();
         let stopped = if how == "hangs" { postgres.signal("STOP") } else { postgres.stop(how) };
         stopped?;
-        let gone = Instant::now();
         let red = until(503, gone, || server.get("/ready")).await?;
-        assert!(red < Duration::from_secs(5), "{how}: /ready was red after {red:?}");
+        assert!(red < Duration::from_secs(2), "{how}: /ready was red after {red:?}");
 
         let list = json!({ "name": "list_notes", "arguments": {} });
         let refresh = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", "x")];
@@ -145,7 +145,7 @@ async fn while_the_database_is_away_callers_are_told_soon_and_nothing_that_was_a
         let saves = until(200, back, || save(&server, &token, "again")).await?;
         let authorizes = until(200, back, || browser.get(&browser.request(&client, &[]))).await?;
         for took in [green, saves, authorizes] {
-            assert!(took < Duration::from_secs(15), "{how}: well again after {took:?}");
+            assert!(took < Duration::from_secs(5), "{how}: well again after {took:?}");
         }
     }
     done.store(true, Relaxed);
