@@ -193,10 +193,19 @@ async fn a_message_is_read_once_and_strictly() -> Result<()> {
     assert_eq!(unanswered.status, 403);
     let other = post(r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"x"}}"#.to_owned()).await?;
     assert_eq!((other.status.as_u16(), &other.refusal(&json!(1))["reason"]), (403, &json!("method_forbidden")));
-    assert_eq!(post(" ".repeat(1024 * 1024 + 1)).await?.status, 413);
+    // Who refuses before everything is read may close while we still write, and then we do not see the answer.
+    let patient = async |body: String| {
+        for _ in 0..5 {
+            if let Ok(reply) = post(body.clone()).await {
+                return Ok(reply);
+            }
+        }
+        post(body).await
+    };
+    assert_eq!(patient(" ".repeat(1024 * 1024 + 1)).await?.status, 413);
     // The bytes are passed on as they came, at any allowed size.
     let padded = format!("{}{}", " ".repeat(500_000), of(r#"{"name":"echo","arguments":{"message":"\u00e9"}}"#));
-    let good = post(padded).await?;
+    let good = patient(padded).await?;
     assert!(good.status == 200 && good.text.contains("alice: é"), "{good:?}");
 
     let get = Reply::of(server.get("/mcp").bearer_auth(&token)).await?;
